@@ -1,0 +1,1 @@
+//! The miniport: the chimney functions over trait Bus.

@@ -1,0 +1,1 @@
+//! The contract: registers, descriptors, state objects, commands, wire offsets.

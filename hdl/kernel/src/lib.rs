@@ -1,0 +1,1 @@
+//! The library behind #[kernel], and the differential block harness.

@@ -1,0 +1,1 @@
+//! The #[kernel] attribute: one text, native simulation and Verilog.

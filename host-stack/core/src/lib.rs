@@ -1,0 +1,1 @@
+//! Pure TCP functions shared by the host stack and the golden model.

@@ -1,0 +1,1 @@
+//! The Verilated NIC, the golden model and the world around them.

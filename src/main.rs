@@ -1,0 +1,3 @@
+//! An open TCP chimney.
+
+fn main() {}
