@@ -82,7 +82,7 @@ pub fn put_bits(bytes: &mut [u8], at: usize, width: usize, value: u64) {
 
 /// Reads `width` bits at bit `at` of `bytes`.
 pub fn take_bits(bytes: &[u8], at: usize, width: usize) -> u64 {
-    if at % 8 == 0 && width % 8 == 0 {
+    if at.is_multiple_of(8) && width.is_multiple_of(8) {
         return (0..width / 8).rev().fold(0, |v, i| (v << 8) | u64::from(bytes[at / 8 + i]));
     }
     (0..width).rev().fold(0, |v, i| (v << 1) | u64::from((bytes[(at + i) / 8] >> ((at + i) % 8)) & 1))
