@@ -1,1 +1,44 @@
-//! Pure TCP functions shared by the host stack and the golden model.
+//! The TCP core: pure functions and small values, shared by the host stack and the golden model.
+//!
+//! Every function is a total function over integers: no allocation, no clock, no I/O, no division
+//! by a variable, arrays of fixed length. So each one can stand next to an RTL block of the same
+//! name and be compared with it value by value. Times are microseconds, sizes are bytes.
+//!
+//! | module | decides | standard |
+//! |---|---|---|
+//! | [`segment`] | what a segment says, apart from its bytes | RFC 9293 3.1 |
+//! | [`acceptable`] | may this segment be processed, and which part of it | RFC 9293 3.10.7.4, RFC 5961 |
+//! | [`ack`] | what an acknowledgment means; send window update | RFC 9293 3.10.7.4, RFC 5681, RFC 5961 |
+//! | [`rtt`] | smoothed RTT, RTO, back-off | RFC 6298 |
+//! | [`cwnd`], [`recovery`] | how much may be in flight; loss recovery | RFC 5681, RFC 3465, RFC 6582 |
+//! | [`ranges`] | sorted disjoint ranges: out-of-order data and SACKed data | RFC 2018 |
+//! | [`scoreboard`] | which bytes are lost, what to resend | RFC 6675 |
+//! | [`window`], [`delayed_ack`] | what we advertise and when we acknowledge | RFC 9293 3.8.6 |
+//! | [`transmit`] | send now or wait (Nagle, SWS), persist | RFC 9293 3.7.4, 3.8.6 |
+//! | [`options`], [`timestamps`] | TCP options, PAWS | RFC 9293 3.2, RFC 7323 |
+//! | [`checksum`], [`ip_id`] | Internet checksum, IPv4 identification | RFC 1071, R-279 |
+#![no_std]
+#![forbid(unsafe_code)]
+
+#[cfg(test)]
+extern crate std;
+
+pub mod acceptable;
+pub mod ack;
+pub mod checksum;
+pub mod cwnd;
+pub mod delayed_ack;
+pub mod ip_id;
+pub mod options;
+pub mod ranges;
+pub mod recovery;
+pub mod rtt;
+pub mod scoreboard;
+pub mod segment;
+#[cfg(test)]
+mod test_seed;
+pub mod timestamps;
+pub mod transmit;
+pub mod window;
+
+pub use chimney_abi::SeqNum;
