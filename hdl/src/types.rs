@@ -229,3 +229,30 @@ pub struct TcpParams {
     /// See `regs::POOL_BASE_LO`.
     pub pool_base: Bits<64>,
 }
+
+/// Counter increments of one cycle (engine -> registers). The names are those of `regs::CNT_*`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, LogicStruct)]
+pub struct EngineCounts {
+    /// `CNT_RX_OFFLOADED`.
+    pub rx_offloaded: Bit,
+    /// Add to `CNT_RX_OFFLOADED_BYTES` when `rx_offloaded`.
+    pub rx_offloaded_bytes: Bits<16>,
+    /// `CNT_RTO`.
+    pub rto: Bit,
+    /// `CNT_FAST_RETRANSMITS`.
+    pub fast_retransmits: Bit,
+    /// `CNT_DROP_NO_PAGE`.
+    pub drop_no_page: Bit,
+    /// `CNT_DROP_NO_RANGE`.
+    pub drop_no_range: Bit,
+    /// `CNT_UNACCEPTABLE`.
+    pub unacceptable: Bit,
+    /// `CNT_CHALLENGE_ACKS`.
+    pub challenge_acks: Bit,
+    /// `CNT_STALE`.
+    pub stale: Bit,
+    /// `CNT_HANDED_UP`.
+    pub handed_up: Bit,
+    /// `CNT_BAD_REQUEST`.
+    pub bad_request: Bit,
+}
