@@ -115,7 +115,8 @@ fn finish(outcomes: &[Outcome]) -> ExitCode {
             None => "not run",
         };
         let detail = outcome.tally.to_string();
-        println!("{:<8} {word:<8} {:>12}  {detail}", outcome.step.name, display::time(outcome.took));
+        let time = outcome.passed.map(|_| display::time(outcome.took)).unwrap_or_default();
+        println!("{:<8} {word:<8} {time:>12}  {detail}", outcome.step.name);
         total.add(&outcome.tally, outcome.passed);
     }
     let took: Duration = outcomes.iter().map(|o| o.took).sum();
