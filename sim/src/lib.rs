@@ -1,1 +1,23 @@
-//! The Verilated NIC, the golden model and the world around them.
+//! The simulated world around the NIC.
+//!
+//! ```text
+//!   driver ---- AXI4-Lite (bfm::axil) --->+-----+<--- AXI-Stream (bfm::axis) --- net::link --- net::tap --- Linux kernel
+//!   host_mem <- AXI4 (bfm::axi) ----------| NIC |                                   |            (net::netns)
+//!      ^        check::axi watches        +-----+     check::axis watches        net::pcap
+//!      driver's DMA memory                 clock: one time for NIC, stack and link
+//! ```
+//!
+//! * [`host_mem`]: memory behind a fake IOMMU; a DMA outside of what was mapped is refused and recorded.
+//! * [`bfm`]: the bus partners of the NIC, allocation-free per clock.
+//! * [`check`]: protocol watchers, always on.
+//! * [`clock`]: simulated microseconds, virtual or slewed to wall time.
+//! * [`net`]: the wire: impairments, captures, a Linux peer in its own network namespace.
+//!
+//! Three files to read first: `bfm/axi.rs`, `clock.rs`, `net/link.rs`.
+
+pub mod bfm;
+pub mod check;
+pub mod clock;
+pub mod host_mem;
+pub mod net;
+pub mod rng;

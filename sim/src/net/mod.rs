@@ -1,0 +1,15 @@
+//! The wire and what is on its other end.
+//!
+//! * [`impairment`], [`link`]: loss, delay, reordering and so on, spelled like `tc netem`, deterministic by seed.
+//! * [`counters`]: what the peer kernel counted.
+//! * [`pcap`]: captures of both sides of the NIC, with comments at the hand-overs.
+//! * [`tap`], [`netns`]: a TAP device whose other end is a Linux kernel in its own network namespace.
+//! * [`peer`]: the programs that run there.
+
+pub mod counters;
+pub mod impairment;
+pub mod link;
+pub mod netns;
+pub mod pcap;
+pub mod peer;
+pub mod tap;
