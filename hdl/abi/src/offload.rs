@@ -429,9 +429,12 @@ pub trait OffloadClient {
     fn invalidate_complete(&mut self, tree: Tree);
     /// A terminate is complete: states and data are in the tree; tokens are dead.
     fn terminate_complete(&mut self, tree: Tree);
-    /// A send is complete; the buffer is the host's. `bytes` were sent and acknowledged.
+    /// A send is complete; the buffer is the host's. `bytes` were sent and acknowledged. With `UploadInProgress` the
+    /// other bytes of the request are in the `send_data` of the terminate (or of the rebuilt connection), and nowhere
+    /// else; with `RequestAborted` they are dropped.
     fn send_complete(&mut self, handle: HostHandle, buffer: BufferId, status: Status, bytes: u32);
-    /// A posted receive is complete; the buffer is the host's. `bytes` were placed behind the prefilled ones.
+    /// A posted receive is complete; the buffer is the host's. `bytes` were placed behind the prefilled ones; they are
+    /// delivered whatever the status, in stream order with all other completions and indications.
     fn receive_complete(&mut self, handle: HostHandle, buffer: BufferId, status: Status, bytes: u32);
     /// A disconnect is complete.
     fn disconnect_complete(&mut self, handle: HostHandle, status: Status);
