@@ -1,0 +1,353 @@
+//! From recorded statements to Verilog text.
+//!
+//! One big `always @(*)` would be right, but a simulator sees it as one node: a block that drives `valid` forward and
+//! `ready` backward would look like a combinational loop at its neighbours (UNOPTFLAT). So the statements are cut into
+//! one `always` block per group of variables; every block holds the slice of the program that assigns its group.
+//! Variables belong together when one is read before its last assignment, or when a `let` serves a single group.
+
+use super::ctx::{Ctx, Rhs, Role, Stmt, VarId};
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write;
+
+/// Marks a body that declares its own output variables (hand-written text expects `output reg`).
+pub(crate) const KERNEL: &str = "@kernel@\n";
+
+/// Union-find over variables.
+struct Groups {
+    parent: Vec<usize>,
+}
+impl Groups {
+    fn root(&mut self, v: usize) -> usize {
+        let mut r = v;
+        while self.parent[r] != r {
+            r = self.parent[r];
+        }
+        self.parent[v] = r;
+        r
+    }
+    fn union(&mut self, a: usize, b: usize) {
+        let (a, b) = (self.root(a), self.root(b));
+        self.parent[a.max(b)] = a.min(b);
+    }
+}
+
+/// One assignment with everything it depends on: `(variable, position at which it is read)`.
+struct Event {
+    dst: VarId,
+    reads: Vec<(VarId, usize)>,
+}
+
+fn flatten(stmts: &[Stmt], conds: &mut Vec<(VarId, usize)>, pos: &mut usize, out: &mut Vec<(usize, Event)>) {
+    for s in stmts {
+        *pos += 1;
+        let here = *pos;
+        match s {
+            Stmt::Assign { dst, rhs, .. } => {
+                let mut reads = conds.clone();
+                reads.extend(rhs.reads.iter().map(|v| (*v, here)));
+                out.push((here, Event { dst: *dst, reads }));
+            }
+            Stmt::If { cond, then, other } => {
+                let n = conds.len();
+                conds.extend(cond.reads.iter().map(|v| (*v, here)));
+                flatten(then, conds, pos, out);
+                flatten(other, conds, pos, out);
+                conds.truncate(n);
+            }
+            Stmt::Case { sel, arms } => {
+                let n = conds.len();
+                conds.extend(sel.reads.iter().map(|v| (*v, here)));
+                for (_, body) in arms {
+                    flatten(body, conds, pos, out);
+                }
+                conds.truncate(n);
+            }
+        }
+    }
+}
+
+/// Cuts the variables into groups; returns the group of each driven variable.
+fn group(c: &Ctx) -> BTreeMap<VarId, usize> {
+    let mut events = vec![];
+    flatten(&c.stmts, &mut vec![], &mut 0, &mut events);
+    let mut last = BTreeMap::new();
+    for (pos, e) in &events {
+        last.insert(e.dst, *pos);
+    }
+    let mut g = Groups { parent: (0..c.vars.len()).collect() };
+    for (_, e) in &events {
+        for (v, at) in &e.reads {
+            if *v != e.dst && last.get(v).is_some_and(|l| l >= at) {
+                g.union(*v, e.dst);
+            }
+        }
+    }
+    // Next values of registers are read by nobody here: they can share one block.
+    let mut first_d = None;
+    for r in c.regs.iter().filter(|r| last.contains_key(&r.d)) {
+        let d = *first_d.get_or_insert(r.d);
+        g.union(d, r.d);
+    }
+    merge_cycles(&events, &last, &mut g);
+    merge_private_lets(c, &events, &last, &mut g);
+    last.keys().map(|v| (*v, g.root(*v))).collect()
+}
+
+fn edges(
+    events: &[(usize, Event)],
+    last: &BTreeMap<VarId, usize>,
+    g: &mut Groups,
+) -> BTreeMap<usize, BTreeSet<usize>> {
+    let mut out: BTreeMap<usize, BTreeSet<usize>> = BTreeMap::new();
+    for (_, e) in events {
+        let to = g.root(e.dst);
+        for (v, _) in &e.reads {
+            if last.contains_key(v) {
+                let from = g.root(*v);
+                if from != to {
+                    out.entry(from).or_default().insert(to);
+                }
+            }
+        }
+    }
+    out
+}
+
+/// Groups that need each other become one.
+fn merge_cycles(events: &[(usize, Event)], last: &BTreeMap<VarId, usize>, g: &mut Groups) {
+    loop {
+        let next = edges(events, last, g);
+        let reach = |from: usize| {
+            let (mut seen, mut todo) = (BTreeSet::new(), vec![from]);
+            while let Some(x) = todo.pop() {
+                for y in next.get(&x).into_iter().flatten() {
+                    if seen.insert(*y) {
+                        todo.push(*y);
+                    }
+                }
+            }
+            seen
+        };
+        let all: BTreeMap<usize, BTreeSet<usize>> = next.keys().map(|k| (*k, reach(*k))).collect();
+        let pair = all.iter().find_map(|(a, r)| {
+            r.iter().find(|b| *b != a && all.get(b).is_some_and(|rb| rb.contains(a))).map(|b| (*a, *b))
+        });
+        match pair {
+            Some((a, b)) => g.union(a, b),
+            None => return,
+        }
+    }
+}
+
+/// A `let` that serves one group moves into its block.
+fn merge_private_lets(c: &Ctx, events: &[(usize, Event)], last: &BTreeMap<VarId, usize>, g: &mut Groups) {
+    let mut lets: Vec<VarId> = last.keys().copied().filter(|v| c.vars[*v].role == Role::Let).collect();
+    lets.sort_by_key(|v| std::cmp::Reverse(last[v]));
+    for v in lets {
+        let mine = g.root(v);
+        let users: BTreeSet<usize> = edges(events, last, g).remove(&mine).unwrap_or_default();
+        if users.len() == 1 {
+            for u in users {
+                g.union(mine, u);
+            }
+        }
+    }
+}
+
+/// The statements that assign a variable of `keep`.
+fn slice(stmts: &[Stmt], keep: &impl Fn(VarId) -> bool) -> Vec<Stmt> {
+    let mut out = vec![];
+    for s in stmts {
+        match s {
+            Stmt::Assign { dst, .. } if keep(*dst) => out.push(s.clone()),
+            Stmt::Assign { .. } => {}
+            Stmt::If { cond, then, other } => {
+                let (then, other) = (slice(then, keep), slice(other, keep));
+                if !then.is_empty() || !other.is_empty() {
+                    out.push(Stmt::If { cond: cond.clone(), then, other });
+                }
+            }
+            Stmt::Case { sel, arms } => {
+                let arms: Vec<_> = arms.iter().map(|(l, b)| (l.clone(), slice(b, keep))).collect();
+                if arms.iter().any(|a| !a.1.is_empty()) {
+                    out.push(Stmt::Case { sel: sel.clone(), arms });
+                }
+            }
+        }
+    }
+    out
+}
+
+fn print(c: &Ctx, stmts: &[Stmt], depth: usize, out: &mut String) {
+    let pad = "    ".repeat(depth);
+    for s in stmts {
+        match s {
+            Stmt::Assign { dst, part, rhs } => {
+                let name = &c.vars[*dst].name;
+                let place = match part {
+                    None => name.clone(),
+                    Some((o, 1)) => format!("{name}[{o}]"),
+                    Some((o, w)) => format!("{name}[{}:{o}]", o + w - 1),
+                };
+                let _ = writeln!(out, "{pad}{place} = {};", rhs.text);
+            }
+            Stmt::If { cond, then, other } => print_if(c, (cond, then, other), depth, out),
+            Stmt::Case { sel, arms } => {
+                let _ = writeln!(out, "{pad}case ({})", sel.text);
+                for (labels, body) in arms {
+                    let l = if labels.is_empty() { "default".into() } else { labels.join(", ") };
+                    let _ = writeln!(out, "{pad}    {l}: begin");
+                    print(c, body, depth + 2, out);
+                    let _ = writeln!(out, "{pad}    end");
+                }
+                let _ = writeln!(out, "{pad}endcase");
+            }
+        }
+    }
+}
+
+fn print_if(c: &Ctx, (cond, then, other): (&Rhs, &[Stmt], &[Stmt]), depth: usize, out: &mut String) {
+    let pad = "    ".repeat(depth);
+    if then.is_empty() {
+        let _ = writeln!(out, "{pad}if (!({})) begin", cond.text);
+        print(c, other, depth + 1, out);
+    } else {
+        let _ = writeln!(out, "{pad}if ({}) begin", cond.text);
+        print(c, then, depth + 1, out);
+        if !other.is_empty() {
+            let _ = writeln!(out, "{pad}end else begin");
+            print(c, other, depth + 1, out);
+        }
+    }
+    let _ = writeln!(out, "{pad}end");
+}
+
+fn range(width: usize) -> String {
+    if width > 1 {
+        format!("[{}:0] ", width - 1)
+    } else {
+        String::new()
+    }
+}
+
+/// The body of the module: declarations, instances, logic, registers.
+pub(crate) fn body(c: &Ctx) -> String {
+    let groups = group(c);
+    let mut order: Vec<usize> = vec![];
+    let mut members: BTreeMap<usize, Vec<VarId>> = BTreeMap::new();
+    for (v, g) in &groups {
+        members.entry(*g).or_default().push(*v);
+    }
+    first_assigned(&c.stmts, &groups, &mut order);
+    let slices: BTreeMap<usize, Vec<Stmt>> =
+        order.iter().map(|g| (*g, slice(&c.stmts, &|v| groups.get(&v) == Some(g)))).collect();
+    // A variable with one unconditional assignment is a net.
+    let net = |v: VarId| {
+        let only = groups.get(&v).and_then(|g| slices.get(g)).map(Vec::as_slice);
+        let single = matches!(only, Some([Stmt::Assign { part: None, .. }]));
+        match c.vars[v].role {
+            Role::ChildOut => true,
+            Role::Let | Role::Local | Role::ChildIn | Role::Out => single,
+            _ => false,
+        }
+    };
+    let mut out = String::from(KERNEL);
+    out += &declarations(c, &groups, &net);
+    instances(c, &mut out);
+    for g in &order {
+        logic(c, &slices[g], &members[g], &mut out);
+    }
+    registers(c, &mut out);
+    out
+}
+
+fn first_assigned(stmts: &[Stmt], groups: &BTreeMap<VarId, usize>, order: &mut Vec<usize>) {
+    for s in stmts {
+        match s {
+            Stmt::Assign { dst, .. } => {
+                if !order.contains(&groups[dst]) {
+                    order.push(groups[dst]);
+                }
+            }
+            Stmt::If { then, other, .. } => {
+                first_assigned(then, groups, order);
+                first_assigned(other, groups, order);
+            }
+            Stmt::Case { arms, .. } => arms.iter().for_each(|(_, b)| first_assigned(b, groups, order)),
+        }
+    }
+}
+
+fn declarations(c: &Ctx, groups: &BTreeMap<VarId, usize>, net: &impl Fn(VarId) -> bool) -> String {
+    let mut out = String::new();
+    for (id, v) in c.vars.iter().enumerate() {
+        let skip = match v.role {
+            Role::In | Role::Const => true,
+            Role::ChildIn => c.clocks.contains_key(&id),
+            // An output that is a net is declared so by the header already.
+            Role::Out => net(id),
+            Role::Let => !groups.contains_key(&id),
+            _ => false,
+        };
+        if !skip {
+            let kind = if net(id) { "wire" } else { "reg" };
+            let _ = writeln!(out, "{kind} {}{};", range(v.width), v.name);
+        }
+    }
+    out
+}
+
+/// `@child@` stands for the module name of the child, which only the netlist knows.
+fn instances(c: &Ctx, out: &mut String) {
+    for ch in &c.children {
+        let ports: Vec<String> = ch
+            .ports
+            .iter()
+            .map(|(p, id)| format!(".{p}({})", c.clocks.get(id).unwrap_or(&c.vars[*id].name)))
+            .collect();
+        let _ = writeln!(out, "@{n}@ {n}({});", ports.join(", "), n = ch.name);
+    }
+}
+
+fn logic(c: &Ctx, stmts: &[Stmt], members: &[VarId], out: &mut String) {
+    if let [Stmt::Assign { dst, part: None, rhs }] = stmts {
+        if c.vars[*dst].role != Role::DffD {
+            let _ = writeln!(out, "assign {} = {};", c.vars[*dst].name, rhs.text);
+            return;
+        }
+    }
+    let mut text = String::new();
+    for v in members.iter().filter(|v| c.vars[**v].nested) {
+        let v = &c.vars[*v];
+        let _ = writeln!(text, "    {} = {};", v.name, super::expr::literal(v.width, "0"));
+    }
+    print(c, stmts, 1, &mut text);
+    // A block that reads nothing would never run in an event-driven simulator.
+    let head = if reads_nothing(stmts) { "initial" } else { "always @(*)" };
+    let _ = write!(out, "{head} begin\n{text}end\n");
+}
+
+fn reads_nothing(stmts: &[Stmt]) -> bool {
+    stmts.iter().all(|s| match s {
+        Stmt::Assign { rhs, .. } => rhs.reads.is_empty(),
+        Stmt::If { cond, then, other } => {
+            cond.reads.is_empty() && reads_nothing(then) && reads_nothing(other)
+        }
+        Stmt::Case { sel, arms } => sel.reads.is_empty() && arms.iter().all(|a| reads_nothing(&a.1)),
+    })
+}
+
+fn registers(c: &Ctx, out: &mut String) {
+    for r in &c.regs {
+        let q = &c.vars[r.q];
+        let _ = writeln!(out, "initial {} = {};", q.name, q.init);
+    }
+    let clocks: BTreeSet<&String> = c.regs.iter().filter_map(|r| r.clock.as_ref()).collect();
+    for clock in clocks {
+        let _ = writeln!(out, "always @(posedge {clock}) begin");
+        for r in c.regs.iter().filter(|r| r.clock.as_ref() == Some(clock)) {
+            let _ = writeln!(out, "    {} <= {};", c.vars[r.q].name, c.vars[r.d].name);
+        }
+        let _ = writeln!(out, "end");
+    }
+}

@@ -1,0 +1,411 @@
+//! Places: reading and driving signals, registers, part selects, links between interfaces.
+
+use super::ctx::{cx, fail, Ctx, Rhs, Role, Stmt, VarId};
+use super::expr::{literal, merged, op, resize, slice, temp, var, Idx, Offset, E};
+use super::lift::Hw;
+use crate::dff::Dff;
+use rust_hdl_core::prelude::{
+    Atom, AtomKind, Bits, Block, Clock, Constant, Direction, In, Probe, Signal, Synth,
+};
+
+/// Anything with a `val()`.
+pub trait Readable {
+    /// Its type.
+    type T: Synth;
+    /// Its identity.
+    fn atom(&self) -> usize;
+}
+impl<D: Direction, T: Synth> Readable for Signal<D, T> {
+    type T = T;
+    fn atom(&self) -> usize {
+        Atom::id(self)
+    }
+}
+impl<T: Synth> Readable for Constant<T> {
+    type T = T;
+    fn atom(&self) -> usize {
+        Atom::id(self)
+    }
+}
+
+#[track_caller]
+fn find(atom: usize) -> Option<VarId> {
+    let id = cx(|c| c.by_atom.get(&atom).copied());
+    if id.is_none() {
+        fail("this signal belongs neither to the block nor to one of its children");
+    }
+    id
+}
+
+/// `place.val()`.
+#[track_caller]
+pub fn read<S: Readable>(s: &S) -> E<S::T> {
+    let Some(id) = find(s.atom()) else { return op(literal(S::T::BITS, "0"), true, vec![], true) };
+    let (role, name, written) = cx(|c| (c.vars[id].role, c.vars[id].name.clone(), c.written.contains(&id)));
+    match role {
+        Role::ChildIn | Role::DffD => fail(format!("`{name}` is an input of a child and cannot be read")),
+        Role::Out | Role::Local if !written => fail(format!("`{name}` is read before it is wholly written")),
+        _ => {}
+    }
+    let e: E<S::T> = var(id);
+    if role == Role::Const {
+        return op(cx(|c| c.vars[id].init.clone()), true, vec![], true);
+    }
+    e
+}
+
+#[track_caller]
+fn driven<D: Direction, T: Synth>(s: &Signal<D, T>) -> Option<VarId> {
+    let id = find(Atom::id(s))?;
+    let (role, name) = cx(|c| (c.vars[id].role, c.vars[id].name.clone()));
+    if !matches!(role, Role::Out | Role::Local | Role::ChildIn | Role::DffD) {
+        fail(format!("`{name}` cannot be driven here"));
+        return None;
+    }
+    Some(id)
+}
+
+/// `place.next = v`.
+#[track_caller]
+pub fn assign<D: Direction, T: Synth>(s: &Signal<D, T>, v: impl Hw<T>) {
+    let Some(id) = driven(s) else { return };
+    let v = v.hw();
+    if is_clock::<T>() {
+        return wire_clock(id, v.text, v.base.is_some());
+    }
+    cx(|c| {
+        c.written.insert(id);
+        c.push(Stmt::Assign { dst: id, part: None, rhs: v.rhs() });
+    });
+}
+
+fn is_clock<T: Synth>() -> bool {
+    T::descriptor().name == "clock"
+}
+
+#[track_caller]
+fn wire_clock(id: VarId, text: String, plain: bool) {
+    if !plain || cx(|c| c.depth > 0) {
+        fail("a clock is handed on as it is, outside any `if`");
+    }
+    cx(|c| {
+        c.written.insert(id);
+        c.clocks.insert(id, text);
+    });
+}
+
+/// `field(e, |s| s.f, |s| s.offset_of_f())`: a field of a record.
+pub fn field<S: Synth, F: Synth>(e: E<S>, get: impl Fn(&S) -> F, off: impl Fn(&S) -> usize) -> E<F> {
+    let _ = get;
+    slice(e, S::BITS, off(&S::default()), F::BITS)
+}
+
+#[track_caller]
+fn part(id: VarId, off: usize, w: usize, rhs: Rhs) {
+    let (name, width, written) = cx(|c| (c.vars[id].name.clone(), c.vars[id].width, c.written.contains(&id)));
+    if !written {
+        fail(format!("a part of `{name}` is written before the whole"));
+    }
+    let part = (w != width).then_some((off, w));
+    cx(|c| c.push(Stmt::Assign { dst: id, part, rhs }));
+}
+
+/// `place.next.f = v`.
+#[track_caller]
+pub fn assign_field<D: Direction, S: Synth, F: Synth>(
+    s: &Signal<D, S>,
+    get: impl Fn(&S) -> F,
+    off: impl Fn(&S) -> usize,
+    v: impl Hw<F>,
+) {
+    let _ = get;
+    if let Some(id) = driven(s) {
+        part(id, off(&S::default()), F::BITS, v.hw().rhs());
+    }
+}
+
+/// `x = v` on a `let mut`.
+#[track_caller]
+pub fn set<T: Synth>(x: &E<T>, v: impl Hw<T>) {
+    let v = v.hw();
+    match x.base {
+        Some((id, 0)) if !x.fix => cx(|c| c.push(Stmt::Assign { dst: id, part: None, rhs: v.rhs() })),
+        _ => fail("assignment to something that is not a `let mut` variable"),
+    }
+}
+
+/// `x.f = v` on a `let mut`.
+#[track_caller]
+pub fn set_field<S: Synth, F: Synth>(
+    x: &E<S>,
+    get: impl Fn(&S) -> F,
+    off: impl Fn(&S) -> usize,
+    v: impl Hw<F>,
+) {
+    let _ = get;
+    match x.base {
+        Some((id, 0)) if !x.fix => part(id, off(&S::default()), F::BITS, v.hw().rhs()),
+        _ => fail("assignment to a field of something that is not a `let mut` variable"),
+    }
+}
+
+#[track_caller]
+fn write_bits<const N: usize, const M: usize>(id: VarId, now: E<Bits<N>>, i: impl Offset, v: E<Bits<M>>) {
+    match i.fixed() {
+        Some(i) if i + M > N => fail(format!("bits {i}..{} of {N} bits", i + M)),
+        Some(i) => part(id, i, M, v.rhs()),
+        None => part(id, 0, N, with_bits(now, i, v).rhs()),
+    }
+}
+
+/// `place.next.set_bits::<M>(i, v)`.
+#[track_caller]
+pub fn assign_bits<D: Direction, const N: usize, const M: usize>(
+    s: &Signal<D, Bits<N>>,
+    i: impl Offset,
+    v: impl Hw<Bits<M>>,
+) {
+    if let Some(id) = driven(s) {
+        write_bits::<N, M>(id, var(id), i, v.hw());
+    }
+}
+
+/// `x.set_bits::<M>(i, v)` on a `let mut`.
+#[track_caller]
+pub fn set_bits<const N: usize, const M: usize>(x: &E<Bits<N>>, i: impl Offset, v: impl Hw<Bits<M>>) {
+    match x.base {
+        Some((id, 0)) if !x.fix => write_bits(id, x.clone(), i, v.hw()),
+        _ => fail("`set_bits` on something that is not a `let mut` variable"),
+    }
+}
+
+/// `e` with `M` bits replaced from position `i`; bits that fall outside vanish.
+#[track_caller]
+pub(crate) fn with_bits<const N: usize, const M: usize>(
+    e: E<Bits<N>>,
+    i: impl Offset,
+    v: E<Bits<M>>,
+) -> E<Bits<N>> {
+    let by: Idx = match i.fixed() {
+        Some(k) if k + M > N => {
+            fail(format!("bits {k}..{} of {N} bits", k + M));
+            return e;
+        }
+        _ => i.idx(),
+    };
+    let ones = literal(M, &hex_ones(M));
+    let mask: E<Bits<N>> = resize(op::<Bits<M>>(ones, true, vec![], true), N, M);
+    let v: E<Bits<N>> = resize(v, N, M);
+    let reads = merged(&merged(&e.reads, &by.reads), &v.reads);
+    let text = format!("({} & ~({} << {b})) | ({} << {b})", e.p(), mask.p(), v.p(), b = by.paren());
+    op(text, false, reads, e.fix && by.fix && v.fix)
+}
+
+pub(crate) fn hex_ones(n: usize) -> String {
+    let head = ["", "1", "3", "7"][n % 4];
+    format!("{head}{}", "f".repeat(n / 4))
+}
+
+/// Something that `dff_setup!` and `dff_reset!` accept: a register, or an array of them.
+pub trait Registers {
+    /// Every register holds its value; natively.
+    fn hold(&mut self, clock: Clock);
+    /// Every register goes to its initial value; natively.
+    fn clear(&mut self);
+    /// The same, recorded. `None` holds, `Some(clock)` also names the clock.
+    fn record(&self, clock: &str);
+    /// Records the clearing.
+    fn record_clear(&self);
+}
+impl<T: Synth> Registers for Dff<T> {
+    fn hold(&mut self, clock: Clock) {
+        self.clock.next = clock;
+        self.d.next = self.q.val();
+    }
+    fn clear(&mut self) {
+        self.d.next = self.initial();
+    }
+    fn record(&self, clock: &str) {
+        let (Some(d), Some(q)) = (find(Atom::id(&self.d)), find(Atom::id(&self.q))) else { return };
+        cx(|c| {
+            if let Some(r) = c.regs.iter_mut().find(|r| r.d == d) {
+                r.clock = Some(clock.into());
+            }
+            c.written.insert(d);
+            let text = c.vars[q].name.clone();
+            c.push(Stmt::Assign { dst: d, part: None, rhs: Rhs { text, reads: vec![q] } });
+        });
+    }
+    fn record_clear(&self) {
+        let Some(d) = find(Atom::id(&self.d)) else { return };
+        cx(|c| {
+            let text = c.regs.iter().find(|r| r.d == d).map(|r| c.vars[r.q].init.clone());
+            let rhs = Rhs { text: text.unwrap_or_default(), reads: vec![] };
+            c.written.insert(d);
+            c.push(Stmt::Assign { dst: d, part: None, rhs });
+        });
+    }
+}
+impl<R: Registers, const N: usize> Registers for [R; N] {
+    fn hold(&mut self, clock: Clock) {
+        self.iter_mut().for_each(|r| r.hold(clock));
+    }
+    fn clear(&mut self) {
+        self.iter_mut().for_each(Registers::clear);
+    }
+    fn record(&self, clock: &str) {
+        self.iter().for_each(|r| r.record(clock));
+    }
+    fn record_clear(&self) {
+        self.iter().for_each(Registers::record_clear);
+    }
+}
+/// Native side of `dff_setup!`.
+pub fn hold(r: &mut impl Registers, clock: Clock) {
+    r.hold(clock);
+}
+/// Native side of `dff_reset!`.
+pub fn clear(r: &mut impl Registers) {
+    r.clear();
+}
+/// Symbolic side of `dff_setup!`.
+#[track_caller]
+pub fn record_hold(r: &impl Registers, clock: &Signal<In, Clock>) {
+    if cx(|c| c.depth > 0) {
+        fail("`dff_setup!` belongs to the top of the kernel");
+    }
+    r.record(&read(clock).text);
+}
+/// Symbolic side of `dff_reset!`.
+pub fn record_clear(r: &impl Registers) {
+    r.record_clear();
+}
+
+#[derive(Default)]
+struct Ports {
+    ns: Vec<String>,
+    list: Vec<(String, usize)>,
+}
+impl Probe for Ports {
+    fn visit_start_namespace(&mut self, n: &str, _: &dyn Block) {
+        self.ns.push(n.into());
+    }
+    fn visit_atom(&mut self, n: &str, a: &dyn Atom) {
+        let mut path = self.ns[1..].join("$");
+        path += n;
+        self.list.push((path, a.id()));
+    }
+    fn visit_end_namespace(&mut self, _: &str, _: &dyn Block) {
+        self.ns.pop();
+    }
+}
+fn ports<L: Block>(l: &L) -> Vec<(String, usize)> {
+    let mut p = Ports { ns: vec![String::new()], list: vec![] };
+    l.accept("x", &mut p);
+    p.list
+}
+
+/// `T::link(&mut a, &mut b)` and `T::join(&mut a, &mut b)`: two interfaces with the same field names; each signal is
+/// driven by the side that has it as a source.
+#[track_caller]
+pub fn connect<A: Block, B: Block>(a: &A, b: &B) {
+    let (pa, pb) = (ports(a), ports(b));
+    if pa.iter().map(|p| &p.0).ne(pb.iter().map(|p| &p.0)) {
+        fail("the two interfaces have different fields");
+        return;
+    }
+    for ((name, x), (_, y)) in pa.iter().zip(&pb) {
+        let (Some(x), Some(y)) = (find(*x), find(*y)) else { continue };
+        let source = |c: &Ctx, v: VarId| matches!(c.vars[v].role, Role::In | Role::ChildOut);
+        let (sx, sy) = cx(|c| (source(c, x), source(c, y)));
+        let (from, to) = match (sx, sy) {
+            (true, false) => (x, y),
+            (false, true) => (y, x),
+            _ => {
+                fail(format!("`{name}` has the same direction on both sides"));
+                continue;
+            }
+        };
+        cx(|c| {
+            c.written.insert(to);
+            let text = c.vars[from].name.clone();
+            c.push(Stmt::Assign { dst: to, part: None, rhs: Rhs { text, reads: vec![from] } });
+        });
+    }
+}
+
+/// Hides an atom's direction: registers and their like are variables of the block that holds them.
+pub(crate) struct Inline<'a> {
+    pub atom: &'a dyn Atom,
+    pub kind: AtomKind,
+}
+impl Atom for Inline<'_> {
+    fn bits(&self) -> usize {
+        self.atom.bits()
+    }
+    fn connected(&self) -> bool {
+        true
+    }
+    fn changed(&self) -> bool {
+        self.atom.changed()
+    }
+    fn kind(&self) -> AtomKind {
+        self.kind
+    }
+    fn descriptor(&self) -> rust_hdl_core::prelude::TypeDescriptor {
+        self.atom.descriptor()
+    }
+    fn vcd(&self) -> rust_hdl_core::prelude::VCDValue {
+        self.atom.vcd()
+    }
+    fn id(&self) -> usize {
+        self.atom.id()
+    }
+    fn verilog(&self) -> rust_hdl_core::prelude::VerilogLiteral {
+        self.atom.verilog()
+    }
+    fn constraints(&self) -> Vec<rust_hdl_core::prelude::PinConstraint> {
+        vec![]
+    }
+}
+
+/// A record literal: field values with their offsets, gaps filled from `base`.
+pub fn record<S: Synth>(fields: Vec<Piece>, base: Option<E<S>>) -> E<S> {
+    let mut fields = fields;
+    fields.sort_by_key(|f| f.off);
+    let base = base.map(|b| if b.base.is_some() { b } else { temp("t", S::BITS, &b) });
+    let (mut at, mut parts, mut reads, mut fix) = (0, vec![], vec![], true);
+    let gap = |from: usize, to: usize, parts: &mut Vec<String>| {
+        if let (true, Some(b)) = (to > from, &base) {
+            parts.push(slice::<S, ()>(b.clone(), S::BITS, from, to - from).text);
+        }
+    };
+    for f in fields {
+        gap(at, f.off, &mut parts);
+        at = f.off + f.width;
+        parts.push(f.text);
+        reads = merged(&reads, &f.reads);
+        fix &= f.fix;
+    }
+    gap(at, S::BITS, &mut parts);
+    if let Some(b) = &base {
+        reads = merged(&reads, &b.reads);
+        fix &= b.fix;
+    }
+    parts.reverse();
+    op(format!("{{{}}}", parts.join(", ")), true, reads, fix)
+}
+/// One field of a record literal.
+pub struct Piece {
+    off: usize,
+    width: usize,
+    text: String,
+    reads: Vec<VarId>,
+    fix: bool,
+}
+/// `f: v` in a record literal.
+pub fn piece<S: Synth, F: Synth>(get: impl Fn(&S) -> F, off: impl Fn(&S) -> usize, v: impl Hw<F>) -> Piece {
+    let _ = get;
+    let v = v.hw();
+    Piece { off: off(&S::default()), width: F::BITS, text: v.text, reads: v.reads, fix: v.fix }
+}

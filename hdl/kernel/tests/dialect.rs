@@ -1,0 +1,98 @@
+//! Blocks that use every construct of the dialect.
+#![allow(missing_docs)]
+
+use chimney_hdl_kernel::core::prelude::{Bits, Clock, In, Logic, Out, Signal};
+use chimney_hdl_kernel::{kernel, verilog, Dff, LogicBlock, LogicState, LogicStruct};
+
+#[derive(LogicState, Copy, Clone, PartialEq, Debug)]
+pub enum St {
+    Idle,
+    Run,
+    Wait,
+}
+
+#[derive(LogicStruct, Default, Copy, Clone, PartialEq, Debug)]
+pub struct Inner {
+    f: bool,
+    x: Bits<8>,
+}
+
+#[derive(LogicStruct, Default, Copy, Clone, PartialEq, Debug)]
+pub struct Rec {
+    seq: Bits<16>,
+    i: Inner,
+    n: Bits<5>,
+}
+
+/// Ones-complement addition.
+#[kernel]
+pub fn oc_add(a: Bits<16>, b: Bits<16>) -> Bits<16> {
+    let s = bit_cast::<17, 16>(a) + bit_cast::<17, 16>(b);
+    s.get_bits::<16>(0) + bit_cast::<16, 1>(s.get_bit(16).into())
+}
+
+#[derive(LogicBlock, Default)]
+pub struct Fsm {
+    pub clock: Signal<In, Clock>,
+    pub reset: Signal<In, bool>,
+    pub go: Signal<In, bool>,
+    pub d: Signal<In, Bits<16>>,
+    pub sum: Signal<Out, Bits<16>>,
+    pub busy: Signal<Out, bool>,
+    pub rec: Signal<Out, Rec>,
+    pub word: Signal<Out, Bits<24>>,
+    pub pick: Signal<Out, Bits<4>>,
+    st: Dff<St>,
+    r: Dff<Rec>,
+    cnt: Dff<Bits<4>>,
+    hist: [Dff<Bits<4>>; 3],
+}
+
+const LAST: u64 = 9;
+
+#[kernel]
+impl Logic for Fsm {
+    fn update(&mut self) {
+        dff_setup!(self, clock, st, r, cnt, hist);
+        let r = self.r.q.val();
+        let mut nx = r;
+        self.busy.next = true;
+        match self.st.q.val() {
+            St::Idle => {
+                self.busy.next = false;
+                if self.go.val() {
+                    self.st.d.next = St::Run;
+                    nx = Rec { seq: self.d.val(), n: bits::<5>(0), i: Inner { f: !r.i.f, x: r.i.x + 1 } };
+                }
+            }
+            St::Run | St::Wait => {
+                let last = self.cnt.q.val() == LAST;
+                self.cnt.d.next = if last { bits::<4>(0) } else { self.cnt.q.val() + 1 };
+                nx.i.x = r.i.x ^ self.d.val().get_bits::<8>(4);
+                if last {
+                    self.st.d.next = St::Idle;
+                } else {
+                    self.st.d.next = St::Wait;
+                }
+            }
+        }
+        self.r.d.next = nx;
+        self.hist[0].d.next = self.d.val().get_bits::<4>(0);
+        for i in 1..3 {
+            self.hist[i].d.next = self.hist[i - 1].q.val();
+        }
+        self.sum.next = oc_add(r.seq, self.d.val());
+        self.rec.next = Rec { n: r.n + 3, ..r };
+        self.word.next = bits::<24>(0);
+        self.word.next.set_bits::<16>(4, self.d.val());
+        let at = self.cnt.q.val().get_bits::<2>(0);
+        self.pick.next = mux(&self.hist, at) + select([bits::<4>(1), bits::<4>(2)], at);
+        dff_reset!(self, reset, st, r, cnt);
+    }
+}
+
+#[test]
+fn a_state_machine_becomes_verilog() {
+    let v = verilog(&Fsm::default(), "fsm").unwrap();
+    println!("{v}");
+}

@@ -1,0 +1,1 @@
+//! Streams and buses: bundles, FIFO, skid buffer.

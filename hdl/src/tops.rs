@@ -1,0 +1,61 @@
+//! The blocks that become Verilog files of their own.
+
+use chimney_hdl_kernel::{netlist, ElabError, Port};
+
+/// One exported block.
+struct Top {
+    name: &'static str,
+    emit: fn(&str) -> Result<String, ElabError>,
+    ports: fn() -> Vec<Port>,
+}
+
+macro_rules! tops {
+    ($($(#[doc = $d:literal])* $name:literal => $ty:ty,)*) => {
+        /// Names of the exported tops.
+        pub const TOPS: &[&str] = &[$($name),*];
+        const ALL: &[Top] = &[$(Top {
+            name: $name,
+            emit: |n| netlist::verilog(&<$ty>::default(), n),
+            ports: || netlist::ports(&<$ty>::default()),
+        }),*];
+    };
+}
+
+tops! {}
+
+/// Why a top was not emitted.
+#[derive(Debug, thiserror::Error)]
+pub enum EmitError {
+    /// There is no such top.
+    #[error("no top is called `{0}`")]
+    Unknown(String),
+    /// A kernel inside cannot become Verilog.
+    #[error("{top}: {source}")]
+    Elab {
+        /// The top.
+        top: String,
+        /// What is wrong.
+        source: ElabError,
+    },
+}
+
+fn find(top: &str) -> Result<&'static Top, EmitError> {
+    ALL.iter().find(|t| t.name == top).ok_or_else(|| EmitError::Unknown(top.into()))
+}
+
+/// The Verilog of a top and of everything inside it; the same bytes every time.
+///
+/// # Errors
+/// An unknown name, or mistakes that only show while elaborating.
+pub fn emit(top: &str) -> Result<String, EmitError> {
+    let t = find(top)?;
+    (t.emit)(t.name).map_err(|source| EmitError::Elab { top: top.into(), source })
+}
+
+/// The ports of a top.
+///
+/// # Errors
+/// An unknown name.
+pub fn ports(top: &str) -> Result<Vec<Port>, EmitError> {
+    Ok((find(top)?.ports)())
+}
