@@ -110,7 +110,8 @@ fn stop(child: &Child, since: &mut Option<Instant>) {
 
 /// The shell's own `kill`: safe Rust has none for a group, and the program may not be installed.
 fn signal_group(child: &Child, signal: i32) {
-    let script = format!("kill -{signal} -- -{}", child.id());
+    // With `-s`: the shell of Debian takes no `--` after `-15`.
+    let script = format!("kill -s {signal} -- -{}", child.id());
     let _ = Command::new("sh").args(["-c", &script]).stderr(Stdio::null()).status();
 }
 
@@ -161,6 +162,19 @@ mod tests {
         let (lines, status) = lines_of("sleep 5 & echo done");
         assert_eq!(lines, ["done"]);
         assert!(status.success());
+    }
+
+    #[test]
+    fn a_stop_ends_the_whole_group() {
+        let (reader, writer) = std::io::pipe().expect("a pipe");
+        let mut command = shell("sleep 100 & sleep 100");
+        command.stdout(writer).process_group(0);
+        let mut child = command.spawn().expect("sh starts");
+        drop(command);
+        signal_group(&child, SIGTERM);
+        assert_eq!(describe(child.wait().expect("a child")), "killed by signal 15");
+        // The pipe ends only when the last process of the group is gone.
+        assert_eq!(read_lines(reader).recv_timeout(GRACE), Err(RecvTimeoutError::Disconnected));
     }
 
     #[test]
