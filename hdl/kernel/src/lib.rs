@@ -9,8 +9,10 @@ extern crate self as chimney_hdl_kernel;
 
 pub mod builtin;
 mod dff;
+pub mod diff;
 #[doc(hidden)]
 pub mod krt;
+pub mod lint;
 pub mod netlist;
 
 pub use chimney_hdl_macros::{kernel, LogicBlock, LogicInterface, LogicState, LogicStruct};
