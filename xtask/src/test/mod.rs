@@ -9,7 +9,7 @@ use std::io::Write;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-use anyhow::{bail, Context, Result};
+use anyhow::{bail, ensure, Context, Result};
 
 use self::display::Display;
 use self::steps::{Step, STEPS};
@@ -62,7 +62,9 @@ pub fn run(args: &Args) -> Result<ExitCode> {
         let display = Display::start(index + 1, chosen.len(), step.name, step.about);
         outcomes.push(run_step(step, args.long, &found, display)?);
     }
-    Ok(finish(&outcomes))
+    let status = finish(&outcomes);
+    ensure!(!process::is_stopped(), "stopped");
+    Ok(status)
 }
 
 fn choose(only: &[String]) -> Result<Vec<&'static Step>> {
@@ -93,7 +95,7 @@ fn run_step(step: &'static Step, long: bool, found: &setup::Found, mut display: 
     let (passed, took) = (status.success(), started.elapsed());
     let what = if passed { tally.to_string() } else { process::describe(status) };
     display.finish(passed, took, &what);
-    if !passed {
+    if !passed && !process::is_stopped() {
         println!("---- output of '{}' (also in {}) ----", step.shown(), path.display());
         for line in &output {
             println!("{line}");
