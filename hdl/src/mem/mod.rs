@@ -1,1 +1,28 @@
-//! Memories.
+//! Memories. Each is a hand-written pair: a native `update`, and Verilog text from which tools infer a RAM.
+//!
+//! | block | read | FPGA |
+//! |---|---|---|
+//! | [`SdpRam`] | registered, 1 clock | block RAM |
+//! | [`BeRam`] | registered, 1 clock, byte enables | block RAM |
+//! | [`LutRam`] | combinational | LUT RAM |
+//!
+//! All have one write and one read port, start as zeros, and are not touched by a reset. A read of the address that is
+//! written in the same clock is undefined in hardware (`no_rw_check`): forward or stall.
+
+pub mod be_ram;
+pub mod lut_ram;
+pub mod sdp_ram;
+
+pub use be_ram::BeRam;
+pub use lut_ram::LutRam;
+pub use sdp_ram::SdpRam;
+
+/// Declaration and zeroing of a memory of `1 << aw` words of `w` bits.
+fn declare(w: usize, aw: usize, attr: &str) -> String {
+    format!(
+        "{attr}reg [{}:0] mem [0:{}];\ninteger i;\ninitial for (i = 0; i < {}; i = i + 1) mem[i] = {w}'h0;\n",
+        w - 1,
+        (1usize << aw) - 1,
+        1usize << aw,
+    )
+}

@@ -57,7 +57,7 @@ impl Rnd {
         let mut word = 0;
         let mut run = (0, false);
         let mut draw = |i: usize| {
-            if i % 64 == 0 {
+            if i.is_multiple_of(64) {
                 word = self.next_u64();
             }
             match mode {
