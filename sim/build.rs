@@ -1,5 +1,72 @@
-//! Nothing to generate yet.
+//! RTL -> Verilog -> Verilator -> C++ compiler -> one static library per top, and Rust bindings for its ports.
+//!
+//! A library is rebuilt only when its Verilog, the shim, the flags or a tool changed, and it is shared by all profiles (dev,
+//! test, release, clippy): it lies in `<target>/verilated-cache/<key>/`, not in the build script's own folder. A missing
+//! tool ends the build with one line.
+
+#[path = "build/bindings.rs"]
+mod bindings;
+#[path = "build/verilate.rs"]
+mod verilate;
+
+use std::path::PathBuf;
+use std::{env, fs};
+
+/// A port of a top module.
+struct Port {
+    name: String,
+    bits: usize,
+    is_input: bool,
+}
+
+/// A top module to be Verilated.
+struct Top {
+    name: String,
+    verilog: String,
+    ports: Vec<Port>,
+}
+
+type Result<T> = std::result::Result<T, String>;
 
 fn main() {
-    println!("cargo::rerun-if-changed=build.rs");
+    // The RTL crate is a build dependency: cargo runs this program again when it changes.
+    for path in ["build.rs", "build", "cpp", "rtl"] {
+        println!("cargo::rerun-if-changed={path}");
+    }
+    if let Err(message) = build() {
+        println!("cargo::error={}", message.replace('\n', " | "));
+        std::process::exit(1);
+    }
+}
+
+fn build() -> Result<()> {
+    let out = PathBuf::from(env::var_os("OUT_DIR").ok_or("no OUT_DIR: not started by cargo")?);
+    let has_trace = env::var_os("CARGO_FEATURE_TRACE").is_some();
+    let tools = verilate::Tools::find(&out, has_trace)?;
+    let mut libraries = Vec::new();
+    let mut code = String::new();
+    for top in tops()? {
+        let shim = bindings::shim(&top);
+        libraries.push(tools.library(&top, &shim)?);
+        code += &bindings::rust(&top);
+    }
+    libraries.push(tools.runtime()?);
+    fs::write(out.join("models.rs"), code).map_err(|e| format!("models.rs: {e}"))?;
+    for library in libraries {
+        println!("cargo::rerun-if-changed={}", library.file().display());
+        println!("cargo::rustc-link-search=native={}", library.dir.display());
+        println!("cargo::rustc-link-lib=static={}", library.name);
+    }
+    if has_trace {
+        println!("cargo::rustc-link-lib=z");
+    }
+    println!("cargo::rustc-link-lib=stdc++");
+    Ok(())
+}
+
+/// The yardstick, and the tops of the RTL crate.
+fn tops() -> Result<Vec<Top>> {
+    let verilog = fs::read_to_string("rtl/reference.v").map_err(|e| format!("rtl/reference.v: {e}"))?;
+    let ports = verilate::ports_of(&verilog);
+    Ok(vec![Top { name: "reference".to_owned(), verilog, ports }])
 }

@@ -11,6 +11,8 @@
 //! * [`bfm`]: the bus partners of the NIC, allocation-free per clock.
 //! * [`check`]: protocol watchers, always on.
 //! * [`clock`]: simulated microseconds, virtual or slewed to wall time.
+//! * [`ffi`], [`pins`]: the Verilated RTL and its pins in bundles.
+//! * [`rig`]: a Verilated top with all of that around it.
 //! * [`net`]: the wire: impairments, captures, a Linux peer in its own network namespace.
 //!
 //! Three files to read first: `bfm/axi.rs`, `clock.rs`, `net/link.rs`.
@@ -18,6 +20,9 @@
 pub mod bfm;
 pub mod check;
 pub mod clock;
+pub mod ffi;
 pub mod host_mem;
 pub mod net;
+pub mod pins;
+pub mod rig;
 pub mod rng;

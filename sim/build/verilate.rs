@@ -1,0 +1,232 @@
+//! Verilator and the C++ compiler, with a cache keyed by content.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::{env, fs};
+
+use sha2::{Digest, Sha256};
+
+use crate::{Port, Result, Top};
+
+/// Two-state simulation without assertions; nothing random at power-up (the differential tests of the RTL cover that).
+const VERILATOR_FLAGS: &[&str] = &[
+    "--cc",
+    "-O3",
+    "--x-assign",
+    "fast",
+    "--x-initial",
+    "fast",
+    "--noassert",
+    "--no-timing",
+    // Lint is the RTL crate's business; here only errors count.
+    "-Wno-fatal",
+    "-Wno-lint",
+    "-Wno-style",
+    "-Wno-UNOPTFLAT",
+];
+/// Baseline of every x86-64 machine of the last ten years: the cache may be shared.
+const X86_64_FLAGS: &[&str] = &["-march=x86-64-v2"];
+const CXX_FLAGS: &[&str] = &["-O2", "-std=c++17", "-fno-strict-aliasing", "-fno-plt"];
+const NEEDED: (u32, u32) = (5, 6);
+
+/// What is needed to build a model.
+pub struct Tools {
+    include: PathBuf,
+    versions: String,
+    cache: PathBuf,
+    has_trace: bool,
+}
+
+/// A static library in the cache.
+pub struct Library {
+    /// Its folder.
+    pub dir: PathBuf,
+    /// Name for the linker.
+    pub name: String,
+}
+
+impl Library {
+    /// The file.
+    pub fn file(&self) -> PathBuf {
+        self.dir.join(format!("lib{}.a", self.name))
+    }
+}
+
+impl Tools {
+    /// Find the tools; an error is one line that says what to install.
+    pub fn find(out: &Path, has_trace: bool) -> Result<Self> {
+        println!("cargo::rerun-if-env-changed=VERILATOR_ROOT");
+        let version = output("verilator", &["--version"]).map_err(|e| {
+            format!("Verilator >= 5.006 is needed: {e}; try `cargo xtask test`, or apt-get install verilator")
+        })?;
+        let number = version.split_whitespace().nth(1).and_then(|v| {
+            let (major, minor) = v.split_once('.')?;
+            Some((major.parse().ok()?, minor.parse().ok()?))
+        });
+        if number.is_none_or(|n: (u32, u32)| n < NEEDED) {
+            return Err(format!("Verilator >= 5.006 is needed, this is `{}`", version.trim()));
+        }
+        let root = output("verilator", &["--getenv", "VERILATOR_ROOT"])?;
+        let include = Path::new(root.trim()).join("include");
+        if !include.join("verilated.cpp").exists() {
+            return Err(format!("Verilator's run-time sources are not in {}", include.display()));
+        }
+        let compiler = output("c++", &["--version"])
+            .map_err(|e| format!("a C++ compiler is needed: {e}; apt-get install g++"))?;
+        let versions = format!("{version}\n{}", compiler.lines().next().unwrap_or_default());
+        Ok(Self { include, versions, cache: cache_dir(out)?, has_trace })
+    }
+
+    /// The library of one top, from the cache or new.
+    pub fn library(&self, top: &Top, shim: &str) -> Result<Library> {
+        let key = self.key(&[&top.name, &top.verilog, shim]);
+        let name = format!("v_{}", top.name);
+        self.cached(key, name.clone(), |dir| {
+            let source = dir.join(format!("{}.v", top.name));
+            write(&source, &top.verilog)?;
+            self.verilate(top, &source, dir)?;
+            let unity = dir.join("unity.cpp");
+            write(&unity, &format!("{}{shim}", includes(dir)?))?;
+            self.compile(&[unity], dir, &name)
+        })
+    }
+
+    /// Verilator's run-time library.
+    pub fn runtime(&self) -> Result<Library> {
+        let mut sources = vec!["verilated.cpp", "verilated_threads.cpp"];
+        if self.has_trace {
+            sources.push("verilated_fst_c.cpp");
+        }
+        self.cached(self.key(&["runtime"]), "verilated_rt".to_owned(), |dir| {
+            let stub = dir.join("time_stub.cpp");
+            write(&stub, "double sc_time_stamp() { return 0; }\n")?;
+            let mut files: Vec<_> = sources.iter().map(|s| self.include.join(s)).collect();
+            files.push(stub);
+            self.compile(&files, dir, "verilated_rt")
+        })
+    }
+
+    fn verilate(&self, top: &Top, source: &Path, dir: &Path) -> Result<()> {
+        let mut command = Command::new("verilator");
+        command.args(VERILATOR_FLAGS);
+        command.args(["--prefix", &format!("V{}", top.name), "--top-module", &top.name, "--Mdir"]).arg(dir);
+        if self.has_trace {
+            command.args(["--trace-fst", "--trace-structs"]);
+        }
+        run(command.arg(source))
+    }
+
+    fn compile(&self, files: &[PathBuf], dir: &Path, name: &str) -> Result<()> {
+        let trace = if self.has_trace { "1" } else { "0" };
+        let mut objects = Vec::new();
+        for (i, file) in files.iter().enumerate() {
+            let object = dir.join(format!("{i}.o"));
+            let mut command = Command::new("c++");
+            command.args(self.cxx_flags()).arg("-c").arg(file).arg("-o").arg(&object);
+            for include in [dir, Path::new("cpp"), &self.include, &self.include.join("vltstd")] {
+                command.arg("-I").arg(include);
+            }
+            command.args([&format!("-DVM_TRACE={trace}"), &format!("-DVM_TRACE_FST={trace}")]);
+            run(command.args(["-DVM_COVERAGE=0", "-DVM_SC=0"]))?;
+            objects.push(object);
+        }
+        run(Command::new("ar").arg("crs").arg(dir.join(format!("lib{name}.a"))).args(&objects))
+    }
+
+    fn cxx_flags(&self) -> Vec<&'static str> {
+        let is_x86 = env::var("CARGO_CFG_TARGET_ARCH").is_ok_and(|a| a == "x86_64");
+        let machine: &[&str] = if is_x86 { X86_64_FLAGS } else { &[] };
+        ["-fPIC", "-w"].iter().chain(CXX_FLAGS).chain(machine).copied().collect()
+    }
+
+    /// Everything that the bytes of a library depend on.
+    fn key(&self, parts: &[&str]) -> String {
+        let mut hash = Sha256::new();
+        let common =
+            format!("{}\n{VERILATOR_FLAGS:?}\n{:?}\n{}", self.versions, self.cxx_flags(), self.has_trace);
+        let header = include_str!("../cpp/shim.h");
+        for part in [common.as_str(), header].iter().chain(parts) {
+            hash.update((part.len() as u64).to_le_bytes());
+            hash.update(part.as_bytes());
+        }
+        hash.finalize().iter().take(12).map(|b| format!("{b:02x}")).collect()
+    }
+
+    /// Look into the cache, or build in a private folder and move it there in one step: builds of other profiles may
+    /// run at the same time.
+    fn cached(&self, key: String, name: String, make: impl FnOnce(&Path) -> Result<()>) -> Result<Library> {
+        let library = Library { dir: self.cache.join(key), name };
+        if library.file().exists() {
+            return Ok(library);
+        }
+        let private = self.cache.join(format!("build-{}-{}", std::process::id(), library.name));
+        let _ = fs::remove_dir_all(&private);
+        fs::create_dir_all(&private).map_err(|e| format!("{}: {e}", private.display()))?;
+        let made = make(&private);
+        if made.is_ok() && fs::rename(&private, &library.dir).is_err() && !library.file().exists() {
+            // A folder without a library is the rest of a broken build.
+            let _ = fs::remove_dir_all(&library.dir);
+            fs::rename(&private, &library.dir).map_err(|e| format!("{}: {e}", library.dir.display()))?;
+        }
+        let _ = fs::remove_dir_all(&private);
+        made.map(|()| library)
+    }
+}
+
+/// The ports of a hand-written module: ANSI style, one port per line, plain ranges.
+pub fn ports_of(verilog: &str) -> Vec<Port> {
+    let port = |line: &str| {
+        let line = line.split("//").next()?.trim().trim_end_matches(',');
+        let is_input = line.starts_with("input ");
+        if !is_input && !line.starts_with("output ") {
+            return None;
+        }
+        let high =
+            line.split_once('[').and_then(|(_, r)| r.split_once(':')).map_or("0", |(high, _)| high.trim());
+        let name = line.split_whitespace().last()?.to_owned();
+        Some(Port { name, bits: high.parse::<usize>().ok()? + 1, is_input })
+    };
+    verilog.lines().take_while(|l| !l.starts_with(");")).filter_map(port).collect()
+}
+
+/// `<target>/verilated-cache`: above all profiles. Cargo marks its target folder.
+fn cache_dir(out: &Path) -> Result<PathBuf> {
+    let marked = out.ancestors().find(|dir| dir.join("CACHEDIR.TAG").exists());
+    let dir = marked.unwrap_or(out).join("verilated-cache");
+    fs::create_dir_all(&dir).map_err(|e| format!("{}: {e}", dir.display()))?;
+    Ok(dir)
+}
+
+fn includes(dir: &Path) -> Result<String> {
+    let entries = fs::read_dir(dir).map_err(|e| format!("{}: {e}", dir.display()))?;
+    let mut names: Vec<String> = entries
+        .flatten()
+        .filter_map(|e| e.file_name().into_string().ok())
+        .filter(|n| n.ends_with(".cpp"))
+        .collect();
+    names.sort();
+    Ok(names.iter().map(|n| format!("#include \"{n}\"\n")).collect())
+}
+
+fn write(path: &Path, text: &str) -> Result<()> {
+    fs::write(path, text).map_err(|e| format!("{}: {e}", path.display()))
+}
+
+fn output(program: &str, args: &[&str]) -> Result<String> {
+    let out =
+        Command::new(program).args(args).output().map_err(|e| format!("`{program}` cannot be run ({e})"))?;
+    if !out.status.success() {
+        return Err(format!("`{program}` failed: {}", String::from_utf8_lossy(&out.stderr).trim()));
+    }
+    Ok(String::from_utf8_lossy(&out.stdout).into_owned())
+}
+
+fn run(command: &mut Command) -> Result<()> {
+    let program = command.get_program().to_string_lossy().into_owned();
+    let out = command.output().map_err(|e| format!("`{program}` cannot be run ({e})"))?;
+    if out.status.success() {
+        return Ok(());
+    }
+    let stderr = String::from_utf8_lossy(&out.stderr).into_owned();
+    Err(format!("`{program}` failed: {}", stderr.lines().take(20).collect::<Vec<_>>().join("\n")))
+}
