@@ -69,6 +69,12 @@ pub(crate) fn interface(input: &DeriveInput) -> Result<T2> {
             pub fn join(&mut self, other: &mut #other #tg) {
                 #(self.#names.join(&mut other.#names);)*
             }
+            /// Connects this bundle of a block with the opposite bundle of the same block.
+            pub fn pass(&mut self, other: &mut #other #tg) {
+                #[allow(unused_imports)]
+                use ::chimney_hdl_kernel::krt::Pass as _;
+                #(self.#names.pass(&mut other.#names);)*
+            }
         },
         None => T2::new(),
     };

@@ -144,11 +144,14 @@ impl Twin {
         }
     }
 
-    /// `T::link(&mut self.a, &mut self.b)` or `T::join(..)`.
+    /// `T::link(&mut self.a, &mut self.b)`, `T::join(..)` or `T::pass(..)`.
     fn connect(&mut self, c: &syn::ExprCall) -> Option<T2> {
         let Expr::Path(p) = &*c.func else { return None };
         let name = &p.path.segments.last()?.ident;
-        if p.path.segments.len() < 2 || (name != "link" && name != "join") || c.args.len() != 2 {
+        if p.path.segments.len() < 2
+            || !["link", "join", "pass"].iter().any(|n| name == n)
+            || c.args.len() != 2
+        {
             return None;
         }
         let mut places = vec![];
@@ -157,11 +160,17 @@ impl Twin {
                 Expr::Reference(r) if r.mutability.is_some() && rooted_self(&r.expr) => {
                     places.push(self.place(&r.expr))
                 }
-                _ => return Some(self.bad(a, "`link` and `join` take `&mut self.<bundle>`")),
+                _ => return Some(self.bad(a, "`link`, `join` and `pass` take `&mut self.<bundle>`")),
             }
         }
         let (a, b) = (&places[0], &places[1]);
-        Some(quote_spanned!(name.span()=> ::chimney_hdl_kernel::krt::connect(&#a, &#b)))
+        let how = match name.to_string().as_str() {
+            "link" => quote!(Link),
+            "join" => quote!(Join),
+            _ => quote!(Pass),
+        };
+        let krt = quote!(::chimney_hdl_kernel::krt);
+        Some(quote_spanned!(name.span()=> #krt::connect(&#a, &#b, #krt::Wiring::#how)))
     }
 
     fn set_up(&mut self, m: &syn::Macro) -> T2 {

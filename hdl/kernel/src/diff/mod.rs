@@ -122,8 +122,7 @@ impl Diff {
             bench.edge();
         }
         let got = model.simulate(&stimuli)?;
-        let outs: Vec<&Port> = ports.iter().filter(|p| !p.input).collect();
-        let mut o = compare(&outs, &stimuli, &expected, &got);
+        let mut o = compare(&ports, &clocks, &stimuli, &expected, &got);
         o.stuck.retain(|p| !self.constant.contains(p));
         if !o.differences.is_empty() {
             o.differences.push(format!("see {}", model.verilog.display()));
@@ -132,7 +131,18 @@ impl Diff {
     }
 }
 
-fn compare(outs: &[&Port], stimuli: &[Vec<u32>], expected: &[Vec<u32>], got: &[u32]) -> Outcome {
+/// Differences shown in full.
+const SHOWN: usize = 5;
+
+fn compare(
+    ports: &[Port],
+    clocks: &[String],
+    stimuli: &[Vec<u32>],
+    expected: &[Vec<u32>],
+    got: &[u32],
+) -> Outcome {
+    let outs: Vec<&Port> = ports.iter().filter(|p| !p.input).collect();
+    let ins: Vec<&Port> = ports.iter().filter(|p| p.input && !clocks.contains(&p.name)).collect();
     let per_step: usize = outs.iter().map(|p| words(p)).sum();
     let mut r = Outcome::default();
     if got.len() != per_step * expected.len() {
@@ -143,30 +153,39 @@ fn compare(outs: &[&Port], stimuli: &[Vec<u32>], expected: &[Vec<u32>], got: &[u
         ));
         return r;
     }
-    let mut at = 0;
-    for p in outs {
-        let (w, mut seen, mut shown) = (words(p), HashSet::new(), 0);
-        for (step, e) in expected.iter().enumerate() {
+    let mut seen = vec![HashSet::new(); outs.len()];
+    for (step, e) in expected.iter().enumerate() {
+        let mut at = 0;
+        for (k, p) in outs.iter().enumerate() {
+            let w = words(p);
             let native = &e[at..at + w];
             let other = &got[step * per_step + at..step * per_step + at + w];
-            seen.insert(native);
-            if native != other && shown < 3 {
-                shown += 1;
-                r.differences.push(format!(
-                    "step {step} port {}: native {} Verilated {} inputs {}",
-                    p.name,
-                    hex(native),
-                    hex(other),
-                    hex(&stimuli[step])
-                ));
+            at += w;
+            seen[k].insert(native);
+            if native != other {
+                if r.differences.is_empty() {
+                    r.differences.push(format!("step {step} inputs:{}", named(&ins, &stimuli[step])));
+                }
+                if r.differences.len() <= SHOWN {
+                    let (n, v) = (hex(native), hex(other));
+                    r.differences.push(format!("step {step} port {}: native {n} Verilated {v}", p.name));
+                }
             }
         }
-        if seen.len() < 2 && !expected.is_empty() {
-            r.stuck.push(p.name.clone());
-        }
-        at += w;
     }
+    let still = |k: &usize| seen[*k].len() < 2 && !expected.is_empty();
+    r.stuck = (0..outs.len()).filter(still).map(|k| outs[k].name.clone()).collect();
     r
+}
+
+fn named(ports: &[&Port], record: &[u32]) -> String {
+    let mut at = 0;
+    let mut text = String::new();
+    for p in ports {
+        text += &format!(" {}={}", p.name, hex(&record[at..at + words(p)]));
+        at += words(p);
+    }
+    text
 }
 
 fn hex(w: &[u32]) -> String {

@@ -14,7 +14,7 @@ pub use func::*;
 pub use lift::*;
 pub use stmt::{
     assign, assign_bits, assign_field, clear, connect, field, hold, piece, read, record, record_clear,
-    record_hold, set, set_bits, set_field, Piece, Readable, Registers,
+    record_hold, set, set_bits, set_field, Pass, Piece, Readable, Registers, Wiring,
 };
 
 pub(crate) use emit::KERNEL;

@@ -1,11 +1,11 @@
 //! Places: reading and driving signals, registers, part selects, links between interfaces.
 
-use super::ctx::{cx, fail, Ctx, Rhs, Role, Stmt, VarId};
+use super::ctx::{cx, fail, Rhs, Role, Stmt, VarId};
 use super::expr::{literal, merged, op, resize, slice, temp, var, Idx, Offset, E};
 use super::lift::Hw;
 use crate::dff::Dff;
 use rust_hdl_core::prelude::{
-    Atom, AtomKind, Bits, Block, Clock, Constant, Direction, In, Probe, Signal, Synth,
+    Atom, AtomKind, Bits, Block, Clock, Constant, Direction, In, Out, Probe, Signal, Synth,
 };
 
 /// Anything with a `val()`.
@@ -305,24 +305,54 @@ fn ports<L: Block>(l: &L) -> Vec<(String, usize)> {
     p.list
 }
 
-/// `T::link(&mut a, &mut b)` and `T::join(&mut a, &mut b)`: two interfaces with the same field names; each signal is
-/// driven by the side that has it as a source.
+/// How two bundles are connected.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Wiring {
+    /// `T::link(&mut self.x, &mut self.child.x)`: a bundle of the block and the same bundle of its child.
+    Link,
+    /// `T::join(&mut self.a.x, &mut self.b.y)`: opposite bundles of two children.
+    Join,
+    /// `T::pass(&mut self.s, &mut self.m)`: opposite bundles of the block itself.
+    Pass,
+}
+
+/// Native side of [`Wiring::Pass`], signal by signal.
+pub trait Pass<O> {
+    /// Drives whichever of the two is an output.
+    fn pass(&mut self, other: &mut O);
+}
+impl<T: Synth> Pass<Signal<Out, T>> for Signal<In, T> {
+    fn pass(&mut self, other: &mut Signal<Out, T>) {
+        other.next = self.val();
+    }
+}
+impl<T: Synth> Pass<Signal<In, T>> for Signal<Out, T> {
+    fn pass(&mut self, other: &mut Signal<In, T>) {
+        self.next = other.val();
+    }
+}
+
+/// Connects two bundles with the same field names.
 #[track_caller]
-pub fn connect<A: Block, B: Block>(a: &A, b: &B) {
+pub fn connect<A: Block, B: Block>(a: &A, b: &B, how: Wiring) {
     let (pa, pb) = (ports(a), ports(b));
     if pa.iter().map(|p| &p.0).ne(pb.iter().map(|p| &p.0)) {
-        fail("the two interfaces have different fields");
+        fail("the two bundles have different fields");
         return;
     }
     for ((name, x), (_, y)) in pa.iter().zip(&pb) {
         let (Some(x), Some(y)) = (find(*x), find(*y)) else { continue };
-        let source = |c: &Ctx, v: VarId| matches!(c.vars[v].role, Role::In | Role::ChildOut);
-        let (sx, sy) = cx(|c| (source(c, x), source(c, y)));
-        let (from, to) = match (sx, sy) {
-            (true, false) => (x, y),
-            (false, true) => (y, x),
+        let roles = cx(|c| (c.vars[x].role, c.vars[y].role));
+        // Exactly the cases in which the native functions copy in the right direction.
+        let (from, to) = match (how, roles) {
+            (Wiring::Link, (Role::In, Role::ChildIn))
+            | (Wiring::Join, (Role::ChildOut, Role::ChildIn))
+            | (Wiring::Pass, (Role::In, Role::Out)) => (x, y),
+            (Wiring::Link, (Role::Out, Role::ChildOut))
+            | (Wiring::Join, (Role::ChildIn, Role::ChildOut))
+            | (Wiring::Pass, (Role::Out, Role::In)) => (y, x),
             _ => {
-                fail(format!("`{name}` has the same direction on both sides"));
+                fail(format!("`{name}`: link(own, child), join(child, child), pass(own slave, own master)"));
                 continue;
             }
         };

@@ -1,0 +1,63 @@
+//! The memories agree with their Verilog.
+#![allow(missing_docs)]
+
+use chimney_hdl::mem::{BeRam, LutRam, SdpRam};
+use chimney_hdl::prelude::*;
+use chimney_hdl_kernel::diff::diff;
+
+#[derive(LogicStruct, Default, Copy, Clone, PartialEq, Debug)]
+struct Word {
+    a: Bits<33>,
+    b: bool,
+    c: Bits<7>,
+}
+
+#[test]
+fn block_ram_returns_what_was_written() {
+    diff(
+        "sdp_ram",
+        SdpRam::<Word, 4>::default(),
+        4000,
+        |u, r| {
+            u.re.next = r.any();
+            u.we.next = r.any();
+            u.waddr.next = r.any();
+            u.wdata.next = r.any();
+            u.raddr.next = r.any();
+        },
+        |u, c| u.clock.next = c.into(),
+    );
+}
+
+#[test]
+fn lut_ram_reads_without_a_clock() {
+    diff(
+        "lut_ram",
+        LutRam::<Bits<9>, 3>::default(),
+        4000,
+        |u, r| {
+            u.we.next = r.any();
+            u.waddr.next = r.any();
+            u.wdata.next = r.any();
+            u.raddr.next = r.any();
+        },
+        |u, c| u.clock.next = c.into(),
+    );
+}
+
+#[test]
+fn byte_enables_select_bytes() {
+    diff(
+        "be_ram",
+        BeRam::<64, 8, 4>::default(),
+        4000,
+        |u, r| {
+            u.re.next = r.any();
+            u.we.next = r.any();
+            u.waddr.next = r.any();
+            u.wdata.next = r.any();
+            u.raddr.next = r.any();
+        },
+        |u, c| u.clock.next = c.into(),
+    );
+}
