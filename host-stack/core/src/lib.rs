@@ -13,7 +13,7 @@
 //! | [`cwnd`], [`recovery`] | how much may be in flight; loss recovery | RFC 5681, RFC 3465, RFC 6582 |
 //! | [`ranges`] | sorted disjoint ranges: out-of-order data and SACKed data | RFC 2018 |
 //! | [`scoreboard`] | which bytes are lost, what to resend | RFC 6675 |
-//! | [`window`], [`delayed_ack`] | what we advertise and when we acknowledge | RFC 9293 3.8.6 |
+//! | [`window`], [`delayed_ack`], [`ack_frequency`] | what we advertise and when we acknowledge | RFC 9293 3.8.6 |
 //! | [`transmit`] | send now or wait (Nagle, SWS), persist | RFC 9293 3.7.4, 3.8.6 |
 //! | [`options`], [`timestamps`] | TCP options, PAWS | RFC 9293 3.2, RFC 7323 |
 //! | [`checksum`], [`ip_id`] | Internet checksum, IPv4 identification | RFC 1071, R-279 |
@@ -25,6 +25,7 @@ extern crate std;
 
 pub mod acceptable;
 pub mod ack;
+pub mod ack_frequency;
 pub mod checksum;
 pub mod cwnd;
 pub mod delayed_ack;

@@ -166,17 +166,17 @@ impl RangeList {
         *self = out;
     }
 
-    /// Takes out the range that begins at or before `seq`, if any, and returns its end: the next number
-    /// expected once everything before `seq` has arrived.
+    /// Takes out the ranges that continue a stream which has arrived up to `seq`, and returns the next
+    /// number expected.
     pub fn pop_contiguous(&mut self, seq: SeqNum) -> SeqNum {
-        match self.as_slice().first() {
-            Some(first) if first.start.at_or_before(seq) => {
-                let next = first.end.later(seq);
-                self.remove_before(next);
-                next
+        let mut next = seq;
+        for range in self.as_slice() {
+            if range.start.at_or_before(next) {
+                next = next.later(range.end);
             }
-            _ => seq,
         }
+        self.remove_before(next);
+        next
     }
 
     /// The ranges as SACK blocks: the most recently touched first (RFC 2018 4).
@@ -256,6 +256,9 @@ mod tests {
         assert_eq!(list.pop_contiguous(SeqNum(0xFFFF_FFE0)), SeqNum(0xFFFF_FFE0));
         assert_eq!(list.pop_contiguous(SeqNum(0xFFFF_FFF1)), SeqNum(4));
         assert_eq!(list.as_slice(), [range(8, 9)]);
+        list = RangeList::from_recent_first(&[range(10, 12), range(20, 22), range(30, 32)]);
+        assert_eq!(list.pop_contiguous(SeqNum(21)), SeqNum(22), "one segment may cover several ranges");
+        assert_eq!(list.as_slice(), [range(30, 32)]);
     }
 
     #[test]

@@ -1,0 +1,180 @@
+//! Giving a connection away and taking it back.
+//!
+//! ```text
+//!            freeze                 release
+//!   Host --------------> Frozen --------------> Away
+//!    ^  ^                  |                      |
+//!    |  `----- resume -----'                      |    held segments: take_held (forward them),
+//!    `------------------- thaw -------------------'    or processed here after resume and thaw
+//! ```
+//! Law L1: between `freeze` and `resume` or `thaw` nothing here changes the connection or sends for it.
+
+use crate::socket::{ConnId, Place, StackError, StackEvent};
+use crate::stack::Stack;
+use crate::tcp::snapshot;
+use crate::wire::tcp::parse_trusted;
+use chimney_abi::offload::{NeighborState, PathState, TcpBlockState};
+use std::net::IpAddr;
+
+impl Stack {
+    /// Stops a connection and returns all of it. The acknowledgment owed goes out with the next poll.
+    ///
+    /// # Errors
+    /// `NoSuchId`, `NotInHost`, `WrongState` for the states that may not be offloaded (R-066).
+    pub fn freeze(&mut self, now_us: u64, id: ConnId) -> Result<TcpBlockState, StackError> {
+        let connection = self.connections.get_mut(&id).ok_or(StackError::NoSuchId)?;
+        if connection.place != Place::Host {
+            return Err(StackError::NotInHost);
+        }
+        if !connection.tcb.state.may_offload() {
+            return Err(StackError::WrongState);
+        }
+        connection.place = Place::Frozen;
+        let remote = *connection.tcb.tuple.remote.ip();
+        let ack = connection.tcb.flush_ack(now_us);
+        let block = snapshot::export(&connection.tcb, now_us);
+        if let Some(ack) = ack {
+            self.send_segment(now_us, remote, &ack);
+        }
+        Ok(block)
+    }
+
+    /// The target has the connection: forget the bytes that it has now (R-099).
+    ///
+    /// # Errors
+    /// `NoSuchId`, `InHost`.
+    pub fn release(&mut self, id: ConnId) -> Result<(), StackError> {
+        let connection = self.connections.get_mut(&id).ok_or(StackError::NoSuchId)?;
+        if connection.place == Place::Host {
+            return Err(StackError::InHost);
+        }
+        connection.place = Place::Away;
+        connection.tcb.send.release();
+        connection.tcb.receive.release();
+        Ok(())
+    }
+
+    /// The hand-over failed: go on here as if nothing had happened.
+    ///
+    /// # Errors
+    /// `NoSuchId`, `InHost`, `NotInHost` if the bytes were released already.
+    pub fn resume(&mut self, now_us: u64, id: ConnId) -> Result<(), StackError> {
+        let connection = self.connections.get_mut(&id).ok_or(StackError::NoSuchId)?;
+        match connection.place {
+            Place::Host => return Err(StackError::InHost),
+            Place::Away => return Err(StackError::NotInHost),
+            Place::Frozen => {}
+        }
+        connection.place = Place::Host;
+        self.process_held(now_us, id);
+        Ok(())
+    }
+
+    /// Takes a connection back, alive (R-159), and processes what was held for it.
+    ///
+    /// # Errors
+    /// `NoSuchId`, `InHost`, `BadState` (then the connection stays away; abort it with `discard`).
+    pub fn thaw(&mut self, now_us: u64, id: ConnId, block: TcpBlockState) -> Result<(), StackError> {
+        let connection = self.connections.get_mut(&id).ok_or(StackError::NoSuchId)?;
+        if connection.place == Place::Host {
+            return Err(StackError::InHost);
+        }
+        snapshot::import(&mut connection.tcb, now_us, block)?;
+        connection.place = Place::Host;
+        self.report(StackEvent::Readable(id));
+        self.report(StackEvent::Writable(id));
+        self.settle(id);
+        self.process_held(now_us, id);
+        Ok(())
+    }
+
+    /// Segments that arrived while the connection was away, without IP header, oldest first (R-240).
+    ///
+    /// # Errors
+    /// `NoSuchId`.
+    pub fn take_held(&mut self, id: ConnId) -> Result<Vec<Vec<u8>>, StackError> {
+        let connection = self.connections.get_mut(&id).ok_or(StackError::NoSuchId)?;
+        Ok(connection.held.drain(..).collect())
+    }
+
+    /// Puts a segment back that a forward returned with "upload in progress" (R-243).
+    ///
+    /// # Errors
+    /// `NoSuchId`.
+    pub fn give_back_held(&mut self, now_us: u64, id: ConnId, segment: Vec<u8>) -> Result<(), StackError> {
+        let connection = self.connections.get_mut(&id).ok_or(StackError::NoSuchId)?;
+        if connection.held.len() < crate::stack::MAX_HELD {
+            connection.held.push_back(segment);
+        } else {
+            self.counters.held_overflow += 1;
+        }
+        if connection.place == Place::Host {
+            self.process_held(now_us, id);
+        }
+        Ok(())
+    }
+
+    /// Forgets a connection that is away and will not come back (its state is lost, R-156).
+    ///
+    /// # Errors
+    /// `NoSuchId`, `InHost`.
+    pub fn discard(&mut self, id: ConnId) -> Result<(), StackError> {
+        let connection = self.connections.get_mut(&id).ok_or(StackError::NoSuchId)?;
+        if connection.place == Place::Host {
+            return Err(StackError::InHost);
+        }
+        self.lookup.remove(&connection.tcb.tuple);
+        self.connections.remove(&id);
+        self.report(StackEvent::Closed(id));
+        Ok(())
+    }
+
+    /// The path object of a connection, for an initiate (spec 4.3).
+    ///
+    /// # Errors
+    /// `NoSuchId`.
+    pub fn path_state(&mut self, id: ConnId) -> Result<PathState, StackError> {
+        let remote = *self.tcb(id)?.tuple.remote.ip();
+        let path = *self.paths.get(remote);
+        Ok(PathState {
+            src: IpAddr::V4(path.src),
+            dst: IpAddr::V4(path.dst),
+            mtu: path.mtu,
+            ip_id_start: crate::iface::path::Path::TARGET_ID_START,
+            ip_id_counter: path.target_counter,
+        })
+    }
+
+    /// Keeps the counter that a target handed back with a path, so that the next offload goes on from
+    /// there (R-280).
+    pub fn return_path(&mut self, path: &PathState) {
+        if let IpAddr::V4(dst) = path.dst {
+            self.paths.get(dst).target_counter = path.ip_id_counter;
+        }
+    }
+
+    /// The neighbor object of a connection, for an initiate (spec 4.2); `None` while its MAC address is
+    /// not known.
+    ///
+    /// # Errors
+    /// `NoSuchId`.
+    pub fn neighbor_state(&self, now_us: u64, id: ConnId) -> Result<Option<NeighborState>, StackError> {
+        let next_hop = self.next_hop(*self.tcb(id)?.tuple.remote.ip());
+        let age = self.neighbors.age_us(next_hop, now_us);
+        Ok(self.neighbors.lookup(next_hop).map(|mac| NeighborState {
+            dst_mac: mac.0,
+            host_reachability_us: u32::try_from(age.unwrap_or(0)).unwrap_or(u32::MAX),
+            ..NeighborState::default()
+        }))
+    }
+
+    fn process_held(&mut self, now_us: u64, id: ConnId) {
+        let held = self.take_held(id).unwrap_or_default();
+        for bytes in held {
+            // Its checksum was verified before it was held.
+            if let Ok(segment) = parse_trusted(&bytes) {
+                self.process(now_us, id, &segment);
+            }
+        }
+    }
+}

@@ -1,0 +1,4 @@
+//! Below TCP: which next hop, which path, which MAC address.
+
+pub mod neighbor;
+pub mod path;

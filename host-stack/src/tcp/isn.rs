@@ -1,0 +1,38 @@
+//! Initial sequence numbers (RFC 9293 3.4.1): a 4-microsecond clock plus a keyed hash of the 4-tuple.
+
+use super::tcb::FourTuple;
+use chimney_abi::SeqNum;
+use std::hash::{DefaultHasher, Hash, Hasher};
+
+/// Secret of one stack; chosen at random by its owner, or fixed in a test.
+#[derive(Clone, Copy)]
+pub struct Secret(pub u64);
+
+impl Secret {
+    /// ISN = M + F(localip, localport, remoteip, remoteport, secretkey).
+    #[must_use]
+    pub fn isn(&self, now_us: u64, tuple: &FourTuple) -> SeqNum {
+        // `as`: M is a 32-bit clock that ticks every 4 microseconds.
+        SeqNum((now_us / 4) as u32) + self.hash(0, tuple)
+    }
+
+    /// Start of a connection's timestamp clock, different for every 4-tuple (RFC 7323 7.1).
+    #[must_use]
+    pub fn timestamp_delta(&self, tuple: &FourTuple) -> u32 {
+        self.hash(1, tuple)
+    }
+
+    fn hash(&self, purpose: u8, tuple: &FourTuple) -> u32 {
+        let mut hasher = DefaultHasher::new();
+        (self.0, purpose, tuple, !self.0).hash(&mut hasher);
+        // `as`: the low half of the hash.
+        hasher.finish() as u32
+    }
+}
+
+/// Never prints the secret.
+impl std::fmt::Debug for Secret {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Secret(..)")
+    }
+}

@@ -1,0 +1,135 @@
+//! TCP segments over IPv4 (RFC 9293 3.1).
+
+use super::{array, be16, be32, put, WireError};
+use chimney_abi::wire::{ethernet as we, ip_protocol, ipv4 as wip, tcp as w};
+use chimney_abi::SeqNum;
+use chimney_host_stack_core::checksum;
+use chimney_host_stack_core::options::{self, TcpOptions};
+use chimney_host_stack_core::segment::{Flags, Segment};
+use std::net::Ipv4Addr;
+
+use super::ipv4::Ipv4Header;
+
+/// A received segment: header fields, options and text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TcpSegment<'a> {
+    /// Sender's port.
+    pub src_port: u16,
+    /// Receiver's port.
+    pub dst_port: u16,
+    /// Sequence number.
+    pub seq: SeqNum,
+    /// Acknowledgment number.
+    pub ack: SeqNum,
+    /// Control bits.
+    pub flags: Flags,
+    /// Window field, not scaled.
+    pub window: u16,
+    /// Options.
+    pub options: TcpOptions,
+    /// Text.
+    pub text: &'a [u8],
+}
+
+/// Reads a segment whose checksum covers the given addresses.
+///
+/// # Errors
+/// `Truncated`, `Malformed`, `BadChecksum`.
+pub fn parse(bytes: &[u8], src: Ipv4Addr, dst: Ipv4Addr) -> Result<TcpSegment<'_>, WireError> {
+    let len = u16::try_from(bytes.len()).map_err(|_| WireError::Malformed)?;
+    let mut sum = checksum::pseudo_v4(src.octets(), dst.octets(), ip_protocol::TCP, len);
+    sum.add_bytes(bytes);
+    if !sum.is_valid() {
+        return Err(WireError::BadChecksum);
+    }
+    parse_trusted(bytes)
+}
+
+/// Reads a segment without looking at its checksum (one that was verified before it was held).
+///
+/// # Errors
+/// `Truncated`, `Malformed`.
+pub fn parse_trusted(bytes: &[u8]) -> Result<TcpSegment<'_>, WireError> {
+    let header_len = usize::from(array::<1>(bytes, w::DATA_OFFSET)?[0] >> 4) * 4;
+    if header_len < w::HEADER_LEN {
+        return Err(WireError::Malformed);
+    }
+    let option_bytes = bytes.get(w::HEADER_LEN..header_len).ok_or(WireError::Truncated)?;
+    Ok(TcpSegment {
+        src_port: be16(bytes, w::SRC_PORT)?,
+        dst_port: be16(bytes, w::DST_PORT)?,
+        seq: SeqNum(be32(bytes, w::SEQ)?),
+        ack: SeqNum(be32(bytes, w::ACK)?),
+        flags: Flags(bytes[w::FLAGS]),
+        window: be16(bytes, w::WINDOW)?,
+        options: options::parse(option_bytes),
+        text: &bytes[header_len..],
+    })
+}
+
+impl TcpSegment<'_> {
+    /// The numbers of the segment, its window multiplied by the peer's scale. A SYN's window is never
+    /// scaled (RFC 7323 2.2).
+    #[must_use]
+    pub fn numbers(&self, snd_wind_shift: u8) -> Segment {
+        let shift = if self.flags.has(Flags::SYN) { 0 } else { snd_wind_shift };
+        Segment {
+            seq: self.seq,
+            ack: self.ack,
+            wnd: u32::from(self.window) << shift,
+            flags: self.flags,
+            // `as`: a segment is shorter than 64 KiB.
+            data_len: self.text.len() as u32,
+        }
+    }
+}
+
+/// A segment to send.
+#[derive(Clone, Debug, PartialEq, Eq, Default)]
+pub struct OutSegment {
+    /// Our port.
+    pub src_port: u16,
+    /// The peer's port.
+    pub dst_port: u16,
+    /// Sequence number.
+    pub seq: SeqNum,
+    /// Acknowledgment number.
+    pub ack: SeqNum,
+    /// Control bits.
+    pub flags: Flags,
+    /// Window field.
+    pub window: u16,
+    /// Options.
+    pub options: TcpOptions,
+    /// Text.
+    pub text: Vec<u8>,
+}
+
+impl OutSegment {
+    /// The frame with room for an Ethernet header in front; `ip.protocol` is TCP.
+    #[must_use]
+    pub fn to_frame(&self, ip: &Ipv4Header) -> Vec<u8> {
+        let mut option_bytes = [0; w::MAX_OPTIONS_LEN];
+        let options_len = self.options.build(&mut option_bytes);
+        let header_len = w::HEADER_LEN + options_len;
+        let mut frame = vec![0; we::HEADER_LEN + wip::HEADER_LEN + header_len];
+        frame.extend_from_slice(&self.text);
+        ip.write(&mut frame[we::HEADER_LEN..], header_len + self.text.len());
+        let bytes = &mut frame[we::HEADER_LEN + wip::HEADER_LEN..];
+        put(bytes, w::SRC_PORT, &self.src_port.to_be_bytes());
+        put(bytes, w::DST_PORT, &self.dst_port.to_be_bytes());
+        put(bytes, w::SEQ, &self.seq.0.to_be_bytes());
+        put(bytes, w::ACK, &self.ack.0.to_be_bytes());
+        // `as`: at most 15 words.
+        bytes[w::DATA_OFFSET] = ((header_len / 4) as u8) << 4;
+        bytes[w::FLAGS] = self.flags.0;
+        put(bytes, w::WINDOW, &self.window.to_be_bytes());
+        put(bytes, w::HEADER_LEN, &option_bytes[..options_len]);
+        // `as`: the caller keeps packets within the MTU.
+        let len = bytes.len() as u16;
+        let mut sum = checksum::pseudo_v4(ip.src.octets(), ip.dst.octets(), ip_protocol::TCP, len);
+        sum.add_bytes(bytes);
+        put(bytes, w::CHECKSUM, &sum.finish().to_be_bytes());
+        frame
+    }
+}

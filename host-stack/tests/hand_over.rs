@@ -1,0 +1,213 @@
+//! Freeze and thaw at random moments: neither stream notices.
+
+mod world;
+
+use chimney_abi::cmd::TcpState;
+use chimney_abi::offload::TcpBlockState;
+use chimney_host_stack::{Place, StackError, TcpConfig};
+use world::{seed, App, Impairment, Rng, World};
+
+/// What moved in hand-overs, to see that the interesting cases did occur.
+#[derive(Debug, Default)]
+struct Moved {
+    unsent: usize,
+    unacknowledged: usize,
+    undelivered: usize,
+    out_of_order: usize,
+    count: usize,
+    held: usize,
+}
+
+impl Moved {
+    fn add(&mut self, block: &TcpBlockState) {
+        let r = &block.record;
+        let flight = (r.snd_max.wrapping_sub(r.snd_una) as usize).min(block.send_data.len());
+        self.unacknowledged += flight;
+        self.unsent += block.send_data.len() - flight;
+        self.undelivered += block.buffered.len();
+        self.out_of_order += block.out_of_order.iter().map(|range| range.bytes.len()).sum::<usize>();
+        self.count += 1;
+    }
+}
+
+/// Away connections of both ends, with the time at which they come back.
+struct Switch {
+    away: [Option<(u64, TcpBlockState)>; 2],
+    moved: Moved,
+}
+
+impl Switch {
+    fn run(&mut self, world: &mut World, apps: &[App; 2]) {
+        for (end, app) in apps.iter().enumerate() {
+            let id = app.id;
+            match &self.away[end] {
+                None if world.rng.chance(60) => {
+                    // R-066 refuses some states; that is no failure.
+                    let Ok(block) = world.stacks[end].freeze(world.now_us, id) else { continue };
+                    world.flush();
+                    self.moved.add(&block);
+                    if world.rng.chance(200) {
+                        world.stacks[end].resume(world.now_us, id).expect("frozen");
+                        continue;
+                    }
+                    world.stacks[end].release(id).expect("frozen");
+                    let back = world.now_us + world.rng.below(30_000);
+                    self.away[end] = Some((back, block));
+                }
+                Some((back, _)) if world.now_us >= *back => {
+                    let Some((_, block)) = self.away[end].take() else { continue };
+                    let held = world.stacks[end].counters().held;
+                    world.stacks[end].thaw(world.now_us, id, block).expect("its own state");
+                    self.moved.held = held as usize;
+                }
+                _ => {}
+            }
+        }
+    }
+
+    /// When the next connection comes back.
+    fn next(&self) -> Option<u64> {
+        self.away.iter().flatten().map(|(back, _)| *back).min()
+    }
+}
+
+fn run(seed: u64, moved: &mut Moved) {
+    let mut rng = Rng(seed);
+    let link = Impairment {
+        loss_permille: rng.below(40),
+        duplicate_permille: rng.below(20),
+        delay_us: rng.below(10_000),
+        jitter_us: rng.below(5000),
+    };
+    let tcp = [0, 1].map(|_| TcpConfig {
+        receive_capacity: 4000 + rng.below(200_000) as u32,
+        send_capacity: 4000 + rng.below(200_000) as u32,
+        ..TcpConfig::default()
+    });
+    let mut world = World::new(rng.next(), link, tcp);
+    // Applications and hand-overs have no deadlines of their own.
+    world.max_step_us = 1000;
+    let ids = world.connect();
+    let sizes = [0, 1].map(|_| rng.below(200_000) as usize);
+    let mut apps = [0, 1].map(|end| App::new(ids[end], rng.bytes(sizes[end])));
+    let mut switch = Switch { away: [None, None], moved: Moved::default() };
+    let slow = rng.below(900);
+    let end_us = world.now_us + 3_600_000_000;
+    loop {
+        for (app, stack) in apps.iter_mut().zip(&mut world.stacks) {
+            app.run(stack, &mut world.rng, slow);
+        }
+        switch.run(&mut world, &apps);
+        if apps[0].has_all(&apps[1]) && apps[1].has_all(&apps[0]) && switch.next().is_none() {
+            break;
+        }
+        if world.now_us >= end_us {
+            let tcbs = [0, 1].map(|end| world.stacks[end].tcb(apps[end].id));
+            panic!("stuck with {:?} bytes: {tcbs:#?}", apps.each_ref().map(|app| app.received.len()));
+        }
+        world.step();
+    }
+    assert!(apps[0].received == apps[1].to_send && apps[1].received == apps[0].to_send, "streams differ");
+    assert_eq!(world.oracle.resets, 0, "no reset");
+    let m = switch.moved;
+    moved.unsent += m.unsent;
+    moved.unacknowledged += m.unacknowledged;
+    moved.undelivered += m.undelivered;
+    moved.out_of_order += m.out_of_order;
+    moved.count += m.count;
+    moved.held += m.held;
+}
+
+/// Verifies
+#[test]
+fn hand_overs_at_random_moments_keep_both_streams() {
+    let base = seed();
+    let mut moved = Moved::default();
+    for round in 0..40 {
+        eprintln!("round {round}");
+        run(base.wrapping_add(round), &mut moved);
+    }
+    eprintln!("{moved:?}");
+    let all = [moved.unsent, moved.unacknowledged, moved.undelivered, moved.out_of_order, moved.held];
+    assert!(all.iter().all(|n| *n > 0), "some kind of data never moved: {moved:?}");
+}
+
+/// Verifies: R-264
+#[test]
+fn the_timestamp_clock_never_goes_back() {
+    let mut world = World::perfect();
+    let [a, _] = world.connect();
+    let first = world.stacks[0].freeze(world.now_us, a).expect("established").record.ts_offset;
+    world.stacks[0].resume(world.now_us, a).expect("frozen");
+    let mut block = world.stacks[0].freeze(world.now_us + 5000, a).expect("established");
+    assert_eq!(block.record.ts_offset.wrapping_sub(first), 5);
+    block.record.ts_offset = block.record.ts_offset.wrapping_add(70);
+    world.stacks[0].thaw(world.now_us + 9000, a, block).expect("its own state");
+    let third = world.stacks[0].freeze(world.now_us + 10_000, a).expect("established").record.ts_offset;
+    assert_eq!(third.wrapping_sub(first), 76, "goes on from the value that came back");
+}
+
+/// Verifies
+#[test]
+fn calls_are_refused_while_the_connection_is_away() {
+    let mut world = World::perfect();
+    let [a, b] = world.connect();
+    let block = world.stacks[0].freeze(world.now_us, a).expect("established");
+    assert_eq!(world.stacks[0].send(a, b"x"), Err(StackError::NotInHost));
+    assert_eq!(world.stacks[0].recv(a, &mut [0; 1]), Err(StackError::NotInHost));
+    assert_eq!(world.stacks[0].freeze(world.now_us, a), Err(StackError::NotInHost));
+    world.stacks[0].release(a).expect("frozen");
+    assert_eq!(world.stacks[0].resume(world.now_us, a), Err(StackError::NotInHost));
+    assert_eq!(world.stacks[0].status(a).map(|s| s.place), Ok(Place::Away));
+    world.stacks[1].send(b, b"hello").expect("open");
+    assert!(world.run_until(1_000_000, |w| w.stacks[0].counters().held > 0));
+    let held = world.stacks[0].take_held(a).expect("known");
+    assert!(!held.is_empty() && held.iter().all(|segment| segment.ends_with(b"hello")));
+    world.stacks[0].thaw(world.now_us, a, block).expect("its own state");
+    for segment in held {
+        world.stacks[0].give_back_held(world.now_us, a, segment).expect("known");
+    }
+    assert_eq!(world.stacks[0].status(a).map(|s| s.readable_bytes), Ok(5));
+}
+
+/// Verifies: R-066
+#[test]
+fn only_the_six_states_may_leave() {
+    let mut world = World::perfect();
+    let [a, b] = world.connect();
+    world.stacks[0].shutdown(a).expect("open");
+    world.run_until(1_000_000, |w| w.stacks[1].status(b).is_ok_and(|s| s.state == TcpState::CloseWait));
+    world.stacks[1].shutdown(b).expect("open");
+    world.run_until(1_000_000, |w| w.stacks[0].status(a).is_ok_and(|s| s.state == TcpState::TimeWait));
+    assert_eq!(world.stacks[0].freeze(world.now_us, a), Err(StackError::WrongState));
+}
+
+/// A name, and a change that no device in its right mind makes.
+type Spoil = (&'static str, fn(&mut TcpBlockState));
+
+#[test]
+fn states_that_contradict_themselves_are_refused() {
+    let mut world = World::perfect();
+    let [a, _] = world.connect();
+    world.stacks[0].send(a, &[7; 5000]).expect("open");
+    world.flush();
+    let good = world.stacks[0].freeze(world.now_us, a).expect("established");
+    world.stacks[0].release(a).expect("frozen");
+    let spoil: [Spoil; 7] = [
+        ("state", |b| b.record.tcp_state = 99),
+        ("phase", |b| b.record.phase = 9),
+        ("order", |b| b.record.snd_nxt = b.record.snd_una.wrapping_sub(1)),
+        ("missing data", |b| b.send_data.truncate(10)),
+        ("too much sent", |b| b.record.snd_max = b.record.snd_limit.wrapping_add(2)),
+        ("window", |b| b.record.rcv_right = b.record.rcv_nxt.wrapping_sub(1)),
+        ("range", |b| {
+            b.out_of_order = vec![chimney_abi::offload::Range { seq: b.record.rcv_nxt, bytes: vec![1] }]
+        }),
+    ];
+    for (name, change) in spoil {
+        let mut bad = good.clone();
+        change(&mut bad);
+        assert!(matches!(world.stacks[0].thaw(world.now_us, a, bad), Err(StackError::BadState(_))), "{name}");
+    }
+    world.stacks[0].thaw(world.now_us, a, good).expect("unchanged");
+}
