@@ -38,3 +38,6 @@
 //! An Initiate op names the image's header values (`conn`, `generation`, `path`); the body's fields of the same
 //! name are ignored. PROTO answers `TcpEntries` for an id in use, `Rejected` for a state that cannot be
 //! offloaded, `TcpRcvWindow` for a window above `MAX_RCV_WINDOW`, `Stale` for a wrong generation.
+
+pub mod image;
+pub mod record;

@@ -1,0 +1,206 @@
+//! Page map of every connection, and the prefetched pool of free pages.
+//!
+//! A connection has 32 slots (`PAGE_SLOTS`); the byte with sequence number s belongs to slot `(s >> 12) mod
+//! 32`, and the slot's page is the right one if its tag is s >> 12. A lookup that misses takes a page from
+//! the pool. Entries of the pool ring are fetched ahead, up to 32 in a burst.
+//!
+//! Latency: a lookup is answered 3 cycles after it is offered. Throughput: one at a time; do not offer the
+//! next before the answer. Loads take one cycle and may not coincide with a lookup. Back-pressure: none, an
+//! empty pool answers "none" (law L5). Reset: the pool is empty, reading starts at entry 0; maps are loaded
+//! whole at every Initiate and need no reset. `MAP` = `LOG2` + 5.
+use crate::mem::SdpRam;
+use crate::prelude::*;
+use crate::types::{ReadBeat, ReadReq};
+
+/// An entry of the map.
+#[derive(Clone, Copy, Debug, Default, PartialEq, LogicStruct)]
+pub struct PageSlot {
+    /// Page number.
+    pub page: Bits<16>,
+    /// Sequence number of the first byte >> 12.
+    pub tag: Bits<20>,
+    /// In use.
+    pub valid: Bit,
+}
+
+/// Where a lookup stands.
+#[derive(Clone, Copy, Debug, PartialEq, LogicState)]
+pub enum LookState {
+    /// Waits for a lookup.
+    Idle,
+    /// The entry is being read.
+    Read,
+    /// The entry is there.
+    Check,
+}
+
+/// log2 of the pages held ready.
+const READY_LOG2: usize = 6;
+/// Bits of a count of them.
+const COUNT: usize = READY_LOG2 + 1;
+/// Pages held ready.
+const READY: u64 = 1 << READY_LOG2;
+/// Entries in a 256-byte block of the pool ring.
+const BURST: u64 = 32;
+
+/// The block.
+#[derive(LogicBlock, Default)]
+pub struct Pages<const MAP: usize> {
+    /// Clock.
+    pub clock: Signal<In, Clock>,
+    /// Reset.
+    pub reset: Signal<In, Bit>,
+    /// Prefetch.
+    pub enable: Signal<In, Bit>,
+    /// No read outstanding.
+    pub idle: Signal<Out, Bit>,
+    /// Pool ring address.
+    pub ring: Signal<In, Bits<64>>,
+    /// log2 of its entries.
+    pub ring_log2: Signal<In, Bits<8>>,
+    /// Its producer index.
+    pub producer: Signal<In, Bits<16>>,
+    /// Entries taken.
+    pub consumer: Signal<Out, Bits<16>>,
+    /// Read client.
+    pub req_valid: Signal<Out, Bit>,
+    /// Burst wanted.
+    pub req: Signal<Out, ReadReq>,
+    /// Burst accepted.
+    pub req_ready: Signal<In, Bit>,
+    /// A beat for this client.
+    pub beat_valid: Signal<In, Bit>,
+    /// The beat.
+    pub beat: Signal<In, ReadBeat>,
+    /// Write an entry of the map.
+    pub load_valid: Signal<In, Bit>,
+    /// Its connection (above bit 5) and slot (bits 4:0).
+    pub load_at: Signal<In, Bits<MAP>>,
+    /// Its contents.
+    pub load: Signal<In, PageSlot>,
+    /// Look up the page of a byte.
+    pub look_valid: Signal<In, Bit>,
+    /// Connection and slot.
+    pub look_at: Signal<In, Bits<MAP>>,
+    /// Sequence number >> 12.
+    pub look_tag: Signal<In, Bits<20>>,
+    /// Answer, for one cycle.
+    pub answer_valid: Signal<Out, Bit>,
+    /// 1 = there is a page.
+    pub found: Signal<Out, Bit>,
+    /// 1 = it was taken from the pool just now.
+    pub fresh: Signal<Out, Bit>,
+    /// The page.
+    pub page: Signal<Out, Bits<16>>,
+    map: SdpRam<PageSlot, MAP>,
+    ready: SdpRam<Bits<16>, READY_LOG2>,
+    state: Dff<LookState>,
+    at: Dff<Bits<MAP>>,
+    tag: Dff<Bits<20>>,
+    answered: Dff<Bit>,
+    is_found: Dff<Bit>,
+    is_fresh: Dff<Bit>,
+    answer: Dff<Bits<16>>,
+    fetched: Dff<Bits<16>>,
+    asked: Dff<Bits<16>>,
+    asking: Dff<Bit>,
+    reading: Dff<Bit>,
+    beats: Dff<Bits<6>>,
+    head: Dff<Bits<COUNT>>,
+    tail: Dff<Bits<COUNT>>,
+    tail_seen: Dff<Bits<COUNT>>,
+}
+
+/// Entries to fetch with one burst: what is new, fits into the pool, and lies in one 256-byte block.
+#[kernel]
+fn burst_len(new: Bits<16>, room: Bits<COUNT>, to_end: Bits<16>, to_block: Bits<16>) -> Bits<6> {
+    let fits = bit_cast::<16, COUNT>(room);
+    let a = if new < fits { new } else { fits };
+    let b = if to_end < to_block { to_end } else { to_block };
+    let n = if a < b { a } else { b };
+    bit_cast::<6, 16>(n)
+}
+
+#[kernel]
+impl<const MAP: usize> Logic for Pages<MAP> {
+    fn update(&mut self) {
+        dff_setup!(self, clock, state, at, tag, answered, is_found, is_fresh, answer, fetched, asked, asking, reading);
+        dff_setup!(self, clock, beats, head, tail, tail_seen);
+        clock!(self, clock, map, ready);
+        self.answer_valid.next = self.answered.q.val();
+        self.found.next = self.is_found.q.val();
+        self.fresh.next = self.is_fresh.q.val();
+        self.page.next = self.answer.q.val();
+        self.consumer.next = self.fetched.q.val();
+        self.idle.next = !self.asking.q.val() && !self.reading.q.val();
+
+        // The pool: `ready.rdata` is the page at `head`; an entry counts one cycle after it was written.
+        self.tail_seen.d.next = self.tail.q.val();
+        self.ready.re.next = true;
+        self.ready.raddr.next = bit_cast::<READY_LOG2, COUNT>(self.head.q.val());
+        self.ready.we.next = self.beat_valid.val() && !self.beat.val().error;
+        self.ready.waddr.next = bit_cast::<READY_LOG2, COUNT>(self.tail.q.val());
+        self.ready.wdata.next = self.beat.val().data.get_bits::<16>(0);
+
+        // Lookup.
+        let entry = self.map.rdata.val();
+        let hit = entry.valid && entry.tag == self.tag.q.val();
+        let take = self.state.q.val() == LookState::Check && !hit && self.head.q.val() != self.tail_seen.q.val();
+        let fresh = PageSlot { page: self.ready.rdata.val(), tag: self.tag.q.val(), valid: true };
+        self.map.re.next = self.state.q.val() == LookState::Read;
+        self.map.raddr.next = self.at.q.val();
+        self.map.we.next = self.load_valid.val() || take;
+        self.map.waddr.next = if take { self.at.q.val() } else { self.load_at.val() };
+        self.map.wdata.next = if take { fresh } else { self.load.val() };
+        self.answered.d.next = self.state.q.val() == LookState::Check;
+        match self.state.q.val() {
+            LookState::Idle => {
+                if self.look_valid.val() {
+                    self.at.d.next = self.look_at.val();
+                    self.tag.d.next = self.look_tag.val();
+                    self.state.d.next = LookState::Read;
+                }
+            }
+            LookState::Read => {
+                self.state.d.next = LookState::Check;
+            }
+            LookState::Check => {
+                self.is_found.d.next = hit || take;
+                self.is_fresh.d.next = take;
+                self.answer.d.next = if hit { entry.page } else { fresh.page };
+                self.state.d.next = LookState::Idle;
+            }
+        }
+        if take {
+            self.head.d.next = self.head.q.val() + 1;
+        }
+
+        // Prefetch: decide, ask, read.
+        let size = bits::<16>(1) << self.ring_log2.val();
+        let index = self.fetched.q.val() & (size - 1);
+        let addr = self.ring.val() + (bit_cast::<64, 16>(index) << bits::<2>(3));
+        let to_block = bits::<16>(BURST) - bit_cast::<16, 5>(addr.get_bits::<5>(3));
+        let room = bits::<COUNT>(READY) - (self.tail.q.val() - self.head.q.val());
+        let want = burst_len(self.producer.val() - self.fetched.q.val(), room, size - index, to_block);
+        self.req_valid.next = self.asking.q.val();
+        self.req.next = ReadReq { iova: addr, beats: self.beats.q.val() };
+        if !self.asking.q.val() && !self.reading.q.val() {
+            self.beats.d.next = want;
+            self.asking.d.next = self.enable.val() && want != 0;
+        }
+        if self.asking.q.val() && self.req_ready.val() {
+            self.asking.d.next = false;
+            self.reading.d.next = true;
+            self.asked.d.next = self.fetched.q.val() + bit_cast::<16, 6>(self.beats.q.val());
+        }
+        if self.beat_valid.val() {
+            // An entry that could not be read is lost for the pool, but the ring goes on.
+            self.tail.d.next = self.tail.q.val() + !self.beat.val().error;
+            if self.beat.val().last {
+                self.reading.d.next = false;
+                self.fetched.d.next = self.asked.q.val();
+            }
+        }
+        dff_reset!(self, reset, state, answered, fetched, asking, reading, head, tail, tail_seen);
+    }
+}

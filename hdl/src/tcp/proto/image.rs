@@ -1,0 +1,287 @@
+//! Image <-> record: the fields regrouped, times converted (R-153, programmer's guide 5 and 9).
+use super::record::{CachedFlags, Cached, Clocks, ConstFlags, Counts, Fixed, Flags, Post, Receive, Running, Side, Work};
+use crate::mirror::TcpRecord;
+use crate::prelude::*;
+use crate::tcp::ack::SendVars;
+use crate::tcp::cwnd::{Cwnd, Recovery};
+use crate::tcp::ranges::{Ranges, SeqRange};
+use crate::tcp::rtt::Rtt;
+use crate::tcp::seq::before;
+use chimney_abi::state::NO_TIMER;
+
+/// `NO_TIMER` as the kernels need it.
+const OFF: u64 = NO_TIMER as u64;
+
+/// CONST fields and rings of an image; ids come from the command.
+#[kernel]
+fn fixed(r: TcpRecord, generation: Bits<8>, path: Bits<16>) -> Fixed {
+    Fixed {
+        local_port: r.local_port,
+        remote_port: r.remote_port,
+        flags: unpack::<ConstFlags, 16>(r.const_flags),
+        snd_wind_shift: r.snd_wind_shift,
+        rcv_wind_shift: r.rcv_wind_shift,
+        eff_mss: r.eff_mss,
+        path,
+        hash: r.hash,
+        send_ring: r.send_ring,
+        recv_ring: r.recv_ring,
+        send_ring_log2: r.send_ring_log2,
+        recv_ring_log2: r.recv_ring_log2,
+        generation,
+    }
+}
+
+/// CACHED fields of an image.
+#[kernel]
+pub fn cached(r: TcpRecord) -> Cached {
+    Cached {
+        flags: unpack::<CachedFlags, 16>(r.cached_flags),
+        ttl: r.ttl,
+        tos: r.tos,
+        ka_probe_count: r.ka_probe_count,
+        user_priority: r.user_priority,
+        max_retransmissions: r.max_retransmissions,
+        initial_rcv_wnd: r.initial_rcv_wnd,
+        rcv_indication_size: r.rcv_indication_size,
+        ka_timeout_us: r.ka_timeout_us,
+        ka_interval_us: r.ka_interval_us,
+        max_rt_us: r.max_rt_us,
+        flow_label: r.flow_label,
+    }
+}
+
+/// Receive variables; what the image promises counts as durable: it is the host's own.
+#[kernel]
+fn receive(r: TcpRecord, now: Bits<32>) -> Receive {
+    Receive {
+        nxt: r.rcv_nxt,
+        right: r.rcv_right,
+        durable_nxt: r.rcv_nxt,
+        durable_right: r.rcv_right,
+        adv_right: r.adv_right,
+        last_ack_sent: r.last_ack_sent,
+        ts_recent: r.ts_recent,
+        ts_recent_us: now - r.ts_recent_us,
+        last_rx_us: now - r.last_rx_us,
+        ack_pending: bits::<8>(0),
+    }
+}
+
+/// Timers; delayed ACK and push are not carried over. With nothing unacknowledged the retransmit
+/// timer is off, unless it is FIN_WAIT_2's or persist's.
+#[kernel]
+fn clocks(r: TcpRecord, now: Bits<32>) -> Clocks {
+    Clocks {
+        on: Running {
+            rtx: r.rtx_deadline != OFF,
+            delack: false,
+            push: false,
+            keep_alive: r.ka_deadline != OFF,
+            spare: bits::<4>(0),
+        },
+        rtx: now + r.rtx_deadline,
+        keep_alive: now + r.ka_deadline,
+        delack: now,
+        push: now,
+        probe_round: r.probe_round,
+        retransmit_count: r.retransmit_count,
+        ka_probes: r.ka_probes,
+        total_rt_us: r.total_rt_us,
+        rto_us: r.rto_us,
+    }
+}
+
+/// The four ranges.
+#[kernel]
+fn ranges(r: TcpRecord) -> Ranges {
+    Ranges {
+        r0: SeqRange { start: r.ooo0_start, end: r.ooo0_end },
+        r1: SeqRange { start: r.ooo1_start, end: r.ooo1_end },
+        r2: SeqRange { start: r.ooo2_start, end: r.ooo2_end },
+        r3: SeqRange { start: r.ooo3_start, end: r.ooo3_end },
+        recent: bit_cast::<2, 8>(r.ooo_recent),
+    }
+}
+
+/// Loss recovery and congestion variables.
+#[kernel]
+fn recovery(r: TcpRecord) -> Recovery {
+    Recovery {
+        cw: Cwnd { cwnd: r.cwnd, ssthresh: r.ssthresh, acked_sum: r.cwnd_acc },
+        phase: r.phase,
+        recover: r.recover,
+        dup_acks: r.dup_acks,
+    }
+}
+
+/// The record of a connection that is being offloaded.
+#[kernel]
+pub fn load(r: TcpRecord, generation: Bits<8>, path: Bits<16>, now_us: Bits<32>, now_ms: Bits<32>) -> Work {
+    Work {
+        fixed: fixed(r, generation, path),
+        cached: cached(r),
+        state: r.tcp_state,
+        reason: bits::<8>(0),
+        flags: unpack::<Flags, 16>(r.deleg_flags),
+        snd: SendVars {
+            una: r.snd_una,
+            nxt: r.snd_nxt,
+            max: r.snd_max,
+            wnd: r.snd_wnd,
+            max_wnd: r.max_snd_wnd,
+            wl1: r.snd_wl1,
+            wl2: r.snd_wl2,
+        },
+        limit: r.snd_limit,
+        send_producer: r.send_producer,
+        ts_offset: r.ts_offset - now_ms,
+        rc: recovery(r),
+        rtt: Rtt { srtt_x8: r.srtt_us_x8, rttvar_x4: r.rttvar_us_x4 },
+        rtt_seq: r.rtt_seq,
+        rtt_start_us: now_us - r.rtt_start_us,
+        rcv: receive(r, now_us),
+        ooo: ranges(r),
+        post: Post {
+            producer: r.recv_producer,
+            idx: bits::<16>(0),
+            off: bits::<32>(0),
+            len: bits::<24>(0),
+            flags: bits::<8>(0),
+            addr: bits::<64>(0),
+        },
+        tm: clocks(r, now_us),
+        shadow_tag: bits::<16>(FIRST_TAG),
+        cnt: Counts::default(),
+        side: Side { pub_una: r.snd_una, pub_next: r.snd_una, first_job: true, ..Side::default() },
+    }
+}
+
+/// Tag of the first shadow record of an offload (the slots before it are zero).
+const FIRST_TAG: u64 = 2;
+
+/// A deadline as an image has it: `NO_TIMER`, or what is left, 0 = expired.
+#[kernel]
+fn left(on: bool, at: Bits<32>, now: Bits<32>) -> Bits<32> {
+    if !on {
+        bits::<32>(OFF)
+    } else if before(at, now) {
+        bits::<32>(0)
+    } else {
+        at - now
+    }
+}
+
+/// Fields of an image that are not times, first half.
+#[kernel]
+fn store_send(w: Work) -> TcpRecord {
+    TcpRecord {
+        local_port: w.fixed.local_port,
+        remote_port: w.fixed.remote_port,
+        const_flags: pack::<16, ConstFlags>(w.fixed.flags),
+        snd_wind_shift: w.fixed.snd_wind_shift,
+        rcv_wind_shift: w.fixed.rcv_wind_shift,
+        eff_mss: w.fixed.eff_mss,
+        path: w.fixed.path,
+        hash: w.fixed.hash,
+        cached_flags: pack::<16, CachedFlags>(w.cached.flags),
+        ttl: w.cached.ttl,
+        tos: w.cached.tos,
+        ka_probe_count: w.cached.ka_probe_count,
+        user_priority: w.cached.user_priority,
+        max_retransmissions: w.cached.max_retransmissions,
+        generation: w.fixed.generation,
+        initial_rcv_wnd: w.cached.initial_rcv_wnd,
+        rcv_indication_size: w.cached.rcv_indication_size,
+        ka_timeout_us: w.cached.ka_timeout_us,
+        ka_interval_us: w.cached.ka_interval_us,
+        max_rt_us: w.cached.max_rt_us,
+        flow_label: w.cached.flow_label,
+        tcp_state: w.state,
+        phase: w.rc.phase,
+        deleg_flags: pack::<16, Flags>(w.flags),
+        snd_una: w.snd.una,
+        snd_nxt: w.snd.nxt,
+        snd_max: w.snd.max,
+        snd_wnd: w.snd.wnd,
+        max_snd_wnd: w.snd.max_wnd,
+        snd_wl1: w.snd.wl1,
+        snd_wl2: w.snd.wl2,
+        cwnd: w.rc.cw.cwnd,
+        ssthresh: w.rc.cw.ssthresh,
+        cwnd_acc: w.rc.cw.acked_sum,
+        recover: w.rc.recover,
+        dup_acks: w.rc.dup_acks,
+        srtt_us_x8: w.rtt.srtt_x8,
+        rttvar_us_x4: w.rtt.rttvar_x4,
+        rto_us: w.tm.rto_us,
+        total_rt_us: w.tm.total_rt_us,
+        rtt_seq: w.rtt_seq,
+        snd_limit: w.limit,
+        send_ring: w.fixed.send_ring,
+        send_ring_log2: w.fixed.send_ring_log2,
+        send_producer: w.send_producer,
+        ..TcpRecord::default()
+    }
+}
+
+/// Fields of an image that are not times, second half.
+#[kernel]
+fn store_receive(r: TcpRecord, w: Work) -> TcpRecord {
+    TcpRecord {
+        rcv_nxt: w.rcv.nxt,
+        rcv_right: w.rcv.right,
+        ts_recent: w.rcv.ts_recent,
+        probe_round: w.tm.probe_round,
+        retransmit_count: w.tm.retransmit_count,
+        ka_probes: w.tm.ka_probes,
+        ooo0_start: w.ooo.r0.start,
+        ooo0_end: w.ooo.r0.end,
+        ooo1_start: w.ooo.r1.start,
+        ooo1_end: w.ooo.r1.end,
+        ooo2_start: w.ooo.r2.start,
+        ooo2_end: w.ooo.r2.end,
+        ooo3_start: w.ooo.r3.start,
+        ooo3_end: w.ooo.r3.end,
+        recv_ring: w.fixed.recv_ring,
+        recv_ring_log2: w.fixed.recv_ring_log2,
+        recv_producer: w.post.producer,
+        post_idx: w.post.idx,
+        post_off: w.post.off,
+        post_len: w.post.len,
+        post_flags: w.post.flags,
+        post_addr: w.post.addr,
+        durable_rcv_nxt: w.rcv.durable_nxt,
+        durable_rcv_right: w.rcv.durable_right,
+        shadow_tag: w.shadow_tag,
+        ack_pending: w.rcv.ack_pending,
+        upload_reason: w.reason,
+        adv_right: w.rcv.adv_right,
+        ooo_recent: bit_cast::<8, 2>(w.ooo.recent),
+        last_ack_sent: w.rcv.last_ack_sent,
+        cnt_segs_in: w.cnt.segs_in,
+        cnt_segs_out: w.cnt.segs_out,
+        cnt_retransmits: w.cnt.retransmits,
+        cnt_ooo: w.cnt.ooo,
+        cnt_dup: w.cnt.dup,
+        cnt_drops: w.cnt.drops,
+        ..r
+    }
+}
+
+/// The image of a record: deadlines as time left, stamps as ages, the timestamp clock's value.
+#[kernel]
+pub fn store(w: Work, now_us: Bits<32>, now_ms: Bits<32>) -> TcpRecord {
+    let r = store_receive(store_send(w), w);
+    TcpRecord {
+        ts_offset: w.ts_offset + now_ms,
+        ts_recent_us: now_us - w.rcv.ts_recent_us,
+        rtt_start_us: now_us - w.rtt_start_us,
+        last_rx_us: now_us - w.rcv.last_rx_us,
+        rtx_deadline: left(w.tm.on.rtx, w.tm.rtx, now_us),
+        ka_deadline: left(w.tm.on.keep_alive, w.tm.keep_alive, now_us),
+        delack_deadline: bits::<32>(OFF),
+        push_deadline: bits::<32>(OFF),
+        ..r
+    }
+}

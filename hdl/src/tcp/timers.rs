@@ -1,0 +1,83 @@
+//! The earliest deadline of every connection, and a scanner that looks at one connection per cycle.
+//!
+//! PROTO writes a connection's deadline whenever it stores the record. The scanner reads the table in turn
+//! and offers an expired connection until PROTO takes it; it clears nothing, PROTO's next store does. So an
+//! offer may be late by one turn or name a deadline that has moved meanwhile: PROTO compares each of the
+//! record's deadlines itself.
+//!
+//! Latency: up to 2^LOG2 + 2 cycles after the deadline. Throughput: one connection per cycle. Back-pressure:
+//! the scan stands while an offer waits. Reset: nothing is offered; the table is cleared by PROTO's sweep.
+use super::seq::at_or_before;
+use crate::mem::SdpRam;
+use crate::prelude::*;
+
+/// An entry of the table.
+#[derive(Clone, Copy, Debug, Default, PartialEq, LogicStruct)]
+pub struct Deadline {
+    /// 1 = some timer of the connection runs.
+    pub running: Bit,
+    /// When the earliest of them expires, microseconds.
+    pub at: Bits<32>,
+}
+
+/// The block.
+#[derive(LogicBlock, Default)]
+pub struct Timers<const LOG2: usize> {
+    /// Clock.
+    pub clock: Signal<In, Clock>,
+    /// Reset.
+    pub reset: Signal<In, Bit>,
+    /// Scan.
+    pub enable: Signal<In, Bit>,
+    /// Clock, low word, microseconds.
+    pub now_us: Signal<In, Bits<32>>,
+    /// Write an entry; always taken.
+    pub set_valid: Signal<In, Bit>,
+    /// Its connection.
+    pub set_conn: Signal<In, Bits<16>>,
+    /// Its contents.
+    pub set: Signal<In, Deadline>,
+    /// A connection has an expired deadline.
+    pub expired_valid: Signal<Out, Bit>,
+    /// Which.
+    pub expired_conn: Signal<Out, Bits<16>>,
+    /// It is taken.
+    pub expired_ready: Signal<In, Bit>,
+    table: SdpRam<Deadline, LOG2>,
+    scan: Dff<Bits<LOG2>>,
+    read: Dff<Bits<LOG2>>,
+    is_read: Dff<Bit>,
+    found: Dff<Bit>,
+    found_conn: Dff<Bits<LOG2>>,
+}
+
+#[kernel]
+impl<const LOG2: usize> Logic for Timers<LOG2> {
+    fn update(&mut self) {
+        dff_setup!(self, clock, scan, read, is_read, found, found_conn);
+        clock!(self, clock, table);
+        self.table.we.next = self.set_valid.val();
+        self.table.waddr.next = bit_cast::<LOG2, 16>(self.set_conn.val());
+        self.table.wdata.next = self.set.val();
+        self.table.raddr.next = self.scan.q.val();
+        self.expired_valid.next = self.found.q.val();
+        self.expired_conn.next = bit_cast::<16, LOG2>(self.found_conn.q.val());
+
+        let stands = self.found.q.val() || !self.enable.val();
+        self.table.re.next = !stands;
+        self.is_read.d.next = !stands;
+        self.read.d.next = self.scan.q.val();
+        let entry = self.table.rdata.val();
+        if !stands {
+            self.scan.d.next = self.scan.q.val() + 1;
+        }
+        if self.found.q.val() {
+            self.found.d.next = !self.expired_ready.val();
+        } else if self.is_read.q.val() && entry.running && at_or_before(entry.at, self.now_us.val()) {
+            self.found.d.next = true;
+            self.found_conn.d.next = self.read.q.val();
+            self.is_read.d.next = false;
+        }
+        dff_reset!(self, reset, scan, is_read, found);
+    }
+}

@@ -1,0 +1,82 @@
+//! The window we advertise, and when to send (RFC 9293 3.7.4, 3.8.6).
+//!
+//! Pure kernel functions; the same names and results as `chimney_host_stack_core::{window, transmit,
+//! timestamps}`, except that [`window_field`] rounds down: the device promises nothing that is not in a
+//! durable record (law L2).
+
+use super::seq::{after, at_or_after, at_or_before, before, min32};
+use crate::prelude::*;
+
+/// The window field for a right edge, in units of `1 << shift` bytes, saturated, rounded down.
+#[kernel]
+pub fn window_field(rcv_nxt: Bits<32>, edge: Bits<32>, shift: Bits<8>) -> Bits<16> {
+    let wnd = if after(edge, rcv_nxt) { edge - rcv_nxt } else { bits::<32>(0) };
+    let units = wnd >> shift;
+    if units > 0xFFFF {
+        bits::<16>(0xFFFF)
+    } else {
+        bit_cast::<16, 32>(units)
+    }
+}
+
+/// The peer must hear of a new right edge now: two segments, or half of the buffer, or any step from zero.
+#[kernel]
+pub fn update_due(
+    rcv_nxt: Bits<32>,
+    edge: Bits<32>,
+    new_edge: Bits<32>,
+    capacity: Bits<32>,
+    rmss: Bits<32>,
+) -> bool {
+    let gain = new_edge - edge;
+    let step = min32(rmss + rmss, capacity >> bits::<1>(1));
+    after(new_edge, edge) && (at_or_before(edge, rcv_nxt) || gain >= step)
+}
+
+/// What the decision to send depends on, all in bytes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, LogicStruct)]
+pub struct SendInput {
+    /// Queued and not yet sent.
+    pub unsent: Bits<32>,
+    /// Free part of the smaller of send window and congestion window.
+    pub usable: Bits<32>,
+    /// Sender's segment size.
+    pub smss: Bits<32>,
+    /// Largest window the peer ever offered.
+    pub max_snd_wnd: Bits<32>,
+    /// Nothing is in flight.
+    pub is_idle: Bit,
+    /// Nagle's algorithm is on, and no FIN follows the data.
+    pub is_nagle: Bit,
+}
+
+/// Length of the segment of new data to send now, 0 to wait.
+#[kernel]
+pub fn segment_len(input: SendInput) -> Bits<32> {
+    let sendable = min32(input.unsent, input.usable);
+    let half_max = input.max_snd_wnd >> bits::<1>(1);
+    let may_be_small = input.is_idle || !input.is_nagle;
+    if sendable >= input.smss {
+        input.smss
+    } else if may_be_small && input.unsent <= input.usable {
+        input.unsent
+    } else if may_be_small && sendable >= half_max {
+        // half of the largest window, for peers with tiny buffers.
+        sendable
+    } else {
+        bits::<32>(0)
+    }
+}
+
+/// R-247, RFC 7323 5.3 R1: the segment is an old duplicate. The age limit of 24 days cannot be seen by the
+/// 32-bit microsecond clock and is the host's: an idle connection belongs there.
+#[kernel]
+pub fn paws_rejects(ts_recent: Bits<32>, val: Bits<32>) -> bool {
+    before(val, ts_recent)
+}
+
+/// RFC 7323 4.3 (2): take the value of a segment that begins at or before the last ACK we sent.
+#[kernel]
+pub fn takes_ts(ts_recent: Bits<32>, val: Bits<32>, seq: Bits<32>, last_ack_sent: Bits<32>) -> bool {
+    at_or_after(val, ts_recent) && at_or_before(seq, last_ack_sent)
+}
