@@ -1,1 +1,52 @@
-//! The miniport: the chimney functions over trait Bus.
+//! The miniport: the chimney functions ([`Offload`](chimney_abi::offload::Offload)) over [`bus::Bus`].
+//!
+//! ```text
+//!   driver     open, poll, the trait           <- offload, ops (tree -> images), forward, loss
+//!   conn       one connection                  <- prepare, receive, deliver, upload, rebuild
+//!   nic        bring-up, heartbeat             <- mailbox, queue::frames, pool
+//!   ring       every ring, fences, phase bit   <- dma, mmio, bus
+//! ```
+//! # Rules
+//! * Nothing blocks: calls queue, [`poll`](chimney_abi::offload::Offload::poll) does the work and makes the call-backs (R-033 to R-035).
+//! * No register is read on a fast path; doorbells are rung once per connection and poll.
+//! * The device is never trusted: what it writes is copied once and range-checked; a contradiction is a typed fault.
+//! * Law L2: everything that was acknowledged is in host memory, so a lost device costs no connection (`rebuild`).
+//!
+//! Three files to read first: `driver.rs`, `conn.rs`, `receive.rs`.
+#![forbid(unsafe_code)]
+
+pub mod arena;
+pub mod bus;
+pub mod config;
+pub mod conn;
+mod deliver;
+pub mod dma;
+pub mod driver;
+pub mod error;
+#[cfg(test)]
+mod fake;
+mod forward;
+pub mod image;
+mod loss;
+pub mod mailbox;
+pub mod mmio;
+pub mod nic;
+mod offload;
+mod ops;
+mod plan;
+pub mod pool;
+pub mod prepare;
+pub mod queue;
+mod rebuild;
+pub mod receive;
+pub mod record;
+pub mod ring;
+pub mod shadow;
+pub mod table;
+mod tree;
+mod upload;
+
+pub use bus::{Bus, DeviceAccess, DmaMemory};
+pub use config::Config;
+pub use driver::{Driver, DriverStats};
+pub use error::{BusError, ConnFault, DriverError};

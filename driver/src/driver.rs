@@ -1,0 +1,302 @@
+//! [`Driver`]: one device, its objects, and the poll loop.
+//!
+//! ```text
+//!   poll: interrupts -> status line -> commands -> ordinary frames -> events -> connections -> doorbells -> heartbeat
+//! ```
+//! Events are hints: the consumer index is written before the shadow records are read, so that progress after
+//! the reading raises another event (guide section 10).
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use chimney_abi::desc::{RX_IP_CSUM_OK, RX_L4_CSUM_OK};
+use chimney_abi::offload::{FrameInfo, HostHandle, NeighborState, OffloadClient, PathState, Token};
+use chimney_abi::regs;
+
+use crate::bus::Bus;
+use crate::config::Config;
+use crate::conn::{Conn, Phase, Shared};
+use crate::error::{ConnFault, DriverError};
+use crate::forward::Forward;
+use crate::mmio::{Mmio, MmioCounts, ALL_ONES};
+use crate::nic::{self, Heartbeat, Identity, Pulse, Queues, ALL_CAUSES};
+use crate::ops::Op;
+use crate::table::Table;
+use crate::tree::Operation;
+
+/// An offloaded neighbor.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Neighbor {
+    pub handle: HostHandle,
+    pub state: NeighborState,
+    pub phase: Phase,
+}
+
+/// An offloaded path.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Path {
+    pub handle: HostHandle,
+    pub state: PathState,
+    pub neighbor: Token,
+    pub phase: Phase,
+}
+
+/// What the driver saw that should not be.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct DriverStats {
+    /// Register accesses.
+    pub mmio: MmioCounts,
+    /// Command completions that answer nothing.
+    pub unexpected_completions: u64,
+    /// Ordinary receive completions with an impossible length or order.
+    pub bad_frames: u64,
+    /// Pages the device gave back that it did not have.
+    pub double_frees: u64,
+    /// Events for no connection.
+    pub stale_events: u64,
+    /// Buffer memory in use, the driver's own pieces included, bytes.
+    pub arena_used_bytes: u32,
+    /// Pages with the driver.
+    pub spare_pages: usize,
+    /// Connections in the table.
+    pub connections: usize,
+}
+
+/// The miniport of one device.
+#[derive(Debug)]
+pub struct Driver<B: Bus> {
+    pub(crate) mmio: Mmio<B>,
+    pub(crate) config: Config,
+    pub(crate) identity: Identity,
+    pub(crate) queues: Queues<B::Memory>,
+    pub(crate) shared: Shared<B::Memory>,
+    pub(crate) neighbors: Table<Neighbor>,
+    pub(crate) paths: Table<Path>,
+    pub(crate) conns: Table<Conn<B::Memory>>,
+    /// Operations that have no ring entry or image memory yet.
+    pub(crate) waiting: VecDeque<Op>,
+    pub(crate) in_flight: BTreeMap<u16, Op>,
+    /// Operations that the device has done, waiting for forwards (R-147).
+    pub(crate) finished: VecDeque<Operation>,
+    pub(crate) forwards: BTreeMap<u64, Forward>,
+    pub(crate) forward_queue: VecDeque<u64>,
+    pub(crate) next_forward: u64,
+    /// Connections to look at in this poll.
+    pub(crate) due: BTreeSet<u16>,
+    pub(crate) now_us: u64,
+    pub(crate) lost: Option<DriverError>,
+    heartbeat: Heartbeat,
+    stale_events: u64,
+}
+
+impl<B: Bus> Driver<B> {
+    /// Brings the device up (guide section 1).
+    ///
+    /// # Errors
+    /// [`DriverError`]: no device, another contract, no memory.
+    pub fn open(bus: B, config: Config) -> Result<Self, DriverError> {
+        config.check()?;
+        let mut mmio = Mmio::new(bus);
+        let identity = nic::identify(&mut mmio, &config)?;
+        nic::reset(&mut mmio)?;
+        let (queues, shared) = Queues::map(mmio.bus(), &config, &identity.capabilities)?;
+        queues.start(&shared.pool, &mut mmio, &config)?;
+        let caps = identity.capabilities;
+        let mut driver = Self {
+            mmio,
+            config,
+            identity,
+            queues,
+            shared,
+            neighbors: Table::new(caps.table_entries),
+            paths: Table::new(caps.table_entries),
+            conns: Table::new(caps.connections),
+            waiting: VecDeque::new(),
+            in_flight: BTreeMap::new(),
+            finished: VecDeque::new(),
+            forwards: BTreeMap::new(),
+            forward_queue: VecDeque::new(),
+            next_forward: 0,
+            due: BTreeSet::new(),
+            now_us: 0,
+            lost: None,
+            heartbeat: Heartbeat::default(),
+            stale_events: 0,
+        };
+        driver.ring_producers();
+        Ok(driver)
+    }
+
+    /// Stops the device: no DMA afterwards. The connections must have been terminated.
+    ///
+    /// # Errors
+    /// [`DriverError::Timeout`], [`DriverError::Gone`].
+    pub fn stop(&mut self) -> Result<(), DriverError> {
+        nic::stop(&mut self.mmio)
+    }
+
+    /// The transport.
+    pub fn bus(&mut self) -> &mut B {
+        self.mmio.bus()
+    }
+
+    /// Why the device was given up, if it was.
+    pub fn lost(&self) -> Option<DriverError> {
+        self.lost
+    }
+
+    /// What the device said about a connection that cannot be true, if it did.
+    pub fn fault(&self, token: Token) -> Option<ConnFault> {
+        self.conns.get(token)?.fault
+    }
+
+    /// Counters of the driver.
+    pub fn stats(&self) -> DriverStats {
+        DriverStats {
+            mmio: self.mmio.counts(),
+            unexpected_completions: self.queues.mailbox.unexpected(),
+            bad_frames: self.queues.rx.bad_entries(),
+            double_frees: self.shared.pool.double_frees(),
+            stale_events: self.stale_events,
+            arena_used_bytes: self.shared.buffers.used_bytes(),
+            spare_pages: self.shared.pool.spare(),
+            connections: self.conns.tokens().len(),
+        }
+    }
+
+    /// A device counter (not for fast paths).
+    ///
+    /// # Errors
+    /// [`DriverError::Gone`].
+    pub fn counter(&mut self, reg: &chimney_abi::layout::Reg) -> Result<u64, DriverError> {
+        self.mmio.read_counter(reg)
+    }
+
+    pub(crate) fn poll_device(&mut self, now_us: u64, client: &mut dyn OffloadClient) -> bool {
+        if self.lost.is_some() {
+            return false;
+        }
+        self.now_us = now_us;
+        if self.mmio.bus().interrupt_pending() {
+            let cleared = self.mmio.write(&regs::IRQ_STATUS, ALL_CAUSES);
+            debug_assert!(cleared.is_ok(), "the causes can be cleared");
+        }
+        let mut any = match self.poll_status(client) {
+            Ok(any) => any,
+            Err(error) => return self.lose(error, client),
+        };
+        any |= self.poll_commands(client);
+        any |= self.poll_frames(client);
+        self.poll_events();
+        any |= self.progress_due(client);
+        any |= self.finish_ops(client);
+        self.flush();
+        if let Some(error) = self.check_pulse() {
+            any |= self.lose(error, client);
+        }
+        any
+    }
+
+    /// Consumer indices of the status line.
+    fn poll_status(&mut self, client: &mut dyn OffloadClient) -> Result<bool, DriverError> {
+        let line = self.queues.status();
+        self.shared.pool.retire_to(line.pool_consumer)?;
+        let done = self.queues.tx.retire_to(line.tx_consumer)?;
+        let any = !done.is_empty();
+        for tag in done {
+            self.forward_done(tag, client);
+        }
+        Ok(any)
+    }
+
+    fn poll_frames(&mut self, client: &mut dyn OffloadClient) -> bool {
+        let mut any = false;
+        while let Some((frame, flags)) = self.queues.rx.pop() {
+            any = true;
+            let info = FrameInfo {
+                ip_checksum_ok: flags & RX_IP_CSUM_OK != 0,
+                l4_checksum_ok: flags & RX_L4_CSUM_OK != 0,
+            };
+            client.frame(frame, info);
+        }
+        any
+    }
+
+    fn poll_events(&mut self) {
+        let mut any = false;
+        while let Some(event) = self.queues.events.pop() {
+            any = true;
+            let token = Token { index: event.conn, generation: event.generation };
+            if self.conns.get(token).is_some() {
+                self.due.insert(event.conn);
+            } else {
+                self.stale_events += 1; // the last words of a connection that is gone
+            }
+        }
+        if any {
+            self.write(&regs::EVENT_CONSUMER, self.queues.events.consumer());
+        }
+    }
+
+    fn progress_due(&mut self, client: &mut dyn OffloadClient) -> bool {
+        let mut any = false;
+        for index in self.due.clone() {
+            let Some(token) = self.conns.token(index) else { continue };
+            let Some(conn) = self.conns.get_mut(token) else { continue };
+            any |= conn.progress(&mut self.shared, client);
+        }
+        any
+    }
+
+    /// Rings every doorbell that is due, each at most once; commands last, because a command sees all doorbells before it.
+    fn flush(&mut self) {
+        for index in std::mem::take(&mut self.due) {
+            let Some(token) = self.conns.token(index) else { continue };
+            let Some(conn) = self.conns.get_mut(token) else { continue };
+            let (send, receive) = conn.flush(&mut self.shared);
+            if let Some(bell) = send {
+                self.mmio.doorbell(index, false, bell.low, bell.limit);
+            }
+            if let Some(bell) = receive {
+                self.mmio.doorbell(index, true, bell.low, bell.limit);
+            }
+        }
+        self.submit_waiting();
+        self.queue_forwards();
+        self.ring_producers();
+    }
+
+    fn ring_producers(&mut self) {
+        let due = [
+            (&regs::POOL_PRODUCER, self.shared.pool.refill()),
+            (&regs::RX_PRODUCER, self.queues.rx.ring_due()),
+            (&regs::TX_PRODUCER, self.queues.tx.ring_due()),
+            (&regs::CMD_PRODUCER, self.queues.mailbox.ring_due()),
+        ];
+        for (reg, index) in due {
+            if let Some(index) = index {
+                self.write(reg, index);
+            }
+        }
+    }
+
+    fn write(&mut self, reg: &'static chimney_abi::layout::Reg, index: u16) {
+        self.mmio.write(reg, index.into()).expect("an index register can be written");
+    }
+
+    /// Why the device must be given up, if it must.
+    fn check_pulse(&mut self) -> Option<DriverError> {
+        if self.queues.mailbox.is_overdue(self.now_us) {
+            return Some(DriverError::Timeout { what: "a command" });
+        }
+        let count = self.queues.status().heartbeat;
+        match self.heartbeat.check(count, self.now_us, self.config.heartbeat_limit_us) {
+            Pulse::Alive => None,
+            Pulse::Dead => Some(DriverError::Timeout { what: "a heartbeat" }),
+            Pulse::Suspicious => match self.mmio.read(&regs::ID) {
+                Ok(ALL_ONES) => Some(DriverError::Gone { register: regs::ID.name }),
+                Ok(_) => None,
+                Err(error) => Some(error),
+            },
+        }
+    }
+}

@@ -1,0 +1,111 @@
+//! What can go wrong between driver and device.
+
+use thiserror::Error;
+
+/// Why DMA memory could not be had.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+pub enum BusError {
+    /// The transport has no memory of that size, or may not map more.
+    #[error("no DMA memory of {len_bytes} bytes")]
+    NoMemory {
+        /// Length that was asked for.
+        len_bytes: usize,
+    },
+}
+
+/// A failure of the driver or of its device.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+pub enum DriverError {
+    /// Memory could not be mapped.
+    #[error("cannot map memory for the device")]
+    Bus(#[from] BusError),
+    /// The device does not answer (all ones).
+    #[error("the device is gone: register {register} reads all ones")]
+    Gone {
+        /// Register that was read.
+        register: &'static str,
+    },
+    /// Something else answers at this address.
+    #[error("no chimney device: ID reads {id:#010x}")]
+    NotOurs {
+        /// Value of `ID`.
+        id: u32,
+    },
+    /// The device speaks another contract.
+    #[error("the device has contract version {device}, the driver {driver}")]
+    Version {
+        /// The device's major version.
+        device: u16,
+        /// Ours.
+        driver: u16,
+    },
+    /// The device did not reach a state in time.
+    #[error("the device did not finish: {what}")]
+    Timeout {
+        /// What was awaited.
+        what: &'static str,
+    },
+    /// A write to a register that only the device writes.
+    #[error("register {register} is read only")]
+    ReadOnly {
+        /// The register.
+        register: &'static str,
+    },
+    /// A configuration value outside of what the contract allows.
+    #[error("configuration: {what}")]
+    Config {
+        /// Which value, and the rule.
+        what: &'static str,
+    },
+    /// The device moved an index further than the driver ever allowed.
+    #[error("the device moved {ring} to {index}, allowed are {consumer} to {producer}")]
+    BadIndex {
+        /// Ring name.
+        ring: &'static str,
+        /// What the device wrote.
+        index: u16,
+        /// Entries below are done.
+        consumer: u16,
+        /// Entries below are posted.
+        producer: u16,
+    },
+}
+
+/// A connection whose shadow record, write-backs or page map contradict what the driver posted.
+///
+/// The device is never trusted: such a connection is treated like a hardware failure.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+pub enum ConnFault {
+    /// `snd_una` outside of what was posted.
+    #[error("snd_una {una} outside {from} to {to}")]
+    SendAck {
+        /// What the device wrote.
+        una: u32,
+        /// Oldest allowed.
+        from: u32,
+        /// Newest allowed.
+        to: u32,
+    },
+    /// `rcv_nxt` moved back, or past the window.
+    #[error("rcv_nxt {rcv_nxt} outside {from} to {to}")]
+    ReceiveNext {
+        /// What the device wrote.
+        rcv_nxt: u32,
+        /// Oldest allowed.
+        from: u32,
+        /// Newest allowed.
+        to: u32,
+    },
+    /// A receive ring index or write-back that fits no post.
+    #[error("receive ring entry {index} contradicts what was posted")]
+    Post {
+        /// Ring index.
+        index: u16,
+    },
+    /// Bytes that should lie in a page that the page map does not name.
+    #[error("no page for sequence number {seq}")]
+    Page {
+        /// First byte that has no page.
+        seq: u32,
+    },
+}
