@@ -108,7 +108,7 @@ fn run(seed: u64, moved: &mut Moved) {
         world.step();
     }
     assert!(apps[0].received == apps[1].to_send && apps[1].received == apps[0].to_send, "streams differ");
-    assert_eq!(world.oracle.resets, 0, "no reset");
+    assert_eq!(world.live_resets, 0, "no reset");
     let m = switch.moved;
     moved.unsent += m.unsent;
     moved.unacknowledged += m.unacknowledged;

@@ -24,11 +24,8 @@ fn transfer(world: &mut World, apps: &mut [App; 2], slow_permille: u64, limit_us
 }
 
 /// Runs until both FINs are acknowledged, then until neither stack knows the connection any more.
-///
-/// Late copies of old segments may now meet a stack that has forgotten the connection; its RST is right
-/// (RFC 9293 3.5.2) and must not hurt the other end.
 fn settle(world: &mut World, apps: &[App; 2]) {
-    assert_eq!(world.oracle.resets, 0);
+    assert_eq!(world.live_resets, 0);
     world.max_step_us = u64::MAX;
     let is_over = |w: &World, end: usize| match w.stacks[end].status(apps[end].id) {
         Ok(status) => matches!(status.state, TcpState::TimeWait | TcpState::Closed),

@@ -7,6 +7,7 @@
 
 pub mod oracle;
 
+use chimney_abi::cmd::TcpState;
 use chimney_host_stack::{ConnId, ListenerId, MacAddr, Stack, StackConfig, StackEvent, TcpConfig};
 use oracle::Oracle;
 use std::cmp::Reverse;
@@ -75,6 +76,10 @@ pub struct World {
     /// Frames sent by end 0 and 1 that the link drops, by index.
     pub drop_list: [Vec<u64>; 2],
     pub sent: [u64; 2],
+    /// RSTs sent by an end that still knew the connection. (One that has closed it must answer late copies
+    /// of old segments with an RST, RFC 9293 3.5.2.)
+    pub live_resets: u64,
+    ids: [Option<ConnId>; 2],
     /// Longest jump of the clock: tests whose applications act by themselves make it small.
     pub max_step_us: u64,
     in_flight: BinaryHeap<Reverse<InFlight>>,
@@ -104,6 +109,8 @@ impl World {
             oracle: Oracle::default(),
             drop_list: Default::default(),
             sent: [0; 2],
+            live_resets: 0,
+            ids: [None; 2],
             max_step_us: u64::MAX,
             in_flight: BinaryHeap::new(),
             serial: 0,
@@ -152,7 +159,9 @@ impl World {
     pub fn flush(&mut self) {
         for end in 0..2 {
             for frame in self.stacks[end].poll(self.now_us) {
-                self.oracle.check(end, &frame);
+                let is_reset = self.oracle.check(end, &frame);
+                let state = self.ids[end].and_then(|id| self.stacks[end].status(id).ok()).map(|s| s.state);
+                self.live_resets += u64::from(is_reset && state.is_some_and(|s| s != TcpState::Closed));
                 self.carry(end, frame);
             }
         }
@@ -188,7 +197,9 @@ impl World {
             b.is_some() && w.events_of(0).contains(&StackEvent::Connected(a))
         });
         assert!(opened, "connection did not open");
-        [a, b.expect("accepted")]
+        let b = b.expect("accepted");
+        self.ids = [Some(a), Some(b)];
+        [a, b]
     }
 
     pub fn events_of(&mut self, end: usize) -> Vec<StackEvent> {

@@ -20,22 +20,23 @@ pub struct Oracle {
 }
 
 impl Oracle {
-    pub fn check(&mut self, from: usize, frame: &[u8]) {
+    /// Checks a frame; true if it is an RST.
+    pub fn check(&mut self, from: usize, frame: &[u8]) -> bool {
         assert!(frame.len() >= 60 && frame.len() <= 1514, "length {}", frame.len());
         let packet = SlicedPacket::from_ethernet(frame).expect("etherparse reads the frame");
-        let Some(NetSlice::Ipv4(ip)) = &packet.net else { return };
+        let Some(NetSlice::Ipv4(ip)) = &packet.net else { return false };
         let header = ip.header().to_header();
         assert_eq!(header.calc_header_checksum(), header.header_checksum, "IPv4 checksum");
         assert!(header.dont_fragment);
         assert!(header.identification <= 0x7FFF, "R-278: the host's half");
-        let Some(TransportSlice::Tcp(tcp)) = &packet.transport else { return };
+        let Some(TransportSlice::Tcp(tcp)) = &packet.transport else { return false };
         let sum = tcp.calc_checksum_ipv4(header.source, header.destination).expect("length fits");
         assert_eq!(sum, tcp.checksum(), "TCP checksum");
         self.segments += 1;
         let flow = (from, tcp.source_port(), tcp.destination_port());
         if tcp.rst() {
             self.resets += 1;
-            return;
+            return true;
         }
         for option in tcp.options_iterator() {
             match option.expect("options are well formed") {
@@ -47,6 +48,7 @@ impl Oracle {
             }
         }
         self.check_edge(flow, tcp);
+        false
     }
 
     /// Law L3: the right edge that the peer computes never moves left.
