@@ -2,7 +2,9 @@
 
 use std::fmt::Write;
 
-use crate::{Port, Top};
+use chimney_hdl::Port;
+
+use crate::Top;
 
 /// C++ behind the Verilated sources: life cycle (by macro) and a pointer to the storage of each port.
 pub fn shim(top: &Top) -> String {
@@ -25,7 +27,7 @@ pub fn rust(top: &Top) -> String {
     }
     for (i, port) in top.ports.iter().enumerate() {
         let (field, bits) = (rust_name(port), port.bits);
-        let direction = if port.is_input { "input" } else { "output" };
+        let direction = if port.input { "input" } else { "output" };
         let ty = port_type(bits);
         let _ = writeln!(code, "    {i}, {field}, set_{field}, {ty}, \"{direction}, {bits} bits\",");
     }

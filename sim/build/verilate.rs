@@ -6,7 +6,9 @@ use std::{env, fs};
 
 use sha2::{Digest, Sha256};
 
-use crate::{Port, Result, Top};
+use chimney_hdl::Port;
+
+use crate::{Result, Top};
 
 /// Two-state simulation without assertions; nothing random at power-up (the differential tests of the RTL cover that).
 const VERILATOR_FLAGS: &[&str] = &[
@@ -184,7 +186,7 @@ pub fn ports_of(verilog: &str) -> Vec<Port> {
         let high =
             line.split_once('[').and_then(|(_, r)| r.split_once(':')).map_or("0", |(high, _)| high.trim());
         let name = line.split_whitespace().last()?.to_owned();
-        Some(Port { name, bits: high.parse::<usize>().ok()? + 1, is_input })
+        Some(Port { name, bits: high.parse::<usize>().ok()? + 1, input: is_input })
     };
     verilog.lines().take_while(|l| !l.starts_with(");")).filter_map(port).collect()
 }

@@ -13,6 +13,7 @@
 //! * [`clock`]: simulated microseconds, virtual or slewed to wall time.
 //! * [`ffi`], [`pins`]: the Verilated RTL and its pins in bundles.
 //! * [`rig`]: a Verilated top with all of that around it.
+//! * [`yardstick`]: how fast this machine simulates.
 //! * [`net`]: the wire: impairments, captures, a Linux peer in its own network namespace.
 //!
 //! Three files to read first: `bfm/axi.rs`, `clock.rs`, `net/link.rs`.
@@ -26,3 +27,4 @@ pub mod net;
 pub mod pins;
 pub mod rig;
 pub mod rng;
+pub mod yardstick;

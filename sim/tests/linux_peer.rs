@@ -156,9 +156,7 @@ fn servers_run_inside_and_vanish_with_the_namespace() {
     drop(net);
     assert!(!exists(&name));
     for pid in pids.split_whitespace() {
-        let state = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-        let is_gone = state.is_empty() || state.contains(") Z ") || state.contains(") X ");
-        assert!(is_gone, "process {pid} survived: {state}");
+        wait_until(|| has_ended(pid), &format!("process {pid} has ended"));
     }
     drop(tap);
     std::fs::remove_dir_all(dir).expect("our own folder");
@@ -224,19 +222,25 @@ fn nothing_is_left_after_a_signal() {
         let pid = child.id().to_string();
         assert!(Command::new("kill").args(["-s", signal, &pid]).status().expect("kill").success());
         child.wait().expect("it ends");
-        wait_until_gone(&name);
+        wait_until(|| !exists(&name), "the namespace is gone");
     }
 }
 
-/// The reaper needs a moment; the kernel tells when the mount point goes away.
-fn wait_until_gone(name: &str) {
-    let mut rounds = 0;
-    while exists(name) {
-        rounds += 1;
-        assert!(rounds < 3_000, "{name} is still there");
-        // Starting a process takes some milliseconds: a wait that is bounded by work, not by a clock.
+/// Killed, perhaps not yet waited for by its parent.
+fn has_ended(pid: &str) -> bool {
+    let state = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    state.is_empty() || state.contains(") Z ") || state.contains(") X ")
+}
+
+/// The reaper, and a dying process, need a moment. The wait is bounded by work, not by a clock: each round starts a process.
+fn wait_until(mut done: impl FnMut() -> bool, what: &str) {
+    for _ in 0..3_000 {
+        if done() {
+            return;
+        }
         let _ = Command::new("true").status();
     }
+    panic!("never: {what}");
 }
 
 fn scratch(what: &str) -> PathBuf {
