@@ -4,6 +4,7 @@
 //! * [`counters`]: what the peer kernel counted.
 //! * [`pcap`]: captures of both sides of the NIC, with comments at the hand-overs.
 //! * [`tap`], [`netns`]: a TAP device whose other end is a Linux kernel in its own network namespace.
+//! * [`wire`]: links, capture and far end put together.
 //! * [`peer`]: the programs that run there.
 
 pub mod counters;
@@ -13,3 +14,4 @@ pub mod netns;
 pub mod pcap;
 pub mod peer;
 pub mod tap;
+pub mod wire;
