@@ -28,7 +28,7 @@ const VERILATOR_FLAGS: &[&str] = &[
 ];
 /// Baseline of every x86-64 machine of the last ten years: the cache may be shared.
 const X86_64_FLAGS: &[&str] = &["-march=x86-64-v2"];
-const CXX_FLAGS: &[&str] = &["-O2", "-std=c++17", "-fno-strict-aliasing", "-fno-plt"];
+const CXX_FLAGS: &[&str] = &["-std=c++17", "-fno-strict-aliasing", "-fno-plt"];
 const NEEDED: (u32, u32) = (5, 6);
 
 /// What is needed to build a model.
@@ -87,9 +87,16 @@ impl Tools {
             let source = dir.join(format!("{}.v", top.name));
             write(&source, &top.verilog)?;
             self.verilate(top, &source, dir)?;
-            let unity = dir.join("unity.cpp");
-            write(&unity, &format!("{}{shim}", includes(dir)?))?;
-            self.compile(&[unity], dir, &name)
+            // Verilator marks what runs once (constructors, initial values, waves) as slow: no optimiser for that.
+            let (slow, fast): (Vec<_>, Vec<_>) =
+                sources(dir)?.into_iter().partition(|n| n.contains("__Slow"));
+            let unity = |file: &str, names: &[String], rest: &str| {
+                let includes: String = names.iter().map(|n| format!("#include \"{n}\"\n")).collect();
+                let path = dir.join(file);
+                write(&path, &format!("{includes}{rest}")).map(|()| path)
+            };
+            let files = [(unity("fast.cc", &fast, shim)?, "-O2"), (unity("slow.cc", &slow, "")?, "-O0")];
+            self.compile(&files, dir, &name)
         })
     }
 
@@ -102,8 +109,8 @@ impl Tools {
         self.cached(self.key(&["runtime"]), "verilated_rt".to_owned(), |dir| {
             let stub = dir.join("time_stub.cpp");
             write(&stub, "double sc_time_stamp() { return 0; }\n")?;
-            let mut files: Vec<_> = sources.iter().map(|s| self.include.join(s)).collect();
-            files.push(stub);
+            let mut files: Vec<_> = sources.iter().map(|s| (self.include.join(s), "-O2")).collect();
+            files.push((stub, "-O2"));
             self.compile(&files, dir, "verilated_rt")
         })
     }
@@ -118,21 +125,27 @@ impl Tools {
         run(command.arg(source))
     }
 
-    fn compile(&self, files: &[PathBuf], dir: &Path, name: &str) -> Result<()> {
-        let trace = if self.has_trace { "1" } else { "0" };
-        let mut objects = Vec::new();
-        for (i, file) in files.iter().enumerate() {
-            let object = dir.join(format!("{i}.o"));
+    /// Compile files with their optimisation, at the same time, and put them into one archive.
+    fn compile(&self, files: &[(PathBuf, &str)], dir: &Path, name: &str) -> Result<()> {
+        let object = |i: usize| dir.join(format!("{i}.o"));
+        let compile = |i: usize| {
+            let (file, level) = &files[i];
+            let trace = if self.has_trace { "1" } else { "0" };
             let mut command = Command::new("c++");
-            command.args(self.cxx_flags()).arg("-c").arg(file).arg("-o").arg(&object);
+            command.args(self.cxx_flags()).arg(level).arg("-c").arg(file).arg("-o").arg(object(i));
             for include in [dir, Path::new("cpp"), &self.include, &self.include.join("vltstd")] {
                 command.arg("-I").arg(include);
             }
             command.args([&format!("-DVM_TRACE={trace}"), &format!("-DVM_TRACE_FST={trace}")]);
-            run(command.args(["-DVM_COVERAGE=0", "-DVM_SC=0"]))?;
-            objects.push(object);
-        }
-        run(Command::new("ar").arg("crs").arg(dir.join(format!("lib{name}.a"))).args(&objects))
+            run(command.args(["-DVM_COVERAGE=0", "-DVM_SC=0"]))
+        };
+        std::thread::scope(|scope| {
+            let jobs: Vec<_> = (0..files.len()).map(|i| scope.spawn(move || compile(i))).collect();
+            jobs.into_iter()
+                .try_for_each(|job| job.join().map_err(|_| "a compiler thread panicked".to_owned())?)
+        })?;
+        let objects = (0..files.len()).map(object);
+        run(Command::new("ar").arg("crs").arg(dir.join(format!("lib{name}.a"))).args(objects))
     }
 
     fn cxx_flags(&self) -> Vec<&'static str> {
@@ -146,8 +159,9 @@ impl Tools {
         let mut hash = Sha256::new();
         let common =
             format!("{}\n{VERILATOR_FLAGS:?}\n{:?}\n{}", self.versions, self.cxx_flags(), self.has_trace);
-        let header = include_str!("../cpp/shim.h");
-        for part in [common.as_str(), header].iter().chain(parts) {
+        // The recipe itself is part of the key: this file and the shim.
+        let recipe = [common.as_str(), include_str!("../cpp/shim.h"), include_str!("verilate.rs")];
+        for part in recipe.iter().chain(parts) {
             hash.update((part.len() as u64).to_le_bytes());
             hash.update(part.as_bytes());
         }
@@ -199,7 +213,8 @@ fn cache_dir(out: &Path) -> Result<PathBuf> {
     Ok(dir)
 }
 
-fn includes(dir: &Path) -> Result<String> {
+/// The C++ files that Verilator wrote, in a fixed order.
+fn sources(dir: &Path) -> Result<Vec<String>> {
     let entries = fs::read_dir(dir).map_err(|e| format!("{}: {e}", dir.display()))?;
     let mut names: Vec<String> = entries
         .flatten()
@@ -207,7 +222,7 @@ fn includes(dir: &Path) -> Result<String> {
         .filter(|n| n.ends_with(".cpp"))
         .collect();
     names.sort();
-    Ok(names.iter().map(|n| format!("#include \"{n}\"\n")).collect())
+    Ok(names)
 }
 
 fn write(path: &Path, text: &str) -> Result<()> {
