@@ -26,6 +26,9 @@ pub struct Args {
     /// Run only this step (may be given more than once)
     #[arg(long, value_name = "STEP")]
     only: Vec<String>,
+    /// Run the later steps too when one fails
+    #[arg(long)]
+    keep_going: bool,
     /// Print the steps and stop
     #[arg(long)]
     list: bool,
@@ -40,7 +43,7 @@ struct Outcome {
     tally: Tally,
 }
 
-/// Runs the steps in order up to the first that fails; the last line is `N passed, M failed`.
+/// Runs the steps in order, by default up to the first that fails; the last line is `N passed, M failed`.
 ///
 /// # Errors
 /// An unknown step, or a machine that cannot build. A failing step is not an error but an exit status.
@@ -55,7 +58,8 @@ pub fn run(args: &Args) -> Result<ExitCode> {
     let found = setup::ensure(setup::Purpose::Test)?;
     let mut outcomes: Vec<Outcome> = Vec::new();
     for (index, step) in chosen.iter().enumerate() {
-        if process::is_stopped() || outcomes.iter().any(|o| o.passed == Some(false)) {
+        let failed = outcomes.iter().any(|o| o.passed == Some(false));
+        if process::is_stopped() || (failed && !args.keep_going) {
             outcomes.push(Outcome { step, passed: None, took: Duration::ZERO, tally: Tally::default() });
             continue;
         }
@@ -118,7 +122,8 @@ fn finish(outcomes: &[Outcome]) -> ExitCode {
         };
         let detail = outcome.tally.to_string();
         let time = outcome.passed.map(|_| display::time(outcome.took)).unwrap_or_default();
-        println!("{:<8} {word:<8} {time:>12}  {detail}", outcome.step.name);
+        let row = format!("{:<8} {word:<8} {time:>12}  {detail}", outcome.step.name);
+        println!("{}", row.trim_end());
         total.add(&outcome.tally, outcome.passed);
     }
     let took: Duration = outcomes.iter().map(|o| o.took).sum();
