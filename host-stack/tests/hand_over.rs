@@ -98,7 +98,12 @@ fn run(seed: u64, moved: &mut Moved) {
             app.run(stack, &mut world.rng, slow);
         }
         switch.run(&mut world, &apps);
-        if apps[0].has_all(&apps[1]) && apps[1].has_all(&apps[0]) && switch.next().is_none() {
+        let is_over = |end: usize| {
+            let status = world.stacks[end].status(apps[end].id);
+            status.is_ok_and(|s| matches!(s.state, TcpState::TimeWait | TcpState::Closed))
+        };
+        let has_all = apps[0].has_all(&apps[1]) && apps[1].has_all(&apps[0]);
+        if has_all && is_over(0) && is_over(1) && switch.next().is_none() {
             break;
         }
         if world.now_us >= end_us {
@@ -109,6 +114,9 @@ fn run(seed: u64, moved: &mut Moved) {
     }
     assert!(apps[0].received == apps[1].to_send && apps[1].received == apps[0].to_send, "streams differ");
     assert_eq!(world.live_resets, 0, "no reset");
+    for (app, stack) in apps.iter().zip(&world.stacks) {
+        assert_eq!(stack.status(app.id).map(|s| s.error), Ok(None));
+    }
     let m = switch.moved;
     moved.unsent += m.unsent;
     moved.unacknowledged += m.unacknowledged;
@@ -193,12 +201,13 @@ fn states_that_contradict_themselves_are_refused() {
     world.flush();
     let good = world.stacks[0].freeze(world.now_us, a).expect("established");
     world.stacks[0].release(a).expect("frozen");
-    let spoil: [Spoil; 7] = [
+    let spoil: [Spoil; 8] = [
         ("state", |b| b.record.tcp_state = 99),
         ("phase", |b| b.record.phase = 9),
         ("order", |b| b.record.snd_nxt = b.record.snd_una.wrapping_sub(1)),
         ("missing data", |b| b.send_data.truncate(10)),
         ("too much sent", |b| b.record.snd_max = b.record.snd_limit.wrapping_add(2)),
+        ("FIN acknowledged before the data", |b| b.record.tcp_state = TcpState::FinWait2.code()),
         ("window", |b| b.record.rcv_right = b.record.rcv_nxt.wrapping_sub(1)),
         ("range", |b| {
             b.out_of_order = vec![chimney_abi::offload::Range { seq: b.record.rcv_nxt, bytes: vec![1] }]

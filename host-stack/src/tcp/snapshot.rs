@@ -184,13 +184,12 @@ fn check(block: &TcpBlockState) -> Result<(TcpState, Phase), BadState> {
         return Err(BadState("SND.UNA, SND.NXT and SND.MAX are not in order"));
     }
     let is_closed = r.deleg_flags & state::DELEG_FIN_POSTED != 0;
-    // `as`: compared modulo 2^32 on purpose.
-    let base = SeqNum(r.snd_limit) - block.send_data.len() as u32;
-    let is_fin_acked = is_closed && block.send_data.is_empty() && base + 1 == una;
-    if base != una && !is_fin_acked {
-        return Err(BadState("send data does not begin at SND.UNA"));
+    let len = u32::try_from(block.send_data.len()).map_err(|_| BadState("too much send data"))?;
+    let base = send_base(block, state);
+    if base != una && (max != una || len > 0 || !is_closed) {
+        return Err(BadState("something is in flight behind an acknowledged FIN"));
     }
-    if max.after(SeqNum(r.snd_limit) + u32::from(is_closed)) {
+    if max.after(base + len + u32::from(is_closed)) {
         return Err(BadState("SND.MAX is beyond the send data"));
     }
     if SeqNum(r.rcv_right) - SeqNum(r.rcv_nxt) > MAX_WINDOW {
@@ -198,6 +197,18 @@ fn check(block: &TcpBlockState) -> Result<(TcpState, Phase), BadState> {
     }
     check_ranges(block)?;
     Ok((state, phase))
+}
+
+/// Sequence number of the first byte of the send data: SND.UNA, or the place of our FIN once that is
+/// acknowledged.
+fn send_base(block: &TcpBlockState, state: TcpState) -> SeqNum {
+    let r = &block.record;
+    let is_fin_acked = match state {
+        TcpState::FinWait2 | TcpState::TimeWait => true,
+        TcpState::Closed => r.deleg_flags & state::DELEG_FIN_SENT != 0 && r.snd_una == r.snd_max,
+        _ => false,
+    };
+    SeqNum(r.snd_una) - u32::from(is_fin_acked)
 }
 
 fn check_ranges(block: &TcpBlockState) -> Result<(), BadState> {
@@ -258,9 +269,8 @@ fn import_stream(tcb: &mut Tcb, block: &TcpBlockState) {
         snd_wl1: SeqNum(r.snd_wl1),
         snd_wl2: SeqNum(r.snd_wl2),
     };
-    // `as`: checked above.
-    let base = SeqNum(r.snd_limit) - block.send_data.len() as u32;
-    tcb.send.restore(base, block.send_data.clone(), r.deleg_flags & state::DELEG_FIN_POSTED != 0);
+    let is_closed = r.deleg_flags & state::DELEG_FIN_POSTED != 0;
+    tcb.send.restore(send_base(block, tcb.state), block.send_data.clone(), is_closed);
 }
 
 fn import_estimates(tcb: &mut Tcb, now_us: u64, r: &TcpRecord, phase: Phase) {
