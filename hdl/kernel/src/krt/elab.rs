@@ -26,7 +26,7 @@ impl Survey {
                 return;
             }
         };
-        let init = super::expr::konst_text(a.bits(), &a.verilog());
+        let init = super::ex::konst_text(a.bits(), &a.verilog());
         let id = self.ctx.add_var(name, a.bits(), role, init);
         self.ctx.by_atom.insert(a.id(), id);
         match role {

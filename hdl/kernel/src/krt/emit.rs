@@ -319,7 +319,7 @@ fn logic(c: &Ctx, stmts: &[Stmt], members: &[VarId], out: &mut String) {
     let mut text = String::new();
     for v in members.iter().filter(|v| c.vars[**v].nested) {
         let v = &c.vars[*v];
-        let _ = writeln!(text, "    {} = {};", v.name, super::expr::literal(v.width, "0"));
+        let _ = writeln!(text, "    {} = {};", v.name, super::ex::literal(v.width, "0"));
     }
     print(c, stmts, 1, &mut text);
     // A block that reads nothing would never run in an event-driven simulator.

@@ -4,109 +4,35 @@
 //! and both operands of every operator have that width. So no Verilog context is ever wider than the operand, and the
 //! wrap-around of Rust's `Bits<N>` and of Verilog coincide without a single mask.
 
-use super::ctx::{cx, fail, Rhs, Role, Stmt, VarId};
+use super::ctx::fail;
+use super::ex::{Ex, Offset};
 use rust_hdl_core::prelude::{Bits, Synth};
 use std::marker::PhantomData;
 use std::ops::{Add, BitAnd, BitOr, BitXor, Mul, Not, Shl, Shr, Sub};
 
 /// A hardware value of type `T`, known as Verilog text.
-pub struct E<T> {
-    pub(crate) text: String,
-    /// No parentheses are needed around `text`.
-    pub(crate) atomic: bool,
-    pub(crate) reads: Vec<VarId>,
-    /// The variable and bit offset, when `text` is a variable or a slice of one.
-    pub(crate) base: Option<(VarId, usize)>,
-    /// The named variables cannot change within one evaluation of the kernel.
-    pub(crate) fix: bool,
-    pub(crate) kind: PhantomData<fn() -> T>,
-}
+pub struct E<T>(pub(crate) Ex, PhantomData<fn() -> T>);
 
 impl<T> Clone for E<T> {
     fn clone(&self) -> Self {
-        E {
-            text: self.text.clone(),
-            atomic: self.atomic,
-            reads: self.reads.clone(),
-            base: self.base,
-            fix: self.fix,
-            kind: PhantomData,
-        }
+        E(self.0.clone(), PhantomData)
     }
 }
 
 impl<T> E<T> {
+    /// The caller vouches for the width.
+    pub(crate) fn of(x: Ex) -> E<T> {
+        E(x, PhantomData)
+    }
     /// The same bits, seen as another type of the same width.
     pub(crate) fn retype<U>(self) -> E<U> {
-        E {
-            text: self.text,
-            atomic: self.atomic,
-            reads: self.reads,
-            base: self.base,
-            fix: self.fix,
-            kind: PhantomData,
-        }
+        E(self.0, PhantomData)
     }
-    /// The text as an operand.
-    pub(crate) fn p(&self) -> String {
-        if self.atomic {
-            self.text.clone()
-        } else {
-            format!("({})", self.text)
-        }
-    }
-    pub(crate) fn rhs(&self) -> Rhs {
-        Rhs { text: self.text.clone(), reads: self.reads.clone() }
-    }
-}
-
-pub(crate) fn merged(a: &[VarId], b: &[VarId]) -> Vec<VarId> {
-    let mut r = a.to_vec();
-    r.extend(b.iter().filter(|x| !a.contains(x)));
-    r
-}
-
-/// A composite expression.
-pub(crate) fn op<T>(text: String, atomic: bool, reads: Vec<VarId>, fix: bool) -> E<T> {
-    E { text, atomic, reads, base: None, fix, kind: PhantomData }
-}
-
-pub(crate) fn var<T>(id: VarId) -> E<T> {
-    cx(|c| {
-        let v = &c.vars[id];
-        let fix = matches!(v.role, Role::In | Role::ChildOut | Role::DffQ | Role::Const);
-        E { text: v.name.clone(), atomic: true, reads: vec![id], base: Some((id, 0)), fix, kind: PhantomData }
-    })
-}
-
-/// A sized literal.
-pub(crate) fn literal(width: usize, hex: &str) -> String {
-    format!("{width}'h{hex}")
-}
-
-/// A literal of a plain integer; an error when it does not fit.
-#[track_caller]
-pub(crate) fn int<T>(width: usize, v: u64) -> E<T> {
-    if width < 64 && v >> width != 0 {
-        fail(format!("{v} does not fit into {width} bits"));
-    }
-    op(literal(width, &format!("{v:x}")), true, vec![], true)
 }
 
 /// The value of a Rust constant, enum variant or `Constant` signal.
 pub(crate) fn konst<T: Synth>(v: T) -> E<T> {
-    op(konst_text(T::BITS, &v.verilog()), true, vec![], true)
-}
-
-pub(crate) fn konst_text(width: usize, v: &rust_hdl_core::prelude::VerilogLiteral) -> String {
-    let s = format!("{v:x}");
-    let hex = s.split_once("'h").map_or("0", |x| x.1).to_string();
-    literal(width, &hex)
-}
-
-fn bin<T, U, A, B>(a: &E<A>, o: &str, b: &E<B>) -> E<U> {
-    let _ = PhantomData::<T>;
-    op(format!("{} {o} {}", a.p(), b.p()), false, merged(&a.reads, &b.reads), a.fix && b.fix)
+    E::of(Ex::konst(T::BITS, &v.verilog()))
 }
 
 macro_rules! arith {
@@ -117,21 +43,21 @@ macro_rules! arith {
         {
             type Output = E<Bits<N>>;
             fn $f(self, b: Self) -> Self::Output {
-                bin::<(), _, _, _>(&self, $o, &b)
+                E::of(self.0.bin($o, &b.0))
             }
         }
         impl<const N: usize> $tr<u64> for E<Bits<N>> {
             type Output = E<Bits<N>>;
             #[track_caller]
             fn $f(self, b: u64) -> Self::Output {
-                bin::<(), _, _, _>(&self, $o, &int::<Bits<N>>(N, b))
+                E::of(self.0.bin($o, &Ex::int(N, b)))
             }
         }
         impl<const N: usize> $tr<E<Bits<N>>> for u64 {
             type Output = E<Bits<N>>;
             #[track_caller]
             fn $f(self, b: E<Bits<N>>) -> Self::Output {
-                bin::<(), _, _, _>(&int::<Bits<N>>(N, self), $o, &b)
+                E::of(Ex::int(N, self).bin($o, &b.0))
             }
         }
     };
@@ -147,19 +73,19 @@ macro_rules! logic {
         impl $tr for E<bool> {
             type Output = E<bool>;
             fn $f(self, b: Self) -> E<bool> {
-                bin::<(), _, _, _>(&self, $o, &b)
+                E::of(self.0.bin($o, &b.0))
             }
         }
         impl $tr<bool> for E<bool> {
             type Output = E<bool>;
             fn $f(self, b: bool) -> E<bool> {
-                bin::<(), _, _, _>(&self, $o, &konst(b))
+                E::of(self.0.bin($o, &Ex::bool(b)))
             }
         }
         impl $tr<E<bool>> for bool {
             type Output = E<bool>;
             fn $f(self, b: E<bool>) -> E<bool> {
-                bin::<(), _, _, _>(&konst(self), $o, &b)
+                E::of(Ex::bool(self).bin($o, &b.0))
             }
         }
     };
@@ -171,7 +97,7 @@ logic!(BitXor, bitxor, "^");
 impl<const N: usize> Add<E<bool>> for E<Bits<N>> {
     type Output = E<Bits<N>>;
     fn add(self, b: E<bool>) -> Self {
-        bin::<(), _, _, _>(&self, "+", &resize::<Bits<N>, bool>(b, N, 1))
+        E::of(self.0.bin("+", &b.0.resize(N, 1)))
     }
 }
 
@@ -187,8 +113,7 @@ pub(crate) fn product<const N: usize, const M: usize, const P: usize>(
     a: E<Bits<N>>,
     b: E<Bits<M>>,
 ) -> E<Bits<P>> {
-    let (a, b): (E<Bits<P>>, E<Bits<P>>) = (resize(a, P, N), resize(b, P, M));
-    bin::<(), _, _, _>(&a, "*", &b)
+    E::of(a.0.resize(P, N).bin("*", &b.0.resize(P, M)))
 }
 
 impl<T> Not for E<T>
@@ -197,7 +122,7 @@ where
 {
     type Output = E<T>;
     fn not(self) -> E<T> {
-        op(format!("~{}", self.p()), false, self.reads, self.fix)
+        E::of(self.0.unary("~"))
     }
 }
 
@@ -210,13 +135,13 @@ macro_rules! shift {
                 if M > 64 {
                     fail("a shift amount has at most 64 bits");
                 }
-                bin::<(), _, _, _>(&self, $o, &b)
+                E::of(self.0.bin($o, &b.0))
             }
         }
         impl<const N: usize> $tr<u64> for E<Bits<N>> {
             type Output = E<Bits<N>>;
             fn $f(self, b: u64) -> Self {
-                op(format!("{} {} 64'h{b:x}", self.p(), $o), false, self.reads, self.fix)
+                E::of(self.0.bin($o, &Ex::int(64, b)))
             }
         }
     };
@@ -224,185 +149,46 @@ macro_rules! shift {
 shift!(Shl, shl, "<<");
 shift!(Shr, shr, ">>");
 
-/// Puts an expression into a variable of its own, so that it can be sliced or used many times.
-pub(crate) fn temp<T>(name: &str, width: usize, e: &E<T>) -> E<T> {
-    let id = cx(|c| {
-        let id = c.fresh(name, width);
-        c.push(Stmt::Assign { dst: id, part: None, rhs: e.rhs() });
-        c.written.insert(id);
-        id
-    });
-    let mut v = var(id);
-    v.fix = true; // assigned exactly here
-    v
-}
-
-/// Bits `off .. off + w` of `e`, which has `n` bits. The caller has checked the range.
-pub(crate) fn slice<T, U>(e: E<T>, n: usize, off: usize, w: usize) -> E<U> {
-    if off == 0 && w == n {
-        return e.retype();
-    }
-    let e = if e.base.is_some() { e } else { temp("t", n, &e) };
-    let (id, o) = e.base.expect("a variable has a base");
-    let o = o + off;
-    let (name, full) = cx(|c| (c.vars[id].name.clone(), c.vars[id].width));
-    let text = match (w, full) {
-        (_, f) if w == f => name,
-        (1, _) => format!("{name}[{o}]"),
-        _ => format!("{name}[{}:{o}]", o + w - 1),
-    };
-    E { text, atomic: true, reads: e.reads, base: Some((id, o)), fix: e.fix, kind: PhantomData }
-}
-
-/// Zero extension or truncation from `n` to `m` bits.
-pub(crate) fn resize<U, T>(e: E<T>, m: usize, n: usize) -> E<U> {
-    match m {
-        _ if m > n => op(format!("{{{}, {}}}", literal(m - n, "0"), e.text), true, e.reads, e.fix),
-        _ if m < n => slice(e, n, 0, m),
-        _ => e.retype(),
-    }
-}
-
-/// `a >> by`, as an expression of `n` bits.
-pub(crate) fn shifted<T>(e: &E<T>, by: &Idx) -> E<T> {
-    op(format!("{} >> {}", e.p(), by.paren()), false, merged(&e.reads, &by.reads), e.fix && by.fix)
-}
-
-/// A hardware value used as an index (`x.index()`): arithmetic on it is exact, the width grows.
-#[derive(Clone)]
-pub struct Idx {
-    pub(crate) text: String,
-    pub(crate) atomic: bool,
-    pub(crate) width: usize,
-    pub(crate) reads: Vec<VarId>,
-    pub(crate) fix: bool,
-}
-
-impl Idx {
-    pub(crate) fn paren(&self) -> String {
-        if self.atomic {
-            self.text.clone()
-        } else {
-            format!("({})", self.text)
-        }
-    }
-    fn wide(&self, w: usize) -> String {
-        if w == self.width {
-            self.paren()
-        } else {
-            format!("{{{}, {}}}", literal(w - self.width, "0"), self.text)
-        }
-    }
-    fn of(v: usize) -> Idx {
-        let width = (usize::BITS - v.leading_zeros()).max(1) as usize;
-        Idx { text: literal(width, &format!("{v:x}")), atomic: true, width, reads: vec![], fix: true }
-    }
-    fn bin(&self, o: &str, b: &Idx, w: usize) -> Idx {
-        Idx {
-            text: format!("{} {o} {}", self.wide(w), b.wide(w)),
-            atomic: false,
-            width: w,
-            reads: merged(&self.reads, &b.reads),
-            fix: self.fix && b.fix,
-        }
-    }
-}
-impl Add for Idx {
-    type Output = Idx;
-    fn add(self, b: Idx) -> Idx {
-        let w = self.width.max(b.width) + 1;
-        self.bin("+", &b, w)
-    }
-}
-impl Add<usize> for Idx {
-    type Output = Idx;
-    fn add(self, b: usize) -> Idx {
-        self + Idx::of(b)
-    }
-}
-impl Mul<usize> for Idx {
-    type Output = Idx;
-    fn mul(self, b: usize) -> Idx {
-        let b = Idx::of(b);
-        let widths = [self.width, b.width];
-        self.bin("*", &b, widths.iter().sum())
-    }
-}
-
-/// A bit position: a plain integer (checked while emitting), or an [`Idx`].
-pub trait Offset {
-    /// The integer, if it is one.
-    fn fixed(&self) -> Option<usize>;
-    /// As an index expression.
-    fn idx(self) -> Idx;
-}
-impl Offset for usize {
-    fn fixed(&self) -> Option<usize> {
-        Some(*self)
-    }
-    fn idx(self) -> Idx {
-        Idx::of(self)
-    }
-}
-impl Offset for Idx {
-    fn fixed(&self) -> Option<usize> {
-        None
-    }
-    fn idx(self) -> Idx {
-        self
-    }
-}
-
 impl<const N: usize> E<Bits<N>> {
-    fn reduce(self, o: &str) -> E<bool> {
-        op(format!("{o}{}", self.p()), false, self.reads, self.fix)
-    }
     /// At least one bit is set.
     pub fn any(self) -> E<bool> {
-        self.reduce("|")
+        E::of(self.0.unary("|"))
     }
     /// Every bit is set.
     pub fn all(self) -> E<bool> {
-        self.reduce("&")
+        E::of(self.0.unary("&"))
     }
     /// Odd number of set bits.
     pub fn xor(self) -> E<bool> {
-        self.reduce("^")
+        E::of(self.0.unary("^"))
     }
     /// The value as an index.
-    pub fn index(self) -> Idx {
-        Idx { text: self.text, atomic: self.atomic, width: N, reads: self.reads, fix: self.fix }
+    pub fn index(self) -> super::Idx {
+        super::ex::Idx(self.0, N)
     }
     /// One bit.
     #[track_caller]
     pub fn get_bit(self, i: impl Offset) -> E<bool> {
-        match i.fixed() {
+        E::of(match i.fixed() {
             Some(i) if i >= N => {
                 fail(format!("bit {i} of {N} bits"));
-                konst(false)
+                Ex::bool(false)
             }
-            Some(i) => slice(self, N, i, 1),
-            None => slice(shifted(&self, &i.idx()), N, 0, 1),
-        }
+            Some(i) => self.0.bits_at(N, i, 1),
+            None => self.0.bits_from(N, &i.idx(), 1),
+        })
     }
     /// `M` bits from position `i`; bits above the value are zero.
     #[track_caller]
     pub fn get_bits<const M: usize>(self, i: impl Offset) -> E<Bits<M>> {
-        match i.fixed() {
-            Some(i) if i > N => {
-                fail(format!("bits from {i} of {N} bits"));
-                int(M, 0)
-            }
-            Some(i) if i == N => int(M, 0),
-            Some(i) if i + M > N => resize(slice::<_, Bits<N>>(self, N, i, N - i), M, N - i),
-            Some(i) => slice(self, N, i, M),
-            None => resize(shifted(&self, &i.idx()), M, N),
-        }
+        E::of(match i.fixed() {
+            Some(i) => self.0.bits_at(N, i, M),
+            None => self.0.bits_from(N, &i.idx(), M),
+        })
     }
     /// The value with one bit replaced.
     #[track_caller]
     pub fn replace_bit(self, i: impl Offset, v: impl super::lift::Hw<bool>) -> E<Bits<N>> {
-        let v: E<Bits<1>> = v.hw().retype();
-        super::stmt::with_bits(self, i, v)
+        E::of(super::stmt::with_bits(self.0, N, (i.fixed(), i.idx()), v.hw().0, 1))
     }
 }

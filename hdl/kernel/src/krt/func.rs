@@ -1,6 +1,7 @@
 //! The symbolic side of the built-in functions in `builtin.rs`.
 
-use super::expr::{int, konst, merged, op, product, resize, slice, temp, E};
+use super::ex::{merged, Ex};
+use super::expr::{product, E};
 use super::lift::Hw;
 use super::stmt::read;
 use crate::builtin::Packed;
@@ -10,12 +11,12 @@ use rust_hdl_core::prelude::{Bits, Direction, Signal, Synth};
 /// `bits::<N>(v)`.
 #[track_caller]
 pub fn bits<const N: usize>(v: u64) -> E<Bits<N>> {
-    int(N, v)
+    E::of(Ex::int(N, v))
 }
 
 /// `bit_cast::<M, N>(x)`.
 pub fn bit_cast<const M: usize, const N: usize>(x: impl Hw<Bits<N>>) -> E<Bits<M>> {
-    resize(x.hw(), M, N)
+    E::of(x.hw().0.resize(M, N))
 }
 
 /// `mul::<N, M, P>(a, b)`.
@@ -46,50 +47,41 @@ pub trait Part {
     /// Its width.
     const W: usize;
     /// Its bits.
-    fn bits(self) -> E<()>;
+    fn part(self) -> Ex;
 }
 impl<T: Synth> Part for E<T> {
     const W: usize = T::BITS;
-    fn bits(self) -> E<()> {
-        self.retype()
+    fn part(self) -> Ex {
+        self.0
     }
 }
 impl Part for bool {
     const W: usize = 1;
-    fn bits(self) -> E<()> {
-        konst(self).retype()
+    fn part(self) -> Ex {
+        Ex::bool(self)
     }
 }
 impl<P: Part, const N: usize> Part for [P; N] {
     const W: usize = P::W * N;
-    fn bits(self) -> E<()> {
-        let all: Vec<_> = self.into_iter().map(Part::bits).collect();
-        let reads = all.iter().fold(vec![], |r, e| merged(&r, &e.reads));
-        let fix = all.iter().all(|e| e.fix);
-        let text = all.into_iter().map(|e| e.text).collect::<Vec<_>>().join(", ");
-        op(format!("{{{text}}}"), true, reads, fix)
+    fn part(self) -> Ex {
+        concat(self.into_iter().map(Part::part).collect())
     }
 }
 macro_rules! parts {
     ($(($($t:ident $n:tt),+))*) => { $(
         impl<$($t: Part),+> Part for ($($t,)+) {
             const W: usize = 0 $(+ $t::W)+;
-            fn bits(self) -> E<()> {
-                [$(self.$n.bits()),+].bits_of()
+            fn part(self) -> Ex {
+                concat(vec![$(self.$n.part()),+])
             }
         }
     )* };
 }
-trait BitsOf {
-    fn bits_of(self) -> E<()>;
-}
-impl<const N: usize> BitsOf for [E<()>; N] {
-    fn bits_of(self) -> E<()> {
-        let reads = self.iter().fold(vec![], |r, e| merged(&r, &e.reads));
-        let fix = self.iter().all(|e| e.fix);
-        let text = self.into_iter().map(|e| e.text).collect::<Vec<_>>().join(", ");
-        op(format!("{{{text}}}"), true, reads, fix)
-    }
+pub(crate) fn concat(all: Vec<Ex>) -> Ex {
+    let reads = all.iter().fold(vec![], |r, e| merged(&r, &e.reads));
+    let fix = all.iter().all(|e| e.fix);
+    let text = all.into_iter().map(|e| e.text).collect::<Vec<_>>().join(", ");
+    Ex::new(format!("{{{text}}}"), true, reads, fix)
 }
 parts!((A 0)(A 0, B 1)(A 0, B 1, C 2)(A 0, B 1, C 2, D 3)(A 0, B 1, C 2, D 3, F 4)(A 0, B 1, C 2, D 3, F 4, G 5)
     (A 0, B 1, C 2, D 3, F 4, G 5, H 6)(A 0, B 1, C 2, D 3, F 4, G 5, H 6, I 7)
@@ -99,38 +91,39 @@ parts!((A 0)(A 0, B 1)(A 0, B 1, C 2)(A 0, B 1, C 2, D 3)(A 0, B 1, C 2, D 3, F 
 /// `cat::<N, _>((a, b, c))`, most significant first.
 pub fn cat<const N: usize, P: Part>(p: P) -> E<Bits<N>> {
     const { assert!(N == P::W, "the parts of `cat` must add up to its width") };
-    p.bits().retype()
+    E::of(p.part())
 }
 
 /// `select([a, b, c], i)`.
 pub fn select<T: Synth, X: Hw<T>, const N: usize, const W: usize>(list: [X; N], i: impl Hw<Bits<W>>) -> E<T> {
-    let list = list.map(Hw::hw);
-    let i: E<Bits<W>> = i.hw();
-    let i = if i.base.is_some() { i } else { temp("sel_idx", W, &i) };
-    let levels = if N <= 1 { 0 } else { (N - 1).ilog2() as usize + 1 };
-    let mut tree = list.to_vec();
-    let last = tree[N - 1].clone();
-    for b in 0..levels.min(W) {
-        let bit: E<bool> = slice(i.clone(), W, b, 1);
-        let odd = |k: usize| tree.get(k).unwrap_or(&last).clone();
-        tree = (0..tree.len().div_ceil(2)).map(|k| pick(&bit, odd(2 * k + 1), odd(2 * k))).collect();
-    }
-    match W > levels {
-        true if N > 1 => {
-            let high: E<Bits<W>> = slice(i, W, levels, W - levels);
-            let over = op::<bool>(format!("|{}", high.p()), false, high.reads.clone(), high.fix);
-            pick(&over, last, tree[0].clone())
-        }
-        _ => tree[0].clone(),
-    }
+    E::of(choose_one(list.into_iter().map(|x| x.hw().0).collect(), i.hw().0, W))
 }
 
-fn pick<T>(c: &E<bool>, a: E<T>, b: E<T>) -> E<T> {
-    if a.text == b.text {
-        return a;
+/// A tree of two-way choices, one level per index bit; an index of `w` bits beyond the end takes the last element.
+fn choose_one(list: Vec<Ex>, i: Ex, w: usize) -> Ex {
+    let n = list.len();
+    let i = i.named("at", w);
+    let levels = if n <= 1 { 0 } else { (n - 1).ilog2() as usize + 1 };
+    let last = list[n - 1].clone();
+    let mut tree = list;
+    for b in 0..levels.min(w) {
+        let bit = i.clone().slice(w, b, 1);
+        let at = |k: usize| tree.get(k).unwrap_or(&last).clone();
+        tree = (0..tree.len().div_ceil(2)).map(|k| pick(&bit, at(2 * k + 1), at(2 * k))).collect();
     }
-    let reads = merged(&c.reads, &merged(&a.reads, &b.reads));
-    op(format!("{} ? {} : {}", c.p(), a.p(), b.p()), false, reads, a.fix && b.fix && c.fix)
+    if w > levels && n > 1 {
+        let over = i.slice(w, levels, w - levels).unary("|");
+        return pick(&over, last, tree[0].clone());
+    }
+    tree[0].clone()
+}
+
+fn pick(c: &Ex, a: Ex, b: Ex) -> Ex {
+    if a.text == b.text {
+        a
+    } else {
+        c.choose(&a, &b)
+    }
 }
 
 /// An element of an array that `mux` can choose from.

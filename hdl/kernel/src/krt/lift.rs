@@ -2,8 +2,10 @@
 //! for both kinds decide by type what a comparison, an `if` or a `let` of the kernel means.
 
 use super::ctx::{cx, fail, scoped, Stmt, VarId};
-use super::expr::{int, konst, merged, op, temp, var, Idx, E};
+use super::ex::{Ex, Idx};
+use super::expr::{konst, E};
 use rust_hdl_core::prelude::{Bits, Clock, Synth};
+use std::collections::HashSet;
 
 /// Something that can stand for a hardware value of type `T`.
 pub trait Hw<T> {
@@ -30,7 +32,7 @@ pub fn conv<X>(x: X) -> Conv<X> {
 impl<const N: usize> Hw<Bits<N>> for Conv<u64> {
     #[track_caller]
     fn hw(self) -> E<Bits<N>> {
-        int(N, self.0)
+        E::of(Ex::int(N, self.0))
     }
 }
 impl Hw<Bits<1>> for Conv<E<bool>> {
@@ -145,51 +147,45 @@ macro_rules! compare_plain {
     )* };
 }
 compare_plain!(usize, u64, bool);
-fn compare<A, B>(a: &E<A>, o: &str, b: &E<B>) -> E<bool> {
-    op(format!("{} {o} {}", a.p(), b.p()), false, merged(&a.reads, &b.reads), a.fix && b.fix)
-}
 impl<T: Synth> Compare<E<T>> for E<T> {
     type O = E<bool>;
     fn cmp(self, o: &str, r: E<T>) -> E<bool> {
-        compare(&self, o, &r)
+        E::of(self.0.bin(o, &r.0))
     }
 }
 impl<const N: usize> Compare<u64> for E<Bits<N>> {
     type O = E<bool>;
     #[track_caller]
     fn cmp(self, o: &str, r: u64) -> E<bool> {
-        compare(&self, o, &int::<Bits<N>>(N, r))
+        E::of(self.0.bin(o, &Ex::int(N, r)))
     }
 }
 impl<const N: usize> Compare<E<Bits<N>>> for u64 {
     type O = E<bool>;
     #[track_caller]
     fn cmp(self, o: &str, r: E<Bits<N>>) -> E<bool> {
-        compare(&int::<Bits<N>>(N, self), o, &r)
+        E::of(Ex::int(N, self).bin(o, &r.0))
     }
 }
 impl Compare<bool> for E<bool> {
     type O = E<bool>;
     fn cmp(self, o: &str, r: bool) -> E<bool> {
-        compare(&self, o, &konst(r))
+        E::of(self.0.bin(o, &Ex::bool(r)))
     }
 }
 impl Compare<E<bool>> for bool {
     type O = E<bool>;
     fn cmp(self, o: &str, r: E<bool>) -> E<bool> {
-        compare(&konst(self), o, &r)
+        E::of(Ex::bool(self).bin(o, &r.0))
     }
 }
 impl Compare<usize> for Idx {
     type O = E<bool>;
     fn cmp(self, o: &str, r: usize) -> E<bool> {
-        let (fits, v) = (self.width >= 64 || r >> self.width == 0, r as u64);
-        if !fits {
+        if self.1 < 64 && r >> self.1 != 0 {
             return konst(matches!(o, "!=" | "<" | "<=")); // the value is below `r`
         }
-        let (text, fix) = (self.paren(), self.fix);
-        let r = int::<()>(self.width, v);
-        op(format!("{text} {o} {}", r.text), false, self.reads, fix)
+        E::of(self.0.bin(o, &Ex::int(self.1, r as u64)))
     }
 }
 
@@ -235,8 +231,7 @@ impl Lazy<E<bool>> for E<bool> {
     type O = E<bool>;
     fn lazy(self, and: bool, r: impl FnOnce() -> E<bool>) -> E<bool> {
         let r = r();
-        let o = if and { "&&" } else { "||" };
-        op(format!("{} {o} {}", self.p(), r.p()), false, merged(&self.reads, &r.reads), self.fix && r.fix)
+        E::of(self.0.bin(if and { "&&" } else { "||" }, &r.0))
     }
 }
 impl Lazy<bool> for E<bool> {
@@ -296,24 +291,27 @@ impl Res for () {
     fn set(&self, (): ()) {}
     fn tern(_: &E<bool>, (): (), (): ()) {}
 }
+fn result_var(width: usize) -> Ex {
+    let id = cx(|c| {
+        let id = c.fresh("sel", width);
+        c.written.insert(id);
+        id
+    });
+    Ex { fix: true, ..Ex::var(id) } // assigned once per path, right before its only use
+}
+fn result_set(var: &Ex, v: &Ex) {
+    let id = var.base.expect("made by `result_var`").0;
+    cx(|c| c.push(Stmt::Assign { dst: id, part: None, rhs: v.rhs() }));
+}
 impl<T: Synth> Res for E<T> {
     fn var(&self) -> Self {
-        let id = cx(|c| {
-            let id = c.fresh("sel", T::BITS);
-            c.written.insert(id);
-            id
-        });
-        let mut v = var(id);
-        v.fix = true; // assigned once, right before its only use
-        v
+        E::of(result_var(T::BITS))
     }
     fn set(&self, v: Self) {
-        let id = self.base.expect("made by `var`").0;
-        cx(|c| c.push(Stmt::Assign { dst: id, part: None, rhs: v.rhs() }));
+        result_set(&self.0, &v.0);
     }
     fn tern(c: &E<bool>, a: Self, b: Self) -> Self {
-        let reads = merged(&c.reads, &merged(&a.reads, &b.reads));
-        op(format!("{} ? {} : {}", c.p(), a.p(), b.p()), false, reads, a.fix && b.fix && c.fix)
+        E::of(c.0.choose(&a.0, &b.0))
     }
 }
 
@@ -377,12 +375,7 @@ pub trait Bind {
 impl<T: Synth> Bind for E<T> {
     type O = E<T>;
     fn bind(self, name: &str) -> E<T> {
-        // A name (or literal) that cannot change needs no copy.
-        if self.fix && (self.base.is_some() || self.reads.is_empty()) {
-            self
-        } else {
-            temp(name, T::BITS, &self)
-        }
+        E::of(self.0.bind(name, T::BITS))
     }
 }
 impl Bind for bool {
@@ -394,9 +387,7 @@ impl Bind for bool {
 impl Bind for Idx {
     type O = Idx;
     fn bind(self, name: &str) -> Idx {
-        let e: E<()> = op(self.text, self.atomic, self.reads, self.fix);
-        let v = temp(name, self.width, &e);
-        Idx { text: v.text, atomic: true, width: self.width, reads: v.reads, fix: true }
+        Idx(self.0.bind(name, self.1), self.1)
     }
 }
 impl<X: Bind, const N: usize> Bind for [X; N] {
@@ -431,9 +422,7 @@ impl BindMut for bool {
 }
 /// `let mut name = value;`: always a variable of its own.
 pub fn bind_mut<X: BindMut>(name: &str, x: X) -> E<X::T> {
-    let mut v = temp(name, X::T::BITS, &x.first());
-    v.fix = false;
-    v
+    E::of(Ex { fix: false, ..x.first().0.temp(name, X::T::BITS) })
 }
 
 /// The condition of an `if`.
@@ -454,18 +443,27 @@ impl Cond for E<bool> {
     fn branch<R: Res>(self, t: impl Fn() -> R, e: impl Fn() -> R) -> R {
         let before = cx(|c| c.written.clone());
         let (r1, mut then) = scoped(t);
-        let after_then = cx(|c| std::mem::replace(&mut c.written, before));
+        let after_then = between(before);
         let (r2, mut other) = scoped(e);
-        cx(|c| c.written.retain(|n| after_then.contains(n)));
+        after(&after_then);
         if then.is_empty() && other.is_empty() {
             return R::tern(&self, r1, r2);
         }
         let v = r1.var();
         then.extend(scoped(|| v.set(r1)).1);
         other.extend(scoped(|| v.set(r2)).1);
-        cx(|c| c.push(Stmt::If { cond: self.rhs(), then, other }));
+        record_if(&self.0, then, other);
         v
     }
+}
+fn between(before: HashSet<VarId>) -> HashSet<VarId> {
+    cx(|c| std::mem::replace(&mut c.written, before))
+}
+fn after(after_then: &HashSet<VarId>) {
+    cx(|c| c.written.retain(|n| after_then.contains(n)));
+}
+fn record_if(cond: &Ex, then: Vec<Stmt>, other: Vec<Stmt>) {
+    cx(|c| c.push(Stmt::If { cond: cond.rhs(), then, other }));
 }
 /// `if c { t() } else { e() }`.
 pub fn branch<C: Cond, R: Res>(c: C, t: impl Fn() -> R, e: impl Fn() -> R) -> R {
@@ -476,27 +474,20 @@ pub fn branch<C: Cond, R: Res>(c: C, t: impl Fn() -> R, e: impl Fn() -> R) -> R 
 pub trait Scrutinee {
     /// Type of a pattern.
     type P;
-    /// The width of the `case` and its selector, or the value when it is known while elaborating.
-    fn selector(&self) -> Selector;
+    /// The value of the `case`; `None` when it is known while elaborating.
+    fn hardware(&self) -> Option<Ex>;
     /// A pattern as a label; `None` when it can never match.
     fn label(&self, p: &Self::P) -> Option<String>;
     /// Whether a known value equals the pattern.
     fn is(&self, p: &Self::P) -> bool;
 }
-/// What a `match` is steered by.
-pub enum Selector {
-    /// Text and variables of a hardware value.
-    Hardware(String, Vec<VarId>),
-    /// Elaboration time.
-    Known,
-}
 impl<T: Synth> Scrutinee for E<T> {
     type P = T;
-    fn selector(&self) -> Selector {
-        Selector::Hardware(self.text.clone(), self.reads.clone())
+    fn hardware(&self) -> Option<Ex> {
+        Some(self.0.clone())
     }
     fn label(&self, p: &T) -> Option<String> {
-        Some(konst(*p).text)
+        Some(konst(*p).0.text)
     }
     fn is(&self, _: &T) -> bool {
         false
@@ -504,12 +495,12 @@ impl<T: Synth> Scrutinee for E<T> {
 }
 impl Scrutinee for Idx {
     type P = usize;
-    fn selector(&self) -> Selector {
-        Selector::Hardware(self.text.clone(), self.reads.clone())
+    fn hardware(&self) -> Option<Ex> {
+        Some(self.0.clone())
     }
     fn label(&self, p: &usize) -> Option<String> {
-        let fits = self.width >= 64 || p >> self.width == 0;
-        fits.then(|| int::<()>(self.width, *p as u64).text)
+        let fits = self.1 >= 64 || p >> self.1 == 0;
+        fits.then(|| Ex::int(self.1, *p as u64).text)
     }
     fn is(&self, _: &usize) -> bool {
         false
@@ -519,8 +510,8 @@ macro_rules! known {
     ($($t:ty),*) => { $(
         impl Scrutinee for $t {
             type P = $t;
-            fn selector(&self) -> Selector {
-                Selector::Known
+            fn hardware(&self) -> Option<Ex> {
+                None
             }
             fn label(&self, _: &$t) -> Option<String> {
                 None
@@ -542,8 +533,8 @@ struct Arm<R> {
 pub struct Case<S: Scrutinee, R> {
     on: S,
     arms: Vec<Arm<R>>,
-    before: std::collections::HashSet<VarId>,
-    after: Option<std::collections::HashSet<VarId>>,
+    before: HashSet<VarId>,
+    after: Option<HashSet<VarId>>,
     chosen: Option<R>,
 }
 /// `match on {`.
@@ -553,7 +544,7 @@ pub fn case<S: Scrutinee, R>(on: S) -> Case<S, R> {
 impl<S: Scrutinee, R: Res> Case<S, R> {
     /// One arm; no patterns mean the last one (Rust has checked that the arms are exhaustive).
     pub fn arm(mut self, pats: &[S::P], last: bool, body: impl Fn() -> R) -> Self {
-        if matches!(self.on.selector(), Selector::Known) {
+        if self.on.hardware().is_none() {
             if self.chosen.is_none() && (last || pats.iter().any(|p| self.on.is(p))) {
                 self.chosen = Some(body());
             }
@@ -581,9 +572,7 @@ impl<S: Scrutinee, R: Res> Case<S, R> {
         if let Some(r) = self.chosen {
             return r;
         }
-        let Selector::Hardware(text, reads) = self.on.selector() else {
-            unreachable!("a known match chose an arm")
-        };
+        let sel = self.on.hardware().expect("a known match chose an arm").rhs();
         if let Some(w) = self.after.take() {
             cx(|c| c.written = w);
         }
@@ -594,7 +583,7 @@ impl<S: Scrutinee, R: Res> Case<S, R> {
             stmts.extend(scoped(|| v.set(a.value)).1);
             arms.push((a.labels, stmts));
         }
-        cx(|c| c.push(Stmt::Case { sel: super::ctx::Rhs { text, reads }, arms }));
+        cx(|c| c.push(Stmt::Case { sel, arms }));
         v
     }
 }

@@ -3,13 +3,15 @@
 pub(crate) mod ctx;
 mod elab;
 mod emit;
+mod ex;
 mod expr;
 mod func;
 mod lift;
 mod stmt;
 
 pub use elab::{elaborate, Scope};
-pub use expr::{Idx, Offset, E};
+pub use ex::{Idx, Offset};
+pub use expr::E;
 pub use func::*;
 pub use lift::*;
 pub use stmt::{

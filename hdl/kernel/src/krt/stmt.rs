@@ -1,7 +1,8 @@
 //! Places: reading and driving signals, registers, part selects, links between interfaces.
 
 use super::ctx::{cx, fail, Rhs, Role, Stmt, VarId};
-use super::expr::{literal, merged, op, resize, slice, temp, var, Idx, Offset, E};
+use super::ex::{literal, merged, Ex, Idx, Offset};
+use super::expr::E;
 use super::lift::Hw;
 use crate::dff::Dff;
 use rust_hdl_core::prelude::{
@@ -40,23 +41,25 @@ fn find(atom: usize) -> Option<VarId> {
 /// `place.val()`.
 #[track_caller]
 pub fn read<S: Readable>(s: &S) -> E<S::T> {
-    let Some(id) = find(s.atom()) else { return op(literal(S::T::BITS, "0"), true, vec![], true) };
+    E::of(read_atom(s.atom(), S::T::BITS))
+}
+
+#[track_caller]
+fn read_atom(atom: usize, width: usize) -> Ex {
+    let Some(id) = find(atom) else { return Ex::lit(width, "0") };
     let (role, name, written) = cx(|c| (c.vars[id].role, c.vars[id].name.clone(), c.written.contains(&id)));
     match role {
         Role::ChildIn | Role::DffD => fail(format!("`{name}` is an input of a child and cannot be read")),
         Role::Out | Role::Local if !written => fail(format!("`{name}` is read before it is wholly written")),
+        Role::Const => return Ex::new(cx(|c| c.vars[id].init.clone()), true, vec![], true),
         _ => {}
     }
-    let e: E<S::T> = var(id);
-    if role == Role::Const {
-        return op(cx(|c| c.vars[id].init.clone()), true, vec![], true);
-    }
-    e
+    Ex::var(id)
 }
 
 #[track_caller]
-fn driven<D: Direction, T: Synth>(s: &Signal<D, T>) -> Option<VarId> {
-    let id = find(Atom::id(s))?;
+fn driven(atom: usize) -> Option<VarId> {
+    let id = find(atom)?;
     let (role, name) = cx(|c| (c.vars[id].role, c.vars[id].name.clone()));
     if !matches!(role, Role::Out | Role::Local | Role::ChildIn | Role::DffD) {
         fail(format!("`{name}` cannot be driven here"));
@@ -68,10 +71,15 @@ fn driven<D: Direction, T: Synth>(s: &Signal<D, T>) -> Option<VarId> {
 /// `place.next = v`.
 #[track_caller]
 pub fn assign<D: Direction, T: Synth>(s: &Signal<D, T>, v: impl Hw<T>) {
-    let Some(id) = driven(s) else { return };
-    let v = v.hw();
-    if is_clock::<T>() {
-        return wire_clock(id, v.text, v.base.is_some());
+    let v = v.hw().0;
+    assign_atom(Atom::id(s), &v, is_clock::<T>());
+}
+
+#[track_caller]
+fn assign_atom(atom: usize, v: &Ex, clock: bool) {
+    let Some(id) = driven(atom) else { return };
+    if clock {
+        return wire_clock(id, v.text.clone(), v.base.is_some());
     }
     cx(|c| {
         c.written.insert(id);
@@ -97,7 +105,7 @@ fn wire_clock(id: VarId, text: String, plain: bool) {
 /// `field(e, |s| s.f, |s| s.offset_of_f())`: a field of a record.
 pub fn field<S: Synth, F: Synth>(e: E<S>, get: impl Fn(&S) -> F, off: impl Fn(&S) -> usize) -> E<F> {
     let _ = get;
-    slice(e, S::BITS, off(&S::default()), F::BITS)
+    E::of(e.0.slice(S::BITS, off(&S::default()), F::BITS))
 }
 
 #[track_caller]
@@ -119,18 +127,23 @@ pub fn assign_field<D: Direction, S: Synth, F: Synth>(
     v: impl Hw<F>,
 ) {
     let _ = get;
-    if let Some(id) = driven(s) {
-        part(id, off(&S::default()), F::BITS, v.hw().rhs());
+    if let Some(id) = driven(Atom::id(s)) {
+        part(id, off(&S::default()), F::BITS, v.hw().0.rhs());
     }
+}
+
+/// The variable behind a `let mut` name.
+fn variable(x: &Ex) -> Option<VarId> {
+    x.base.filter(|b| b.1 == 0 && !x.fix).map(|b| b.0)
 }
 
 /// `x = v` on a `let mut`.
 #[track_caller]
 pub fn set<T: Synth>(x: &E<T>, v: impl Hw<T>) {
-    let v = v.hw();
-    match x.base {
-        Some((id, 0)) if !x.fix => cx(|c| c.push(Stmt::Assign { dst: id, part: None, rhs: v.rhs() })),
-        _ => fail("assignment to something that is not a `let mut` variable"),
+    let v = v.hw().0;
+    match variable(&x.0) {
+        Some(id) => cx(|c| c.push(Stmt::Assign { dst: id, part: None, rhs: v.rhs() })),
+        None => fail("assignment to something that is not a `let mut` variable"),
     }
 }
 
@@ -143,18 +156,21 @@ pub fn set_field<S: Synth, F: Synth>(
     v: impl Hw<F>,
 ) {
     let _ = get;
-    match x.base {
-        Some((id, 0)) if !x.fix => part(id, off(&S::default()), F::BITS, v.hw().rhs()),
-        _ => fail("assignment to a field of something that is not a `let mut` variable"),
+    match variable(&x.0) {
+        Some(id) => part(id, off(&S::default()), F::BITS, v.hw().0.rhs()),
+        None => fail("assignment to a field of something that is not a `let mut` variable"),
     }
 }
 
+/// A bit position: the integer if it is one, and the index expression.
+pub(crate) type At = (Option<usize>, Idx);
+
 #[track_caller]
-fn write_bits<const N: usize, const M: usize>(id: VarId, now: E<Bits<N>>, i: impl Offset, v: E<Bits<M>>) {
-    match i.fixed() {
-        Some(i) if i + M > N => fail(format!("bits {i}..{} of {N} bits", i + M)),
-        Some(i) => part(id, i, M, v.rhs()),
-        None => part(id, 0, N, with_bits(now, i, v).rhs()),
+fn write_bits(id: VarId, n: usize, i: At, v: &Ex, m: usize) {
+    match i.0 {
+        Some(i) if i + m > n => fail(format!("bits {i}..{} of {n} bits", i + m)),
+        Some(i) => part(id, i, m, v.rhs()),
+        None => part(id, 0, n, with_bits(Ex::var(id), n, i, v.clone(), m).rhs()),
     }
 }
 
@@ -165,40 +181,33 @@ pub fn assign_bits<D: Direction, const N: usize, const M: usize>(
     i: impl Offset,
     v: impl Hw<Bits<M>>,
 ) {
-    if let Some(id) = driven(s) {
-        write_bits::<N, M>(id, var(id), i, v.hw());
+    if let Some(id) = driven(Atom::id(s)) {
+        write_bits(id, N, (i.fixed(), i.idx()), &v.hw().0, M);
     }
 }
 
 /// `x.set_bits::<M>(i, v)` on a `let mut`.
 #[track_caller]
 pub fn set_bits<const N: usize, const M: usize>(x: &E<Bits<N>>, i: impl Offset, v: impl Hw<Bits<M>>) {
-    match x.base {
-        Some((id, 0)) if !x.fix => write_bits(id, x.clone(), i, v.hw()),
-        _ => fail("`set_bits` on something that is not a `let mut` variable"),
+    match variable(&x.0) {
+        Some(id) => write_bits(id, N, (i.fixed(), i.idx()), &v.hw().0, M),
+        None => fail("`set_bits` on something that is not a `let mut` variable"),
     }
 }
 
-/// `e` with `M` bits replaced from position `i`; bits that fall outside vanish.
+/// The `n` bits of `e` with `m` bits replaced from position `i`; bits that fall outside vanish.
 #[track_caller]
-pub(crate) fn with_bits<const N: usize, const M: usize>(
-    e: E<Bits<N>>,
-    i: impl Offset,
-    v: E<Bits<M>>,
-) -> E<Bits<N>> {
-    let by: Idx = match i.fixed() {
-        Some(k) if k + M > N => {
-            fail(format!("bits {k}..{} of {N} bits", k + M));
-            return e;
-        }
-        _ => i.idx(),
-    };
-    let ones = literal(M, &hex_ones(M));
-    let mask: E<Bits<N>> = resize(op::<Bits<M>>(ones, true, vec![], true), N, M);
-    let v: E<Bits<N>> = resize(v, N, M);
+pub(crate) fn with_bits(e: Ex, n: usize, i: At, v: Ex, m: usize) -> Ex {
+    if let Some(k) = i.0.filter(|k| k + m > n) {
+        fail(format!("bits {k}..{} of {n} bits", k + m));
+        return e;
+    }
+    let by = &i.1 .0;
+    let mask = Ex::new(literal(m, &hex_ones(m)), true, vec![], true).resize(n, m);
+    let v = v.resize(n, m);
     let reads = merged(&merged(&e.reads, &by.reads), &v.reads);
-    let text = format!("({} & ~({} << {b})) | ({} << {b})", e.p(), mask.p(), v.p(), b = by.paren());
-    op(text, false, reads, e.fix && by.fix && v.fix)
+    let text = format!("({} & ~({} << {b})) | ({} << {b})", e.p(), mask.p(), v.p(), b = by.p());
+    Ex::new(text, false, reads, e.fix && by.fix && v.fix)
 }
 
 pub(crate) fn hex_ones(n: usize) -> String {
@@ -274,7 +283,7 @@ pub fn record_hold(r: &impl Registers, clock: &Signal<In, Clock>) {
     if cx(|c| c.depth > 0) {
         fail("`dff_setup!` belongs to the top of the kernel");
     }
-    r.record(&read(clock).text);
+    r.record(&read(clock).0.text);
 }
 /// Symbolic side of `dff_reset!`.
 pub fn record_clear(r: &impl Registers) {
@@ -401,41 +410,35 @@ impl Atom for Inline<'_> {
 
 /// A record literal: field values with their offsets, gaps filled from `base`.
 pub fn record<S: Synth>(fields: Vec<Piece>, base: Option<E<S>>) -> E<S> {
-    let mut fields = fields;
+    E::of(record_of(fields, base.map(|b| b.0), S::BITS))
+}
+
+fn record_of(mut fields: Vec<Piece>, base: Option<Ex>, width: usize) -> Ex {
     fields.sort_by_key(|f| f.off);
-    let base = base.map(|b| if b.base.is_some() { b } else { temp("t", S::BITS, &b) });
-    let (mut at, mut parts, mut reads, mut fix) = (0, vec![], vec![], true);
-    let gap = |from: usize, to: usize, parts: &mut Vec<String>| {
+    let base = base.map(|b| b.named("t", width));
+    let (mut at, mut parts) = (0, vec![]);
+    let gap = |from: usize, to: usize, parts: &mut Vec<Ex>| {
         if let (true, Some(b)) = (to > from, &base) {
-            parts.push(slice::<S, ()>(b.clone(), S::BITS, from, to - from).text);
+            parts.push(b.clone().slice(width, from, to - from));
         }
     };
     for f in fields {
         gap(at, f.off, &mut parts);
         at = f.off + f.width;
-        parts.push(f.text);
-        reads = merged(&reads, &f.reads);
-        fix &= f.fix;
+        parts.push(f.value);
     }
-    gap(at, S::BITS, &mut parts);
-    if let Some(b) = &base {
-        reads = merged(&reads, &b.reads);
-        fix &= b.fix;
-    }
+    gap(at, width, &mut parts);
     parts.reverse();
-    op(format!("{{{}}}", parts.join(", ")), true, reads, fix)
+    super::func::concat(parts)
 }
 /// One field of a record literal.
 pub struct Piece {
     off: usize,
     width: usize,
-    text: String,
-    reads: Vec<VarId>,
-    fix: bool,
+    value: Ex,
 }
 /// `f: v` in a record literal.
 pub fn piece<S: Synth, F: Synth>(get: impl Fn(&S) -> F, off: impl Fn(&S) -> usize, v: impl Hw<F>) -> Piece {
     let _ = get;
-    let v = v.hw();
-    Piece { off: off(&S::default()), width: F::BITS, text: v.text, reads: v.reads, fix: v.fix }
+    Piece { off: off(&S::default()), width: F::BITS, value: v.hw().0 }
 }
