@@ -1,0 +1,15 @@
+//! The host side: registers, DMA, rings.
+
+pub mod axil;
+pub mod clock;
+pub mod counters;
+pub mod csr;
+pub mod dma_read;
+pub mod dma_write;
+pub mod events;
+pub mod irq;
+pub mod ord_rx;
+pub mod regfile;
+pub mod rx_ring;
+pub mod write_issue;
+pub mod write_report;
