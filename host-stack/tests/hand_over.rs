@@ -220,3 +220,16 @@ fn states_that_contradict_themselves_are_refused() {
     }
     world.stacks[0].thaw(world.now_us, a, good).expect("unchanged");
 }
+
+/// Verifies: R-159
+#[test]
+fn a_fin_behind_a_full_window_comes_back() {
+    let mut world = World::perfect();
+    let [a, b] = world.connect();
+    world.stacks[1].shutdown(b).expect("open");
+    assert!(world.run_until(1_000_000, |w| w.stacks[0].status(a).is_ok_and(|s| s.has_peer_closed)));
+    let mut block = world.stacks[0].freeze(world.now_us, a).expect("CLOSE_WAIT");
+    block.record.rcv_right = block.record.rcv_nxt.wrapping_sub(1);
+    world.stacks[0].thaw(world.now_us, a, block).expect("a window of minus one is the FIN");
+    assert_eq!(world.stacks[0].tcb(a).map(|tcb| tcb.rcv_wnd()), Ok(0));
+}

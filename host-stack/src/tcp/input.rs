@@ -7,7 +7,7 @@
 //! Urgent data is delivered in line (RFC 6093 6).
 
 use super::reassembly::Placed;
-use super::tcb::{ConnectionError, Tcb};
+use super::tcb::{ConnectionError, Tcb, CAPACITY_SLACK};
 use crate::wire::tcp::TcpSegment;
 use chimney_abi::cmd::TcpState;
 use chimney_host_stack_core::acceptable::{check, trim, Disposition, Trimmed};
@@ -20,9 +20,6 @@ use chimney_host_stack_core::timestamps::{paws_rejects, update_recent};
 /// Least time between answers to unacceptable segments without text, and between challenge ACKs
 /// (RFC 5961 7: per connection, never for the whole host).
 const CHALLENGE_INTERVAL_US: u64 = 100_000;
-
-/// Bytes that may be kept beyond the configured buffer, for the creep of rounded windows.
-const CAPACITY_SLACK: u32 = 4096;
 
 /// What the caller has to do after a segment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

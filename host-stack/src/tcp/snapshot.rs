@@ -192,11 +192,18 @@ fn check(block: &TcpBlockState) -> Result<(TcpState, Phase), BadState> {
     if max.after(base + len + u32::from(is_closed)) {
         return Err(BadState("SND.MAX is beyond the send data"));
     }
-    if SeqNum(r.rcv_right) - SeqNum(r.rcv_nxt) > MAX_WINDOW {
+    if right_edge(r) - SeqNum(r.rcv_nxt) > MAX_WINDOW {
         return Err(BadState("the receive window is negative"));
     }
     check_ranges(block)?;
     Ok((state, phase))
+}
+
+/// The right edge; a FIN takes one number, also when it stands just behind a full window.
+fn right_edge(r: &TcpRecord) -> SeqNum {
+    let has_peer_fin = r.deleg_flags & state::DELEG_PEER_FIN != 0;
+    let is_behind = has_peer_fin && SeqNum(r.rcv_right) + 1 == SeqNum(r.rcv_nxt);
+    SeqNum(r.rcv_right) + u32::from(is_behind)
 }
 
 /// Sequence number of the first byte of the send data: SND.UNA, or the place of our FIN once that is
@@ -244,7 +251,7 @@ pub fn import(tcb: &mut Tcb, now_us: u64, block: TcpBlockState) -> Result<(), Ba
     let has_peer_fin = r.deleg_flags & state::DELEG_PEER_FIN != 0;
     let arrived = SeqNum(r.rcv_nxt) - tcb.rcv_nxt - u32::from(has_peer_fin && tcb.peer_fin.is_none());
     tcb.rcv_nxt = SeqNum(r.rcv_nxt);
-    tcb.rcv_right = SeqNum(r.rcv_right);
+    tcb.rcv_right = right_edge(&r);
     tcb.last_ack_sent = SeqNum(r.last_ack_sent);
     tcb.peer_fin = has_peer_fin.then_some(SeqNum(r.rcv_nxt) - 1);
     tcb.receive.restore(block.buffered, arrived);

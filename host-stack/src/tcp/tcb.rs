@@ -4,6 +4,7 @@ use super::buffers::SendBuffer;
 use super::reassembly::ReceiveBuffer;
 use super::timers::Timers;
 use chimney_abi::cmd::TcpState;
+use chimney_abi::desc::MAX_RCV_WINDOW;
 use chimney_abi::wire::tcp as w;
 use chimney_abi::{regs, SeqNum};
 use chimney_host_stack_core::ack::SendVars;
@@ -25,10 +26,15 @@ pub struct FourTuple {
     pub remote: SocketAddrV4,
 }
 
+/// Bytes that may be kept beyond the configured receive buffer, for the creep of rounded windows (see
+/// [`window`]).
+pub const CAPACITY_SLACK: u32 = 4096;
+
 /// Settings of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TcpConfig {
-    /// Receive buffer, bytes.
+    /// Receive buffer, bytes. The default stays within what a target can promise: a window that was
+    /// advertised cannot be taken back, so a connection with a larger one is refused with `TcpRcvWindow` (spec 17.2).
     pub receive_capacity: u32,
     /// Send buffer, bytes.
     pub send_capacity: u32,
@@ -57,7 +63,7 @@ pub struct TcpConfig {
 impl Default for TcpConfig {
     fn default() -> TcpConfig {
         TcpConfig {
-            receive_capacity: 256 * 1024,
+            receive_capacity: MAX_RCV_WINDOW - CAPACITY_SLACK,
             send_capacity: 256 * 1024,
             is_nagle: true,
             keep_alive_us: None,
