@@ -42,19 +42,23 @@ impl Yardstick {
     /// Run `cycles` clocks under load; clocks per second of wall time.
     pub fn run(&mut self, cycles: u64) -> f64 {
         let start = Instant::now();
-        for _ in 0..cycles {
-            if self.rig.memory.is_idle() && self.rig.registers.is_idle() {
-                self.start_copy();
-            }
-            if self.rig.source.pending() == 0 {
-                self.rig.source.push(vec![0x5a; 1514]);
-            }
-            if self.rig.clock() {
-                let _ = self.rig.sink.pop();
-                self.frames += 1;
-            }
-        }
+        (0..cycles).for_each(|_| self.clock());
         cycles as f64 / start.elapsed().as_secs_f64()
+    }
+
+    /// One clock under load.
+    #[inline]
+    pub fn clock(&mut self) {
+        if self.rig.memory.is_idle() && self.rig.registers.is_idle() {
+            self.start_copy();
+        }
+        if self.rig.source.pending() == 0 {
+            self.rig.source.push(vec![0x5a; 1514]);
+        }
+        if self.rig.clock() {
+            let _ = self.rig.sink.pop();
+            self.frames += 1;
+        }
     }
 
     /// Best of `rounds` runs: the figure that other load on the machine disturbs least.
