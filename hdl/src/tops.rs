@@ -1,6 +1,6 @@
 //! The blocks that become Verilog files of their own.
 
-use chimney_hdl_kernel::{netlist, ElabError, Port};
+use chimney_hdl_kernel::{ElabError, Port};
 
 /// One exported block.
 struct Top {
@@ -10,18 +10,21 @@ struct Top {
 }
 
 macro_rules! tops {
-    ($($(#[doc = $d:literal])* $name:literal => $ty:ty,)*) => {
+    ($($(#[$d:meta])* $name:literal => $ty:ty,)*) => {
         /// Names of the exported tops.
         pub const TOPS: &[&str] = &[$($name),*];
         const ALL: &[Top] = &[$(Top {
             name: $name,
-            emit: |n| netlist::verilog(&<$ty>::default(), n),
-            ports: || netlist::ports(&<$ty>::default()),
+            emit: |n| chimney_hdl_kernel::verilog(&<$ty>::default(), n),
+            ports: || chimney_hdl_kernel::ports(&<$ty>::default()),
         }),*];
     };
 }
 
-tops! {}
+tops! {
+    /// The frame FIFO, a small complete block: it keeps the export and its tests honest.
+    "beat_fifo" => crate::stream::Fifo<crate::stream::axis::Beat, 5, 6>,
+}
 
 /// Why a top was not emitted.
 #[derive(Debug, thiserror::Error)]

@@ -5,7 +5,8 @@ use chimney_hdl::prelude::*;
 use chimney_hdl::stream::axis::Beat;
 use chimney_hdl::stream::lanes::*;
 use chimney_hdl::stream::{
-    AxiReadMaster, AxiReadSlave, AxiWriteMaster, AxiWriteSlave, AxilMaster, AxilSlave, AxisMaster, AxisSlave, Fifo, Skid,
+    AxiReadMaster, AxiReadSlave, AxiWriteMaster, AxiWriteSlave, AxilMaster, AxilSlave, AxisMaster, AxisSlave,
+    Fifo, Skid,
 };
 use chimney_hdl_kernel::diff::{diff, Bench, Rnd};
 use std::collections::VecDeque;
