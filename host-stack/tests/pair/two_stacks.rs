@@ -1,11 +1,9 @@
 //! Two stacks over a link that loses, duplicates and reorders, in virtual time.
 
-mod world;
-
+use crate::world::{seed, App, Impairment, Rng, World, IPS, PORT};
 use chimney_abi::cmd::TcpState;
 use chimney_host_stack::{StackError, StackEvent, TcpConfig};
 use std::net::SocketAddrV4;
-use world::{seed, App, Impairment, Rng, World, IPS, PORT};
 
 /// Runs both applications until both streams have arrived.
 fn transfer(world: &mut World, apps: &mut [App; 2], slow_permille: u64, limit_us: u64) {

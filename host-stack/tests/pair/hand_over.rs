@@ -1,11 +1,9 @@
 //! Freeze and thaw at random moments: neither stream notices.
 
-mod world;
-
+use crate::world::{seed, App, Impairment, Rng, World};
 use chimney_abi::cmd::TcpState;
 use chimney_abi::offload::TcpBlockState;
 use chimney_host_stack::{Place, StackError, TcpConfig};
-use world::{seed, App, Impairment, Rng, World};
 
 /// What moved in hand-overs, to see that the interesting cases did occur.
 #[derive(Debug, Default)]
