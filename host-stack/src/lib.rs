@@ -17,6 +17,7 @@ mod handover;
 pub mod iface;
 pub mod socket;
 pub mod stack;
+pub mod switch;
 pub mod tcp;
 #[cfg(test)]
 mod test_seed;

@@ -30,7 +30,7 @@ pub struct Token {
 }
 
 /// A buffer in a registered arena.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct BufferId(pub u32);
 
 /// What a block of a tree stands for.
