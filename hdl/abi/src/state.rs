@@ -66,6 +66,8 @@ pub const DELEG_RETRANSMIT: u16 = 1024;
 pub const DELEG_POST_LOADED: u16 = 2048;
 /// [`TcpRecord::deleg_flags`]: a window probe or keepalive probe is due.
 pub const DELEG_PROBE: u16 = 4096;
+/// [`TcpRecord::deleg_flags`]: a challenge ACK was sent since the last acceptable segment; no other one until then.
+pub const DELEG_CHALLENGED: u16 = 8192;
 
 /// [`TcpRecord::timers`]: `rtx_deadline` runs.
 pub const TIMER_RTX: u8 = 1;

@@ -3,12 +3,12 @@
 use chimney_abi::cmd::{Phase, TcpState, UploadReason};
 use chimney_abi::desc::{PageMapEntry, PAGE_SLOTS};
 use chimney_abi::state::{
-    TcpRecord, CACHED_KEEP_ALIVE, DELEG_ABORTED, DELEG_INVALID, DELEG_STOPPED, DELEG_POOL_MODE, TIMER_KEEP_ALIVE,
-    TIMER_RTX,
+    TcpRecord, CACHED_KEEP_ALIVE, DELEG_ABORTED, DELEG_INVALID, DELEG_POOL_MODE, DELEG_STOPPED,
+    TIMER_KEEP_ALIVE, TIMER_RTX,
 };
 use chimney_abi::SeqNum;
 use chimney_host_stack_core::ack::SendVars;
-use chimney_host_stack_core::cwnd::Cwnd;
+use chimney_host_stack_core::cwnd::{Cwnd, MAX_CWND};
 use chimney_host_stack_core::ranges::RangeList;
 use chimney_host_stack_core::recovery::Recovery;
 use chimney_host_stack_core::rtt::Rtt;
@@ -147,6 +147,8 @@ impl Conn {
 
     pub fn set_congestion(&mut self, cw: &Cwnd, recovery: &Recovery) {
         let r = &mut self.rec;
+        // A flood of duplicate ACKs must not inflate the window without end.
+        let cw = Cwnd { cwnd: cw.cwnd.min(MAX_CWND), ..*cw };
         (r.cwnd, r.ssthresh, r.cwnd_acc) = (cw.cwnd, cw.ssthresh, cw.acked_sum);
         (r.phase, r.recover, r.dup_acks) = (recovery.phase.code(), recovery.recover.0, recovery.dup_acks);
     }

@@ -26,8 +26,7 @@ pub(super) struct RegFile {
 
 impl RegFile {
     pub fn new() -> Self {
-        let mut file =
-            Self { words: [0; WORDS], counters: [0; regs::COUNTERS], sizes: RingSizes::default() };
+        let mut file = Self { words: [0; WORDS], counters: [0; regs::COUNTERS], sizes: RingSizes::default() };
         for reg in regs::ALL.iter().filter(|r| r.offset < regs::CNT_RX_FRAMES.offset) {
             file.words[(reg.offset / 4) as usize] = reg.reset;
         }
@@ -88,7 +87,8 @@ impl RegFile {
     fn decode_sizes(&mut self) {
         let value = u64::from(self.get(&regs::RING_SIZES));
         let field = |name: &str| {
-            let field = regs::RING_SIZES.fields.iter().find(|f| f.name == name).expect("a field of RING_SIZES");
+            let field =
+                regs::RING_SIZES.fields.iter().find(|f| f.name == name).expect("a field of RING_SIZES");
             // `as`: a four-bit field. 0 would be a ring of one entry, which no index rule needs to know.
             field.get(value) as u8
         };

@@ -1,0 +1,198 @@
+//! The acknowledgment and window of a received segment: what is acknowledged, RTT, congestion, loss recovery,
+//! zero window (programmer's guide, section 8).
+
+use super::conn::Conn;
+use super::{Dma, DmaError, Golden};
+use chimney_abi::cmd::{Phase, TcpState};
+use chimney_abi::layout::Reg;
+use chimney_abi::regs;
+use chimney_abi::state::{
+    DELEG_ACK_NOW, DELEG_FIN_POSTED, DELEG_FIN_SENT, DELEG_PERSIST, DELEG_RETRANSMIT, DELEG_RTT_RUNNING,
+    TIMER_RTX,
+};
+use chimney_abi::SeqNum;
+use chimney_host_stack_core::ack::{self, AckClass};
+use chimney_host_stack_core::recovery::{DupAckAction, GrowthStep, NewAckAction, SackView};
+use chimney_host_stack_core::rtt::{backed_off, RtoBounds};
+use chimney_host_stack_core::segment::Segment;
+use chimney_host_stack_core::transmit;
+
+/// Bounds of `MIN_RTO_US` and `MAX_RTO_US`: one millisecond, and far from the half of the 32-bit clock.
+const MIN_TIMEOUT_US: u32 = 1_000;
+const MAX_TIMEOUT_US: u32 = 1_000_000_000;
+
+impl<D: Dma> Golden<D> {
+    pub(super) fn rto_bounds(&self) -> RtoBounds {
+        // A parameter can neither make timers spin nor overflow the arithmetic.
+        let get = |reg: &Reg| self.regs.get(reg).clamp(MIN_TIMEOUT_US, MAX_TIMEOUT_US);
+        RtoBounds { min_us: get(&regs::MIN_RTO_US), max_us: get(&regs::MAX_RTO_US) }
+    }
+
+    /// The time until the next retransmission: RTO with its back-off.
+    pub(super) fn timeout_us(&self, conn: &Conn) -> u32 {
+        backed_off(conn.rec.rto_us, conn.rec.retransmit_count, &self.rto_bounds())
+    }
+
+    /// Fifth check: may the segment go on? RFC 9293 3.10.7.4, RFC 5961 5.2.
+    pub(super) fn check_ack(&mut self, conn: &mut Conn, seg: &Segment) -> bool {
+        match ack::classify(&conn.send_vars(), seg.ack) {
+            AckClass::New(_) | AckClass::Current | AckClass::Old => return true,
+            AckClass::Unsent => conn.set(DELEG_ACK_NOW),
+            AckClass::TooOld => self.challenge(conn),
+        }
+        self.regs.count(&regs::CNT_UNACCEPTABLE, 1);
+        false
+    }
+
+    pub(super) fn process_ack(&mut self, conn: &mut Conn, seg: &Segment) -> Result<(), DmaError> {
+        match ack::classify(&conn.send_vars(), seg.ack) {
+            AckClass::New(acked) => self.on_new_ack(conn, seg, acked)?,
+            AckClass::Current => {
+                // While probing a closed window every answer looks like a duplicate.
+                if ack::is_duplicate(&conn.send_vars(), seg) && !conn.has(DELEG_PERSIST) {
+                    self.on_dup_ack(conn);
+                }
+            }
+            AckClass::Old | AckClass::Unsent | AckClass::TooOld => return Ok(()),
+        }
+        let mut snd = conn.send_vars();
+        if ack::update_window(&mut snd, seg) {
+            conn.set_send_vars(&snd);
+            self.on_window(conn);
+        }
+        Ok(())
+    }
+
+    fn on_new_ack(&mut self, conn: &mut Conn, seg: &Segment, acked: u32) -> Result<(), DmaError> {
+        let flight = conn.flight_size();
+        self.sample_rtt(conn, seg.ack);
+        let mut snd = conn.send_vars();
+        ack::advance(&mut snd, seg.ack);
+        conn.set_send_vars(&snd);
+        // Before the record that lets the host reuse the entries is written.
+        self.advance_una_desc(conn)?;
+        let smss = self.smss(conn);
+        let (mut cw, mut recovery) = (conn.cwnd(), conn.recovery());
+        let step = GrowthStep { smss, is_sack: false };
+        let action = recovery.on_new_ack(&snd, &mut cw, acked, flight, step);
+        conn.set_congestion(&cw, &recovery);
+        if action == NewAckAction::RetransmitFirst {
+            conn.set(DELEG_RETRANSMIT);
+        } else {
+            conn.clear(DELEG_RETRANSMIT);
+        }
+        conn.rec.retransmit_count = 0;
+        conn.rec.total_rt_us = 0;
+        self.confirm_neighbor(conn);
+        conn.shadow_dirty = true;
+        conn.event_due = true;
+        if !conn.has(DELEG_PERSIST) {
+            // RFC 6298 5.2, 5.3.
+            if conn.flight_size() == 0 {
+                conn.stop_timer(TIMER_RTX);
+            } else {
+                conn.restart_rtx(self.now32(), self.timeout_us(conn));
+            }
+        }
+        if conn.has(DELEG_FIN_SENT) && conn.snd_una().after(conn.snd_limit()) {
+            self.on_fin_acked(conn);
+        }
+        Ok(())
+    }
+
+    fn sample_rtt(&mut self, conn: &mut Conn, ack: SeqNum) {
+        if !conn.has(DELEG_RTT_RUNNING) || ack.before(SeqNum(conn.rec.rtt_seq)) {
+            return;
+        }
+        conn.clear(DELEG_RTT_RUNNING);
+        let mut rtt = conn.rtt();
+        rtt.sample(self.now32().wrapping_sub(conn.rec.rtt_start_us));
+        conn.rec.srtt_us_x8 = rtt.srtt_x8;
+        conn.rec.rttvar_us_x4 = rtt.rttvar_x4;
+        conn.rec.rto_us = rtt.rto_us(&self.rto_bounds());
+    }
+
+    /// RFC 5681 3.2. The threshold is a register; the shared function's own is its usual value 3.
+    fn on_dup_ack(&mut self, conn: &mut Conn) {
+        let threshold = self.regs.get(&regs::DUP_ACK_THRESHOLD);
+        let (mut cw, mut recovery) = (conn.cwnd(), conn.recovery());
+        let count = u32::from(recovery.dup_acks) + 1;
+        if recovery.phase == Phase::Open && count < threshold {
+            recovery.dup_acks = recovery.dup_acks.saturating_add(1);
+            return conn.set_congestion(&cw, &recovery);
+        }
+        let sack = SackView { is_enabled: false, first_is_lost: true };
+        let action = recovery.on_dup_ack(&conn.send_vars(), &mut cw, self.smss(conn), sack);
+        conn.set_congestion(&cw, &recovery);
+        if action == DupAckAction::FastRetransmit {
+            self.regs.count(&regs::CNT_FAST_RETRANSMITS, 1);
+            conn.clear(DELEG_RTT_RUNNING);
+            conn.set(DELEG_RETRANSMIT);
+        }
+    }
+
+    fn on_fin_acked(&mut self, conn: &mut Conn) {
+        match conn.state() {
+            TcpState::FinWait1 => {
+                conn.set_state(TcpState::FinWait2);
+                conn.restart_rtx(self.now32(), self.regs.get(&regs::FIN_WAIT_2_US));
+            }
+            TcpState::Closing => self.enter_time_wait(conn),
+            TcpState::LastAck => self.close(conn),
+            _ => {}
+        }
+    }
+
+    /// Spec 12.2: entering, continuing and leaving the persist algorithm when a window was taken.
+    fn on_window(&mut self, conn: &mut Conn) {
+        if conn.is_halted() || matches!(conn.state(), TcpState::TimeWait | TcpState::FinWait2) {
+            return;
+        }
+        if conn.rec.snd_wnd > 0 {
+            self.leave_persist(conn);
+        } else if conn.has(DELEG_PERSIST) {
+            if conn.rec.retransmit_count > 0 {
+                // a probe was answered, the window is still closed: next round.
+                conn.rec.probe_round = conn.rec.probe_round.saturating_add(1);
+                conn.rec.retransmit_count = 0;
+                self.start_persist_timer(conn);
+            }
+        } else if conn.flight_size() > 0 || has_unsent(conn) {
+            self.enter_persist(conn);
+        }
+    }
+
+    /// zero window received.
+    pub(super) fn enter_persist(&mut self, conn: &mut Conn) {
+        conn.set(DELEG_PERSIST);
+        conn.rec.probe_round = 0;
+        conn.rec.retransmit_count = 0;
+        self.start_persist_timer(conn);
+    }
+
+    fn start_persist_timer(&mut self, conn: &mut Conn) {
+        let wait = transmit::persist_us(conn.rec.rto_us, conn.rec.probe_round, &self.rto_bounds());
+        conn.restart_rtx(self.now32(), wait);
+    }
+
+    /// the window is open again.
+    pub(super) fn leave_persist(&mut self, conn: &mut Conn) {
+        if !conn.has(DELEG_PERSIST) {
+            return;
+        }
+        conn.clear(DELEG_PERSIST);
+        conn.rec.probe_round = 0;
+        conn.rec.retransmit_count = 0;
+        if conn.flight_size() == 0 {
+            conn.stop_timer(TIMER_RTX);
+        } else {
+            conn.restart_rtx(self.now32(), self.timeout_us(conn));
+        }
+    }
+}
+
+/// True if text or a FIN waits to be sent for the first time or again.
+pub(super) fn has_unsent(conn: &Conn) -> bool {
+    conn.snd_nxt().before(conn.snd_limit())
+        || (conn.has(DELEG_FIN_POSTED) && conn.snd_nxt() == conn.snd_limit())
+}

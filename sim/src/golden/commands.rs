@@ -1,0 +1,389 @@
+//! Command ring: objects come and go (programmer's guide, sections 4, 5 and 9).
+
+use super::conn::Conn;
+use super::rings::Ring;
+use super::rx::Tuple;
+use super::shadow::Cause;
+use super::{Dma, DmaError, Golden};
+use chimney_abi::cmd::{ImageKind, Opcode, Status, UploadReason};
+use chimney_abi::desc::{self, Command, CommandDone};
+use chimney_abi::state::{
+    ImageHeader, NeighborImage, PathImage, TcpRecord, CACHED_KEEP_ALIVE, CACHED_KEEP_ALIVE_RESTART,
+    CACHED_MAX_RT_RESTART, CACHED_NAGLE, DELEG_ACK_NOW, DELEG_INVALID, HEADER_BYTES, IMAGE_REVISION,
+    IMAGE_STRIDE,
+};
+use chimney_abi::wire::ethernet;
+use chimney_abi::{layout::Reg, regs};
+
+/// Largest path MTU: an ordinary Ethernet frame.
+const MAX_MTU: u16 = (ethernet::MAX_FRAME_LEN - ethernet::HEADER_LEN) as u16;
+/// Smallest MTU of an IPv4 path (RFC 791 3.2).
+const MIN_MTU: u16 = 68;
+
+/// An offloaded neighbor.
+#[derive(Clone, Debug)]
+pub(super) struct Neighbor {
+    pub image: NeighborImage,
+    pub generation: u8,
+    pub is_invalid: bool,
+    /// Clock at the host's and at our last reachability confirmation.
+    host_confirmed_us: u32,
+    nic_confirmed_us: u32,
+}
+
+/// An offloaded path.
+#[derive(Clone, Debug)]
+pub(super) struct Path {
+    pub image: PathImage,
+    pub generation: u8,
+    pub is_invalid: bool,
+    pub neighbor: u16,
+}
+
+/// One image of a command in host memory.
+#[derive(Clone, Copy, Debug)]
+struct Image {
+    iova: u64,
+    header: ImageHeader,
+}
+
+impl Image {
+    fn body(&self) -> u64 {
+        self.iova.wrapping_add(u64::from(HEADER_BYTES))
+    }
+}
+
+impl From<DmaError> for Status {
+    fn from(_: DmaError) -> Status {
+        Status::HardwareFailure
+    }
+}
+
+impl<D: Dma> Golden<D> {
+    pub(super) fn path_of(&self, conn: &Conn) -> Option<&Path> {
+        self.paths.get(usize::from(conn.rec.path))?.as_ref()
+    }
+
+    pub(super) fn neighbor_of(&self, path: &Path) -> Option<&Neighbor> {
+        self.neighbors.get(usize::from(path.neighbor))?.as_ref()
+    }
+
+    /// one more packet of a path.
+    pub(super) fn count_ip_id(&mut self, path: u16) {
+        if let Some(Some(path)) = self.paths.get_mut(usize::from(path)) {
+            path.image.ip_id_counter = path.image.ip_id_counter.wrapping_add(1);
+        }
+    }
+
+    /// an acknowledgment of new data is forward progress through the neighbor.
+    pub(super) fn confirm_neighbor(&mut self, conn: &Conn) {
+        let now = self.now32();
+        let Some(neighbor) = self.path_of(conn).map(|p| usize::from(p.neighbor)) else { return };
+        if let Some(Some(neighbor)) = self.neighbors.get_mut(neighbor) {
+            neighbor.nic_confirmed_us = now;
+        }
+    }
+
+    /// Runs the next command; false if there is none.
+    pub(super) fn next_command(&mut self) -> bool {
+        if self.rings.cmd.is_empty() {
+            return false;
+        }
+        let index = self.command_taken();
+        let log2 = self.regs.sizes().cmd;
+        let at = |base: &Reg, bytes| self.regs.address(base).wrapping_add(Ring::offset(index, log2, bytes));
+        let (entry, done_at) =
+            (at(&regs::CMD_BASE_LO, Command::BYTES), at(&regs::CMD_DONE_BASE_LO, CommandDone::BYTES));
+        let (cookie, status, failed) = match self.port.record(entry) {
+            Ok(bytes) => {
+                let command = Command::from_bytes(&bytes);
+                let (status, failed) = self.run(&command);
+                (command.cookie, status, failed)
+            }
+            Err(DmaError) => (0, Status::HardwareFailure, 1),
+        };
+        let done = CommandDone {
+            cookie,
+            status: status.code(),
+            failed,
+            reserved: 0,
+            phase: desc::phase(index, log2).into(),
+        };
+        if self.port.write(done_at, &done.to_bytes()).is_ok() {
+            self.irq.raise(Cause::Cmd);
+        }
+        true
+    }
+
+    /// Status and number of failed images of a command.
+    fn run(&mut self, command: &Command) -> (Status, u8) {
+        let opcode = match Opcode::try_from(command.opcode) {
+            Ok(Opcode::Nop) => return (Status::Success, 0),
+            Ok(Opcode::Abort) => {
+                let status = self.abort_command(command.conn, command.generation);
+                return (status, u8::from(status != Status::Success));
+            }
+            Ok(opcode) => opcode,
+            Err(_) => {
+                self.regs.count(&regs::CNT_BAD_REQUEST, 1);
+                return (Status::BadRequest, 1);
+            }
+        };
+        let (mut worst, mut failed) = (Status::Success, 0u8);
+        for i in 0..command.count {
+            let iova = command.iova.wrapping_add(u64::from(i) * u64::from(IMAGE_STRIDE));
+            let status = self.run_image(opcode, iova);
+            if status != Status::Success {
+                (worst, failed) = (status, failed.saturating_add(1));
+            }
+        }
+        (worst, failed)
+    }
+
+    /// Handles one image and writes its status into its header.
+    fn run_image(&mut self, opcode: Opcode, iova: u64) -> Status {
+        let Ok(bytes) = self.port.record(iova) else { return Status::HardwareFailure };
+        let header = ImageHeader::from_bytes(&bytes);
+        let image = Image { iova, header };
+        let result = match image_kind(&header) {
+            Ok(ImageKind::Neighbor) => self.neighbor_image(opcode, &image),
+            Ok(ImageKind::Path) => self.path_image(opcode, &image),
+            Ok(ImageKind::Tcp) => self.tcp_image(opcode, &image),
+            Err(status) => Err(status),
+        };
+        let status = result.err().unwrap_or(Status::Success);
+        match status {
+            Status::Stale => self.regs.count(&regs::CNT_STALE, 1),
+            Status::BadRequest => self.regs.count(&regs::CNT_BAD_REQUEST, 1),
+            _ => {}
+        }
+        let answer = ImageHeader { status: status.code(), ..header };
+        match self.port.write(iova, &answer.to_bytes()) {
+            Ok(()) => status,
+            Err(DmaError) => Status::HardwareFailure,
+        }
+    }
+
+    fn neighbor_image(&mut self, opcode: Opcode, image: &Image) -> Result<(), Status> {
+        let (id, generation) = (usize::from(image.header.id), image.header.generation);
+        let now = self.now32();
+        if opcode == Opcode::Initiate {
+            let body = NeighborImage::from_bytes(&self.port.record(image.body())?);
+            let slot = self.neighbors.get_mut(id).filter(|n| n.is_none()).ok_or(Status::NeighborEntries)?;
+            if body.vlan != 0 {
+                // Tagged frames are the host's in contract 1.0.
+                return Err(Status::VlanMismatch);
+            }
+            *slot = Some(Neighbor {
+                image: body,
+                generation,
+                is_invalid: false,
+                host_confirmed_us: now.wrapping_sub(body.host_reachability_us),
+                nic_confirmed_us: now.wrapping_sub(body.nic_reachability_us),
+            });
+            return Ok(());
+        }
+        let slot = self.neighbors.get_mut(id).ok_or(Status::Stale)?;
+        let neighbor = slot.as_mut().filter(|n| n.generation == generation).ok_or(Status::Stale)?;
+        match opcode {
+            Opcode::Update => {
+                let body = NeighborImage::from_bytes(&self.port.record(image.body())?);
+                neighbor.image.dst_mac = body.dst_mac;
+                neighbor.host_confirmed_us = now.wrapping_sub(body.host_reachability_us);
+            }
+            Opcode::Invalidate => neighbor.is_invalid = true,
+            _ => {
+                let body = NeighborImage {
+                    host_reachability_us: now.wrapping_sub(neighbor.host_confirmed_us),
+                    nic_reachability_us: now.wrapping_sub(neighbor.nic_confirmed_us),
+                    ..neighbor.image
+                };
+                self.port.write(image.body(), &body.to_bytes())?;
+                if opcode == Opcode::Terminate {
+                    *slot = None;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn path_image(&mut self, opcode: Opcode, image: &Image) -> Result<(), Status> {
+        let h = &image.header;
+        let (id, generation) = (usize::from(h.id), h.generation);
+        let has_parent = self
+            .neighbors
+            .get(usize::from(h.parent))
+            .and_then(Option::as_ref)
+            .is_some_and(|n| n.generation == h.parent_generation);
+        if opcode == Opcode::Initiate {
+            let body = PathImage::from_bytes(&self.port.record(image.body())?);
+            let slot = self.paths.get_mut(id).filter(|p| p.is_none()).ok_or(Status::PathEntries)?;
+            check_path(has_parent, body.mtu)?;
+            *slot = Some(Path { image: body, generation, is_invalid: false, neighbor: h.parent });
+            return Ok(());
+        }
+        let slot = self.paths.get_mut(id).ok_or(Status::Stale)?;
+        let path = slot.as_mut().filter(|p| p.generation == generation).ok_or(Status::Stale)?;
+        match opcode {
+            Opcode::Update => {
+                let body = PathImage::from_bytes(&self.port.record(image.body())?);
+                check_path(has_parent, body.mtu)?;
+                // a relink moves all dependents with it.
+                (path.image.mtu, path.neighbor) = (body.mtu, h.parent);
+            }
+            Opcode::Invalidate => path.is_invalid = true,
+            _ => {
+                self.port.write(image.body(), &path.image.to_bytes())?;
+                if opcode == Opcode::Terminate {
+                    *slot = None;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn tcp_image(&mut self, opcode: Opcode, image: &Image) -> Result<(), Status> {
+        if opcode == Opcode::Initiate {
+            return self.initiate(image);
+        }
+        let (id, generation) = (image.header.id, image.header.generation);
+        self.live(id, generation).ok_or(Status::Stale)?;
+        match opcode {
+            Opcode::Terminate => self.terminate(image),
+            Opcode::Update => {
+                let body = TcpRecord::from_bytes(&self.port.record(image.body())?);
+                self.with_conn(id, |nic, conn| {
+                    nic.update_cached(conn, &body);
+                    Ok(())
+                });
+                Ok(())
+            }
+            Opcode::Invalidate => {
+                self.with_conn(id, |_, conn| {
+                    conn.set(DELEG_INVALID);
+                    conn.request_upload(UploadReason::InvalidState);
+                    Ok(())
+                });
+                Ok(())
+            }
+            _ => {
+                let conn = self.conns[usize::from(id)].as_deref().ok_or(Status::Stale)?;
+                let body = self.store_conn(conn);
+                Ok(self.port.write(image.body(), &body.to_bytes())?)
+            }
+        }
+    }
+
+    /// Programmer's guide 5: takes a connection over.
+    fn initiate(&mut self, image: &Image) -> Result<(), Status> {
+        let h = &image.header;
+        let body = TcpRecord::from_bytes(&self.port.record(image.body())?);
+        let is_free = self.conns.get(usize::from(h.id)).is_some_and(Option::is_none);
+        if !is_free {
+            return Err(Status::TcpEntries);
+        }
+        let path = self.paths.get(usize::from(h.parent)).and_then(Option::as_ref);
+        let path = path.filter(|p| p.generation == h.parent_generation).ok_or(Status::NoParent)?;
+        let tuple = tuple_of(&path.image, &body);
+        if self.lookup.contains_key(&tuple) {
+            return Err(Status::Rejected);
+        }
+        let mut conn = self.load_conn(h, &body)?;
+        // The first shadow record is in memory before the peer can hear of us.
+        self.flush_shadow(&mut conn)?;
+        self.queue(&mut conn);
+        self.note_deadlines(&conn);
+        self.lookup.insert(tuple, h.id);
+        self.conns[usize::from(h.id)] = Some(Box::new(conn));
+        Ok(())
+    }
+
+    /// Programmer's guide 9: gives a connection back.
+    fn terminate(&mut self, image: &Image) -> Result<(), Status> {
+        let at = usize::from(image.header.id);
+        let mut conn = self.conns[at].take().ok_or(Status::Stale)?;
+        // the owner that leaves sends the acknowledgment it owes.
+        let owes_ack = conn.has(DELEG_ACK_NOW) || conn.rec.ack_pending > 0;
+        if owes_ack && !conn.is_halted() {
+            self.send_ack(&mut conn);
+        }
+        conn.shadow_dirty = true;
+        conn.event_due = false;
+        let body = self.store_conn(&conn);
+        let written =
+            self.flush_shadow(&mut conn).and_then(|()| self.port.write(image.body(), &body.to_bytes()));
+        // from now on its frames go up. The entry is free even if the image could not be written: the host
+        // rebuilds from the shadow record.
+        self.lookup.retain(|_, id| usize::from(*id) != at);
+        Ok(written?)
+    }
+
+    /// only CACHED variables change.
+    fn update_cached(&mut self, conn: &mut Conn, new: &TcpRecord) {
+        let now = self.now32();
+        let r = &mut conn.rec;
+        r.cached_flags = new.cached_flags & (CACHED_KEEP_ALIVE | CACHED_NAGLE);
+        (r.ttl, r.tos, r.user_priority, r.flow_label) = (new.ttl, new.tos, new.user_priority, new.flow_label);
+        (r.ka_probe_count, r.ka_timeout_us, r.ka_interval_us) =
+            (new.ka_probe_count, new.ka_timeout_us, new.ka_interval_us);
+        (r.initial_rcv_wnd, r.rcv_indication_size, r.max_rt_us) =
+            (new.initial_rcv_wnd, new.rcv_indication_size, new.max_rt_us);
+        if new.cached_flags & CACHED_MAX_RT_RESTART != 0 {
+            r.total_rt_us = 0;
+        }
+        //
+        if new.cached_flags & CACHED_KEEP_ALIVE_RESTART != 0 {
+            conn.restart_keep_alive(now);
+        }
+    }
+
+    /// reset, stop, keep the entry until it is terminated.
+    fn abort_command(&mut self, id: u16, generation: u8) -> Status {
+        if self.live(id, generation).is_none() {
+            self.regs.count(&regs::CNT_STALE, 1);
+            return Status::Stale;
+        }
+        self.with_conn(id, |nic, conn| {
+            if !conn.is_halted() {
+                nic.send_reset(conn);
+            }
+            nic.abort(conn);
+            Ok(())
+        });
+        Status::Success
+    }
+}
+
+fn image_kind(header: &ImageHeader) -> Result<ImageKind, Status> {
+    let kind = ImageKind::try_from(header.kind).map_err(|_| Status::BadRequest)?;
+    let body = match kind {
+        ImageKind::Neighbor => NeighborImage::BYTES,
+        ImageKind::Path => PathImage::BYTES,
+        ImageKind::Tcp => TcpRecord::BYTES,
+    };
+    let length_ok = usize::from(header.length) == HEADER_BYTES as usize + body;
+    let is_good = length_ok && header.revision == IMAGE_REVISION && header.generation != 0;
+    is_good.then_some(kind).ok_or(Status::BadRequest)
+}
+
+fn check_path(has_parent: bool, mtu: u16) -> Result<(), Status> {
+    if !has_parent {
+        Err(Status::NoParent)
+    } else if mtu > MAX_MTU {
+        Err(Status::PathMtu)
+    } else if mtu < MIN_MTU {
+        Err(Status::Rejected)
+    } else {
+        Ok(())
+    }
+}
+
+fn tuple_of(path: &PathImage, record: &TcpRecord) -> Tuple {
+    Tuple {
+        // `as`: an IPv4 address is the low 32 bits.
+        local_ip: path.src_ip_lo as u32,
+        remote_ip: path.dst_ip_lo as u32,
+        local_port: record.local_port,
+        remote_port: record.remote_port,
+    }
+}
