@@ -27,12 +27,15 @@ fn logic_impl(mut item: ItemImpl) -> Result<T2> {
     let mut twin = Twin::default();
     let body = twin.body(&update.block);
     twin.finish()?;
+    let Some(me) = update.sig.receiver().map(|r| r.self_token) else {
+        return Err(Error::new_spanned(&update.sig, "the kernel is `fn update(&mut self)`"));
+    };
     native::rewrite(&mut update.block)?;
     let hdl: ImplItem = syn::parse_quote! {
         #[allow(warnings, clippy::all)]
-        fn hdl(&self) -> ::chimney_hdl_kernel::core::prelude::Verilog {
+        fn hdl(&#me) -> ::chimney_hdl_kernel::core::prelude::Verilog {
             use ::chimney_hdl_kernel::krt::{LiftElab as _, LiftHw as _};
-            ::chimney_hdl_kernel::krt::elaborate(self, || #body)
+            ::chimney_hdl_kernel::krt::elaborate(#me, || #body)
         }
     };
     item.items.push(hdl);
@@ -143,3 +146,6 @@ fn function(mut f: ItemFn) -> Result<T2> {
     native::rewrite(&mut f.block)?;
     Ok(quote!(#f #twin_fn))
 }
+
+#[cfg(test)]
+mod tests;

@@ -52,6 +52,8 @@ pub(crate) fn builtin_path(home: &str, name: &Ident, args: &[GenericArgument]) -
 
 /// `name!(self, first, a, b, ..)`.
 pub(crate) struct SetUp {
+    /// `self` as the user wrote it, which matters inside `macro_rules!`.
+    pub me: Ident,
     pub first: Ident,
     pub rest: Vec<Expr>,
 }
@@ -74,20 +76,20 @@ impl Parse for SetUp {
             if !matches!(&e, Expr::Path(_) | Expr::Field(_)) {
                 return Err(Error::new_spanned(e, "name a field of `self`"));
             }
-            rest.push(self_field(e));
+            rest.push(self_field(&me, e));
         }
-        Ok(SetUp { first, rest })
+        Ok(SetUp { me, first, rest })
     }
 }
 
 /// `a.b` -> `self.a.b`.
-fn self_field(e: Expr) -> Expr {
+fn self_field(me: &Ident, e: Expr) -> Expr {
     match e {
         Expr::Field(mut f) => {
-            *f.base = self_field(*f.base);
+            *f.base = self_field(me, *f.base);
             Expr::Field(f)
         }
-        other => syn::parse_quote_spanned!(other.span()=> self.#other),
+        other => syn::parse_quote_spanned!(other.span()=> #me.#other),
     }
 }
 
@@ -108,14 +110,14 @@ impl Rewrite {
                 return None;
             }
         };
-        let (first, rest) = (&s.first, &s.rest);
+        let (me, first, rest) = (&s.me, &s.first, &s.rest);
         let q = match name.as_str() {
-            "dff_setup" => quote!({ #(::chimney_hdl_kernel::krt::hold(&mut #rest, self.#first.val());)* }),
-            "dff_reset" => quote!(if self.#first.val() { #(::chimney_hdl_kernel::krt::clear(&mut #rest);)* }),
+            "dff_setup" => quote!({ #(::chimney_hdl_kernel::krt::hold(&mut #rest, #me.#first.val());)* }),
+            "dff_reset" => quote!(if #me.#first.val() { #(::chimney_hdl_kernel::krt::clear(&mut #rest);)* }),
             // `clock` and `reset` are also the names of the children's ports.
             port => {
                 let port = Ident::new(port, Span::call_site());
-                quote!({ #(#rest.#port.next = self.#first.val();)* })
+                quote!({ #(#rest.#port.next = #me.#first.val();)* })
             }
         };
         Some(syn::parse_quote!(#q))

@@ -181,18 +181,18 @@ impl Twin {
         let Ok(s) = m.parse_body::<SetUp>() else {
             return self.bad(m, "write `name!(self, signal, field, ..)`");
         };
-        let (first, rest, sp) = (&s.first, &s.rest, m.path.span());
+        let (me, first, rest, sp) = (&s.me, &s.first, &s.rest, m.path.span());
         match name.as_str() {
             "dff_setup" => {
-                quote_spanned!(sp=> #(::chimney_hdl_kernel::krt::record_hold(&#rest, &self.#first);)*)
+                quote_spanned!(sp=> #(::chimney_hdl_kernel::krt::record_hold(&#rest, &#me.#first);)*)
             }
             "dff_reset" => quote_spanned!(sp=> ::chimney_hdl_kernel::krt::branch(
-                ::chimney_hdl_kernel::krt::read(&self.#first),
+                ::chimney_hdl_kernel::krt::read(&#me.#first),
                 || { #(::chimney_hdl_kernel::krt::record_clear(&#rest);)* }, || ());),
             port => {
                 let port = Ident::new(port, Span::call_site());
                 quote_spanned!(sp=> #(::chimney_hdl_kernel::krt::assign(&#rest.#port,
-                    ::chimney_hdl_kernel::krt::read(&self.#first));)*)
+                    ::chimney_hdl_kernel::krt::read(&#me.#first));)*)
             }
         }
     }

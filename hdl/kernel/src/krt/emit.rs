@@ -214,10 +214,19 @@ fn print_if(c: &Ctx, (cond, then, other): (&Rhs, &[Stmt], &[Stmt]), depth: usize
     } else {
         let _ = writeln!(out, "{pad}if ({}) begin", cond.text);
         print(c, then, depth + 1, out);
-        if !other.is_empty() {
-            let _ = writeln!(out, "{pad}end else begin");
-            print(c, other, depth + 1, out);
+    }
+    let mut rest = if then.is_empty() { &[] } else { other };
+    while let [Stmt::If { cond, then, other }] = rest {
+        if then.is_empty() {
+            break;
         }
+        let _ = writeln!(out, "{pad}end else if ({}) begin", cond.text);
+        print(c, then, depth + 1, out);
+        rest = other;
+    }
+    if !rest.is_empty() {
+        let _ = writeln!(out, "{pad}end else begin");
+        print(c, rest, depth + 1, out);
     }
     let _ = writeln!(out, "{pad}end");
 }
@@ -238,7 +247,7 @@ pub(crate) fn body(c: &Ctx) -> String {
     for (v, g) in &groups {
         members.entry(*g).or_default().push(*v);
     }
-    first_assigned(&c.stmts, &groups, &mut order);
+    last_assigned(&c.stmts, &groups, &mut order);
     let slices: BTreeMap<usize, Vec<Stmt>> =
         order.iter().map(|g| (*g, slice(&c.stmts, &|v| groups.get(&v) == Some(g)))).collect();
     // A variable with one unconditional assignment is a net.
@@ -261,19 +270,19 @@ pub(crate) fn body(c: &Ctx) -> String {
     out
 }
 
-fn first_assigned(stmts: &[Stmt], groups: &BTreeMap<VarId, usize>, order: &mut Vec<usize>) {
+fn last_assigned(stmts: &[Stmt], groups: &BTreeMap<VarId, usize>, order: &mut Vec<usize>) {
     for s in stmts {
         match s {
             Stmt::Assign { dst, .. } => {
-                if !order.contains(&groups[dst]) {
-                    order.push(groups[dst]);
-                }
+                let g = groups[dst];
+                order.retain(|x| *x != g);
+                order.push(g);
             }
             Stmt::If { then, other, .. } => {
-                first_assigned(then, groups, order);
-                first_assigned(other, groups, order);
+                last_assigned(then, groups, order);
+                last_assigned(other, groups, order);
             }
-            Stmt::Case { arms, .. } => arms.iter().for_each(|(_, b)| first_assigned(b, groups, order)),
+            Stmt::Case { arms, .. } => arms.iter().for_each(|(_, b)| last_assigned(b, groups, order)),
         }
     }
 }
