@@ -27,6 +27,17 @@ pub struct Pending {
     pub generation: Bits<8>,
 }
 
+/// News of a connection.
+#[derive(Clone, Copy, Debug, Default, PartialEq, LogicStruct)]
+pub struct RaiseEvent {
+    /// 1 = offered.
+    pub valid: Bit,
+    /// Connection.
+    pub conn: Bits<16>,
+    /// Its generation.
+    pub generation: Bits<8>,
+}
+
 /// Where the block stands.
 #[derive(Clone, Copy, Debug, PartialEq, LogicState)]
 pub enum EventState {
@@ -60,11 +71,7 @@ pub struct Events<const LOG2: usize> {
     /// Entries the host has consumed.
     pub consumer: Signal<In, Bits<16>>,
     /// A connection has news.
-    pub raise_valid: Signal<In, Bit>,
-    /// Which.
-    pub raise_conn: Signal<In, Bits<16>>,
-    /// Its generation.
-    pub raise_generation: Signal<In, Bits<8>>,
+    pub raise: Signal<In, RaiseEvent>,
     /// Taken.
     pub raise_ready: Signal<Out, Bit>,
     /// Write engine: command.
@@ -102,7 +109,7 @@ impl<const LOG2: usize> Logic for Events<LOG2> {
         clock!(self, clock, table, ids);
         let state = self.state.q.val();
         let conn = self.conn.q.val();
-        let old = self.table.rdata.val();
+        let (old, raise) = (self.table.rdata.val(), self.raise.val());
         let producer = self.producer.q.val();
         let may_consume = self.seen.q.val() != self.consumer.val() && self.seen.q.val() != producer;
         self.raise_ready.next = state == EventState::Idle && !may_consume;
@@ -159,11 +166,11 @@ impl<const LOG2: usize> Logic for Events<LOG2> {
             }
             EventState::Idle => {
                 self.is_consume.d.next = may_consume;
-                self.conn.d.next = bit_cast::<LOG2, 16>(self.raise_conn.val());
-                self.generation.d.next = self.raise_generation.val();
+                self.conn.d.next = bit_cast::<LOG2, 16>(raise.conn);
+                self.generation.d.next = raise.generation;
                 if may_consume {
                     self.state.d.next = EventState::Consumed;
-                } else if self.raise_valid.val() {
+                } else if raise.valid {
                     self.state.d.next = EventState::Read;
                 }
             }

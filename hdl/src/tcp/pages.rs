@@ -23,6 +23,41 @@ pub struct PageSlot {
     pub valid: Bit,
 }
 
+/// A write to the map.
+#[derive(Clone, Copy, Debug, Default, PartialEq, LogicStruct)]
+pub struct LoadSlot {
+    /// 1 = write.
+    pub valid: Bit,
+    /// Connection (from bit 5 on) and slot (bits 4:0).
+    pub at: Bits<16>,
+    /// The entry.
+    pub slot: PageSlot,
+}
+
+/// A lookup.
+#[derive(Clone, Copy, Debug, Default, PartialEq, LogicStruct)]
+pub struct LookSlot {
+    /// 1 = look up.
+    pub valid: Bit,
+    /// Connection and slot.
+    pub at: Bits<16>,
+    /// Sequence number >> 12.
+    pub tag: Bits<20>,
+}
+
+/// The answer, for one cycle.
+#[derive(Clone, Copy, Debug, Default, PartialEq, LogicStruct)]
+pub struct FoundSlot {
+    /// 1 = this is it.
+    pub valid: Bit,
+    /// There is a page.
+    pub found: Bit,
+    /// It was taken from the pool just now.
+    pub fresh: Bit,
+    /// The page.
+    pub page: Bits<16>,
+}
+
 /// Where a lookup stands.
 #[derive(Clone, Copy, Debug, PartialEq, LogicState)]
 pub enum LookState {
@@ -73,34 +108,17 @@ pub struct Pages<const MAP: usize> {
     /// The beat.
     pub beat: Signal<In, ReadBeat>,
     /// Write an entry of the map.
-    pub load_valid: Signal<In, Bit>,
-    /// Its connection (above bit 5) and slot (bits 4:0).
-    pub load_at: Signal<In, Bits<MAP>>,
-    /// Its contents.
-    pub load: Signal<In, PageSlot>,
+    pub load: Signal<In, LoadSlot>,
     /// Look up the page of a byte.
-    pub look_valid: Signal<In, Bit>,
-    /// Connection and slot.
-    pub look_at: Signal<In, Bits<MAP>>,
-    /// Sequence number >> 12.
-    pub look_tag: Signal<In, Bits<20>>,
-    /// Answer, for one cycle.
-    pub answer_valid: Signal<Out, Bit>,
-    /// 1 = there is a page.
-    pub found: Signal<Out, Bit>,
-    /// 1 = it was taken from the pool just now.
-    pub fresh: Signal<Out, Bit>,
-    /// The page.
-    pub page: Signal<Out, Bits<16>>,
+    pub look: Signal<In, LookSlot>,
+    /// Answer.
+    pub answer: Signal<Out, FoundSlot>,
     map: SdpRam<PageSlot, MAP>,
     ready: SdpRam<Bits<16>, READY_LOG2>,
     state: Dff<LookState>,
     at: Dff<Bits<MAP>>,
     tag: Dff<Bits<20>>,
-    answered: Dff<Bit>,
-    is_found: Dff<Bit>,
-    is_fresh: Dff<Bit>,
-    answer: Dff<Bits<16>>,
+    result: Dff<FoundSlot>,
     fetched: Dff<Bits<16>>,
     asked: Dff<Bits<16>>,
     asking: Dff<Bit>,
@@ -124,13 +142,12 @@ fn burst_len(new: Bits<16>, room: Bits<COUNT>, to_end: Bits<16>, to_block: Bits<
 #[kernel]
 impl<const MAP: usize> Logic for Pages<MAP> {
     fn update(&mut self) {
-        dff_setup!(self, clock, state, at, tag, answered, is_found, is_fresh, answer, fetched, asked, asking, reading);
-        dff_setup!(self, clock, beats, head, tail, tail_seen);
+        dff_setup!(
+            self, clock, state, at, tag, result, fetched, asked, asking, reading, beats, head, tail,
+            tail_seen
+        );
         clock!(self, clock, map, ready);
-        self.answer_valid.next = self.answered.q.val();
-        self.found.next = self.is_found.q.val();
-        self.fresh.next = self.is_fresh.q.val();
-        self.page.next = self.answer.q.val();
+        self.answer.next = self.result.q.val();
         self.consumer.next = self.fetched.q.val();
         self.idle.next = !self.asking.q.val() && !self.reading.q.val();
 
@@ -145,19 +162,26 @@ impl<const MAP: usize> Logic for Pages<MAP> {
         // Lookup.
         let entry = self.map.rdata.val();
         let hit = entry.valid && entry.tag == self.tag.q.val();
-        let take = self.state.q.val() == LookState::Check && !hit && self.head.q.val() != self.tail_seen.q.val();
+        let take =
+            self.state.q.val() == LookState::Check && !hit && self.head.q.val() != self.tail_seen.q.val();
         let fresh = PageSlot { page: self.ready.rdata.val(), tag: self.tag.q.val(), valid: true };
         self.map.re.next = self.state.q.val() == LookState::Read;
         self.map.raddr.next = self.at.q.val();
-        self.map.we.next = self.load_valid.val() || take;
-        self.map.waddr.next = if take { self.at.q.val() } else { self.load_at.val() };
-        self.map.wdata.next = if take { fresh } else { self.load.val() };
-        self.answered.d.next = self.state.q.val() == LookState::Check;
+        let (load, look) = (self.load.val(), self.look.val());
+        self.map.we.next = load.valid || take;
+        self.map.waddr.next = if take { self.at.q.val() } else { bit_cast::<MAP, 16>(load.at) };
+        self.map.wdata.next = if take { fresh } else { load.slot };
+        self.result.d.next = FoundSlot {
+            valid: self.state.q.val() == LookState::Check,
+            found: hit || take,
+            fresh: take,
+            page: if hit { entry.page } else { fresh.page },
+        };
         match self.state.q.val() {
             LookState::Idle => {
-                if self.look_valid.val() {
-                    self.at.d.next = self.look_at.val();
-                    self.tag.d.next = self.look_tag.val();
+                if look.valid {
+                    self.at.d.next = bit_cast::<MAP, 16>(look.at);
+                    self.tag.d.next = look.tag;
                     self.state.d.next = LookState::Read;
                 }
             }
@@ -165,9 +189,6 @@ impl<const MAP: usize> Logic for Pages<MAP> {
                 self.state.d.next = LookState::Check;
             }
             LookState::Check => {
-                self.is_found.d.next = hit || take;
-                self.is_fresh.d.next = take;
-                self.answer.d.next = if hit { entry.page } else { fresh.page };
                 self.state.d.next = LookState::Idle;
             }
         }
@@ -201,6 +222,6 @@ impl<const MAP: usize> Logic for Pages<MAP> {
                 self.fetched.d.next = self.asked.q.val();
             }
         }
-        dff_reset!(self, reset, state, answered, fetched, asking, reading, head, tail, tail_seen);
+        dff_reset!(self, reset, state, result, fetched, asking, reading, head, tail, tail_seen);
     }
 }

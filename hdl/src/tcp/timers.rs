@@ -20,6 +20,17 @@ pub struct Deadline {
     pub at: Bits<32>,
 }
 
+/// A write to the table.
+#[derive(Clone, Copy, Debug, Default, PartialEq, LogicStruct)]
+pub struct SetDeadline {
+    /// 1 = write.
+    pub valid: Bit,
+    /// Connection.
+    pub conn: Bits<16>,
+    /// Its entry.
+    pub deadline: Deadline,
+}
+
 /// The block.
 #[derive(LogicBlock, Default)]
 pub struct Timers<const LOG2: usize> {
@@ -32,11 +43,7 @@ pub struct Timers<const LOG2: usize> {
     /// Clock, low word, microseconds.
     pub now_us: Signal<In, Bits<32>>,
     /// Write an entry; always taken.
-    pub set_valid: Signal<In, Bit>,
-    /// Its connection.
-    pub set_conn: Signal<In, Bits<16>>,
-    /// Its contents.
-    pub set: Signal<In, Deadline>,
+    pub set: Signal<In, SetDeadline>,
     /// A connection has an expired deadline.
     pub expired_valid: Signal<Out, Bit>,
     /// Which.
@@ -56,9 +63,10 @@ impl<const LOG2: usize> Logic for Timers<LOG2> {
     fn update(&mut self) {
         dff_setup!(self, clock, scan, read, is_read, found, found_conn);
         clock!(self, clock, table);
-        self.table.we.next = self.set_valid.val();
-        self.table.waddr.next = bit_cast::<LOG2, 16>(self.set_conn.val());
-        self.table.wdata.next = self.set.val();
+        let set = self.set.val();
+        self.table.we.next = set.valid;
+        self.table.waddr.next = bit_cast::<LOG2, 16>(set.conn);
+        self.table.wdata.next = set.deadline;
         self.table.raddr.next = self.scan.q.val();
         self.expired_valid.next = self.found.q.val();
         self.expired_conn.next = bit_cast::<16, LOG2>(self.found_conn.q.val());

@@ -1,5 +1,7 @@
 //! Image <-> record: the fields regrouped, times converted (R-153, programmer's guide 5 and 9).
-use super::record::{CachedFlags, Cached, Clocks, ConstFlags, Counts, Fixed, Flags, Post, Receive, Running, Side, Work};
+use super::record::{
+    Cached, CachedFlags, Clocks, ConstFlags, Counts, Fixed, Flags, Post, Receive, Running, Side, Work,
+};
 use crate::mirror::TcpRecord;
 use crate::prelude::*;
 use crate::tcp::ack::SendVars;

@@ -1,6 +1,6 @@
 //! PROTO: the only writer of connection records, and the blocks that serve it.
 //!
-//! `engine::Engine<LOG2>` is what the top instantiates: PROTO proper (`control`), the page map
+//! `engine::Engine<LOG2, MAP>` (`MAP` = `LOG2` + 5) is what the top instantiates: PROTO proper (`control`), the page map
 //! (`tcp/pages.rs`), the deadlines (`tcp/timers.rs`) and the event ring (`host/events.rs`), wired
 //! together. Ports of the engine, all bundles with `_valid`/`_ready` as in `types.rs`:
 //!
@@ -39,5 +39,16 @@
 //! name are ignored. PROTO answers `TcpEntries` for an id in use, `Rejected` for a state that cannot be
 //! offloaded, `TcpRcvWindow` for a window above `MAX_RCV_WINDOW`, `Stale` for a wrong generation.
 
+pub mod control;
+pub mod engine;
 pub mod image;
+pub mod news;
+pub mod next;
+pub mod op;
+pub mod place;
 pub mod record;
+pub mod rx;
+pub mod sources;
+pub mod step;
+pub mod tx;
+pub mod write;

@@ -69,8 +69,10 @@ pub struct Flags {
     pub post_loaded: Bit,
     /// `DELEG_PROBE`.
     pub probe: Bit,
+    /// `DELEG_CHALLENGED`.
+    pub challenged: Bit,
     /// Unused.
-    pub spare: Bits<3>,
+    pub spare: Bits<2>,
 }
 
 /// What is fixed at the offload: CONST fields, rings, ids.
@@ -251,10 +253,6 @@ pub struct Side {
     pub first_job: Bit,
     /// A RST is to be sent (abort).
     pub reset: Bit,
-    /// A challenge ACK was sent at `challenge_us` and no acceptable segment came since.
-    pub challenged: Bit,
-    /// See `challenged`.
-    pub challenge_us: Bits<32>,
     /// Terminate: 0 = no, 1 = waits, 2 = acknowledgment owed sent, 3 = last shadow record written.
     pub closing: Bits<2>,
 }
@@ -331,6 +329,7 @@ mod tests {
             (Flags { retransmit: true, ..f }, state::DELEG_RETRANSMIT),
             (Flags { post_loaded: true, ..f }, state::DELEG_POST_LOADED),
             (Flags { probe: true, ..f }, state::DELEG_PROBE),
+            (Flags { challenged: true, ..f }, state::DELEG_CHALLENGED),
         ];
         for (x, want) in table {
             assert_eq!(code::<16, _>(x), u64::from(want));

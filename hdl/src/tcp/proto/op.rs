@@ -1,0 +1,184 @@
+//! Commands for one connection (programmer's guide 4, 5, 9).
+use super::image::{cached, load};
+use super::news::MAX_WINDOW;
+use super::record::Work;
+use super::step::{
+    reason, St, Step, BAD_REQUEST, CLOSED, CLOSE_WAIT, CLOSING, ESTABLISHED, FIN_WAIT_1, FIN_WAIT_2,
+    INVALID_STATE, LAST_ACK, REJECTED, STALE, SUCCESS, TCP_ENTRIES, TCP_RCV_WINDOW,
+};
+use crate::mirror::{PageMapEntry, TcpRecord};
+use crate::prelude::*;
+use crate::tcp::pages::PageSlot;
+use crate::types::ConnOp;
+use chimney_abi::cmd::Opcode;
+
+/// `Opcode` numbers.
+pub const INITIATE: u64 = Opcode::Initiate.code() as u64;
+/// See [`INITIATE`].
+pub const TERMINATE: u64 = Opcode::Terminate.code() as u64;
+/// See [`INITIATE`].
+pub const QUERY: u64 = Opcode::Query.code() as u64;
+/// See [`INITIATE`].
+pub const UPDATE: u64 = Opcode::Update.code() as u64;
+/// See [`INITIATE`].
+pub const INVALIDATE: u64 = Opcode::Invalidate.code() as u64;
+/// See [`INITIATE`].
+pub const ABORT: u64 = Opcode::Abort.code() as u64;
+
+/// Beats of a record in an image.
+pub const RECORD_BEATS: u64 = 36;
+
+/// the six states in which a connection may be offloaded.
+#[kernel]
+fn may_offload(state: Bits<8>) -> bool {
+    state == ESTABLISHED
+        || state == FIN_WAIT_1
+        || state == FIN_WAIT_2
+        || state == CLOSE_WAIT
+        || state == CLOSING
+        || state == LAST_ACK
+}
+
+/// May this image be taken over under this id?
+#[kernel]
+fn initiate_status(w: Work, out: bool, op: ConnOp, r: TcpRecord) -> Bits<8> {
+    if out || w.fixed.generation != 0 {
+        bits::<8>(TCP_ENTRIES)
+    } else if op.generation == 0 {
+        bits::<8>(BAD_REQUEST)
+    } else if !may_offload(r.tcp_state) || r.eff_mss == 0 {
+        bits::<8>(REJECTED)
+    } else if (r.rcv_right - r.rcv_nxt) > MAX_WINDOW {
+        bits::<8>(TCP_RCV_WINDOW)
+    } else {
+        bits::<8>(SUCCESS)
+    }
+}
+
+/// The record at the start of an offload: nothing of the previous owner's doings is under way.
+#[kernel]
+fn begin(x: Work, min_rto_us: Bits<32>) -> Work {
+    let mut w = x;
+    w.flags.aborted = false;
+    w.flags.stopped = false;
+    w.flags.invalid = false;
+    w.flags.post_loaded = false;
+    // With nothing unacknowledged the timer is FIN_WAIT_2's or persist's, or off.
+    w.tm.on.rtx = x.tm.on.rtx && (x.snd.una != x.snd.max || x.flags.persist || x.state == FIN_WAIT_2);
+    w.tm.rto_us = if x.tm.rto_us == 0 { min_rto_us } else { x.tm.rto_us };
+    w
+}
+
+/// `OpExec`: Initiate.
+#[kernel]
+pub fn initiate(s: Step, op: ConnOp, r: TcpRecord, now: (Bits<32>, Bits<32>), min_rto_us: Bits<32>) -> Step {
+    let status = initiate_status(s.w, s.c.out, op, r);
+    let mut n = s;
+    n.c.beat = bits::<6>(0);
+    n.c.status = status;
+    n.c.op_ends = true;
+    n.st = St::OpPages;
+    if status == SUCCESS {
+        n.w = begin(load(r, op.generation, op.path, now.0, now.1), min_rto_us);
+        n.c.publish = true;
+        n.c.want_tx = true;
+    }
+    n
+}
+
+/// `OpExec`: all others.
+#[kernel]
+pub fn execute(s: Step, op: ConnOp, r: TcpRecord) -> Step {
+    let code = op.opcode;
+    let mut n = s;
+    n.c.beat = bits::<6>(0);
+    n.c.op_ends = true;
+    n.st = St::Finish;
+    if s.w.fixed.generation == 0 || s.w.fixed.generation != op.generation || s.w.side.closing != 0 {
+        n.c.status = bits::<8>(STALE);
+        n.c.counts.stale = true;
+        n.st = St::OpDone;
+    } else if code == UPDATE {
+        n.w.cached = cached(r);
+        if n.w.cached.flags.keep_alive && (n.w.cached.flags.keep_alive_restart || !s.w.tm.on.keep_alive) {
+            n.w.tm.ka_probes = bits::<8>(0);
+            n.w.tm.keep_alive = s.w.rcv.last_rx_us + r.ka_timeout_us;
+        }
+        n.w.tm.on.keep_alive = n.w.cached.flags.keep_alive;
+        if n.w.cached.flags.max_rt_restart {
+            n.w.tm.total_rt_us = bits::<32>(0);
+        }
+    } else if code == QUERY {
+        n.st = St::OpPack;
+    } else if code == TERMINATE {
+        n.w.side.closing = bits::<2>(1);
+        n.c.op_ends = false;
+    } else if code == INVALIDATE {
+        n.w.flags.invalid = true;
+        n.w.flags.stopped = true;
+        n.w.reason = reason(s.w.reason, bits::<8>(INVALID_STATE));
+        n.c.publish = true;
+        n.c.raise = true;
+    } else if code == ABORT {
+        n.w.flags.aborted = true;
+        n.w.side.reset = true;
+        n.c.want_tx = true;
+        n.c.publish = true;
+        n.c.raise = true;
+    } else {
+        n.c.status = bits::<8>(BAD_REQUEST);
+        n.st = St::OpDone;
+    }
+    n
+}
+
+/// An acknowledgment is owed and may be sent.
+#[kernel]
+fn owes_ack(w: Work) -> bool {
+    let owed = w.flags.ack_now || w.rcv.ack_pending != 0 || w.rcv.durable_nxt != w.rcv.last_ack_sent;
+    owed && !w.flags.stopped && !w.flags.aborted && w.state != CLOSED
+}
+
+/// `Close`: a Terminate goes on when nothing of the connection is under way (law L1).
+#[kernel]
+pub fn close(s: Step) -> Step {
+    let w = s.w;
+    let mut n = s;
+    if w.side.jobs != 0 || w.side.commits != 0 || w.side.queued {
+        n.st = St::Idle;
+    } else if w.side.closing == 1 {
+        n.w.side.closing = bits::<2>(2);
+        n.w.flags.ack_now = owes_ack(w);
+        n.c.want_tx = owes_ack(w);
+        n.st = St::Finish;
+    } else if w.side.closing == 2 {
+        n.w.side.closing = bits::<2>(3);
+        n.c.publish = true;
+        n.st = St::Finish;
+    } else {
+        n.c.free = true;
+        n.c.op_ends = true;
+        n.st = St::OpPack;
+    }
+    n
+}
+
+/// The record after its image went out.
+#[kernel]
+pub fn given_back(w: Work) -> Work {
+    let mut n = w;
+    n.fixed.generation = bits::<8>(0);
+    n.state = bits::<8>(CLOSED);
+    n
+}
+
+/// A page map entry of host memory as the map on chip has it.
+#[kernel]
+pub fn page_slot(beat: Bits<64>, generation: Bits<8>) -> PageSlot {
+    let e = unpack::<PageMapEntry, 64>(beat);
+    PageSlot {
+        page: e.page,
+        tag: e.seq.get_bits::<20>(12),
+        valid: e.valid != 0 && e.generation == generation,
+    }
+}

@@ -1,0 +1,318 @@
+//! A segment up to its text: may it be processed, what does its acknowledgment mean (RFC 9293 3.10.7.4).
+//!
+//! `RxCheck -> RxAck -> RxRecover`, one cycle each; then [`super::place`] takes the text.
+use super::record::{Clocks, Receive, Work};
+use super::step::{
+    fin_acked, is_active, reason, St, Step, CLOSED, CLOSING, FIN_WAIT_1, FIN_WAIT_2, LAST_ACK, REQUESTED,
+    TIME_WAIT, URGENT,
+};
+use crate::prelude::*;
+use crate::tcp::acceptable::{check, trim, Disposition};
+use crate::tcp::ack::{advance, classify, is_duplicate, update_window, AckClass};
+use crate::tcp::cwnd::{on_dup_ack, on_new_ack, RecoveryStep};
+use crate::tcp::rtt::{backed_off, rto_us, sample};
+use crate::tcp::seq::{after, at_or_after, before};
+use crate::tcp::window::{paws_rejects, takes_ts};
+use crate::types::{RxSeg, TcpParams, TCP_ACK, TCP_FIN, TCP_PSH, TCP_RST, TCP_SYN, TCP_URG};
+
+/// Does the segment carry this flag?
+#[kernel]
+pub fn has(seg: RxSeg, flag: u64) -> bool {
+    (seg.flags & bits::<8>(flag)) != 0
+}
+
+/// SEG.LEN: text, SYN and FIN.
+#[kernel]
+pub fn seg_len(seg: RxSeg) -> Bits<32> {
+    bit_cast::<32, 16>(seg.payload_len) + has(seg, TCP_SYN) + has(seg, TCP_FIN)
+}
+
+/// SEG.WND in bytes.
+#[kernel]
+fn seg_wnd(seg: RxSeg, shift: Bits<8>) -> Bits<32> {
+    bit_cast::<32, 16>(seg.wnd) << shift
+}
+
+/// The receive window.
+#[kernel]
+pub fn rcv_wnd(r: Receive) -> Bits<32> {
+    if after(r.right, r.nxt) {
+        r.right - r.nxt
+    } else {
+        bits::<32>(0)
+    }
+}
+
+/// The receive variables after an acceptable segment.
+#[kernel]
+fn heard(r: Receive, seg: RxSeg, stamps: bool, now: Bits<32>) -> Receive {
+    let mut n = r;
+    n.last_rx_us = now;
+    if stamps && seg.has_ts && takes_ts(r.ts_recent, seg.ts_val, seg.seq, r.last_ack_sent) {
+        n.ts_recent = seg.ts_val;
+        n.ts_recent_us = now;
+    }
+    n
+}
+
+/// Timers after an acceptable segment: keepalive starts again, so does FIN_WAIT_2.
+#[kernel]
+fn rearm(w: Work, now: Bits<32>, fin_wait_2_us: Bits<32>) -> Clocks {
+    let mut t = w.tm;
+    t.ka_probes = bits::<8>(0);
+    t.on.keep_alive = w.cached.flags.keep_alive;
+    t.keep_alive = now + w.cached.ka_timeout_us;
+    if w.state == FIN_WAIT_2 {
+        t.on.rtx = true;
+        t.rtx = now + fin_wait_2_us;
+    }
+    t
+}
+
+/// The verdict on a segment, before its contents count.
+#[derive(Clone, Copy, Debug, PartialEq, LogicState)]
+enum Fate {
+    /// To be processed.
+    Take,
+    /// Forgotten.
+    Drop,
+    /// Forgotten and answered.
+    Answer,
+    /// Forgotten and challenged.
+    Challenge,
+    /// The connection is reset.
+    Reset,
+    /// A SYN at RCV.NXT.
+    Syn,
+    /// Urgent data.
+    Urgent,
+}
+
+/// First to fifth check, as far as they drop.
+#[kernel]
+fn fate(w: Work, seg: RxSeg) -> Fate {
+    let rst = has(seg, TCP_RST);
+    let stale = w.fixed.flags.timestamps && seg.has_ts && !rst && paws_rejects(w.rcv.ts_recent, seg.ts_val);
+    let class = classify(w.snd, seg.ack);
+    let d = check(seg.seq, seg_len(seg), rst, has(seg, TCP_SYN), w.rcv.nxt, rcv_wnd(w.rcv));
+    if stale {
+        Fate::Answer
+    } else {
+        match d {
+            Disposition::Accept => {
+                if !has(seg, TCP_ACK) {
+                    Fate::Drop
+                } else if class == AckClass::Unsent {
+                    Fate::Answer
+                } else if class == AckClass::TooOld {
+                    Fate::Challenge
+                } else if has(seg, TCP_URG) {
+                    Fate::Urgent
+                } else {
+                    Fate::Take
+                }
+            }
+            Disposition::DropSilently => Fate::Drop,
+            Disposition::DropAndAck => Fate::Answer,
+            Disposition::ChallengeAck => Fate::Challenge,
+            Disposition::Reset => Fate::Reset,
+            Disposition::SynAtRcvNxt => Fate::Syn,
+        }
+    }
+}
+
+/// `RxCheck`.
+#[kernel]
+pub fn arrive(s: Step, seg: RxSeg, now: Bits<32>, fin_wait_2_us: Bits<32>) -> Step {
+    let f = fate(s.w, seg);
+    let len = bit_cast::<32, 16>(seg.payload_len);
+    let text = trim(seg.seq, len, has(seg, TCP_FIN), s.w.rcv.nxt, s.w.rcv.right);
+    let mut n = s;
+    if !is_active(s.w) {
+        // Not ours any more, or not yet: the host's.
+        n.c.up = true;
+        n.c.forget = true;
+        n.c.counts.handed_up = true;
+        n.st = St::Verdict;
+    } else if f == Fate::Urgent {
+        // this segment and all later ones go up.
+        n.c.up = true;
+        n.c.counts.handed_up = true;
+        n.w.flags.stopped = true;
+        n.w.reason = reason(s.w.reason, bits::<8>(URGENT));
+        n.c.publish = true;
+        n.c.raise = true;
+        n.st = St::Verdict;
+    } else {
+        n.w.cnt.segs_in = s.w.cnt.segs_in + 1;
+        n.c.counts.rx_offloaded = true;
+        n.c.counts.rx_offloaded_bytes = seg.frame_len;
+        n.c.counts.unacceptable = f != Fate::Take;
+        n.c.cur = text.seq;
+        n.c.start = text.seq;
+        n.c.end = text.seq + text.keep;
+        n.c.src = seg.payload_src + bit_cast::<16, 32>(text.skip);
+        n.c.fin = text.fin;
+        n.c.push = has(seg, TCP_PSH) && !text.cut;
+        n.c.is_ooo = text.seq != s.w.rcv.nxt;
+        n.st = if f == Fate::Take { St::RxAck } else { St::RxFree };
+        if f == Fate::Take {
+            n.w.rcv = heard(s.w.rcv, seg, s.w.fixed.flags.timestamps, now);
+            n.w.tm = rearm(s.w, now, fin_wait_2_us);
+            n.w.flags.challenged = false;
+        } else {
+            n.w.cnt.dup = s.w.cnt.dup + 1;
+        }
+        if f == Fate::Answer || (f == Fate::Challenge && !s.w.flags.challenged) {
+            n.w.flags.ack_now = true;
+            n.c.want_tx = true;
+        }
+        if f == Fate::Challenge && !s.w.flags.challenged {
+            // one until the next acceptable segment.
+            n.w.flags.challenged = true;
+            n.c.counts.challenge_acks = true;
+        }
+        if f == Fate::Reset {
+            n.w.flags.aborted = true;
+            n.c.publish = true;
+            n.c.raise = true;
+        }
+        if f == Fate::Syn {
+            // upload in state CLOSED.
+            n.w.state = bits::<8>(CLOSED);
+            n.w.flags.stopped = true;
+            n.w.reason = reason(s.w.reason, bits::<8>(REQUESTED));
+            n.c.publish = true;
+            n.c.raise = true;
+        }
+    }
+    n
+}
+
+/// There is something to send or to be acknowledged: data, or our FIN.
+#[kernel]
+pub fn is_pending(w: Work) -> bool {
+    before(w.snd.una, w.limit) || (w.flags.fin_posted && !fin_acked(w, w.snd.una))
+}
+
+/// The state after our FIN has been acknowledged.
+#[kernel]
+fn after_fin_acked(state: Bits<8>) -> Bits<8> {
+    if state == FIN_WAIT_1 {
+        bits::<8>(FIN_WAIT_2)
+    } else if state == CLOSING {
+        bits::<8>(TIME_WAIT)
+    } else if state == LAST_ACK {
+        bits::<8>(CLOSED)
+    } else {
+        state
+    }
+}
+
+/// Timers and persist state after an acknowledgment; `is_new`: it moved SND.UNA (`w` holds the new values).
+#[kernel]
+fn ack_timers(w: Work, is_new: bool, is_current: bool, now: Bits<32>, p: TcpParams) -> Work {
+    let mut n = w;
+    let rto = rto_us(w.rtt, p.min_rto_us, p.max_rto_us);
+    let closed = w.snd.wnd == 0 && is_pending(w);
+    if is_new {
+        // RFC 6298 5.2, 5.3.
+        n.tm.rto_us = rto;
+        n.tm.retransmit_count = bits::<8>(0);
+        n.tm.total_rt_us = bits::<32>(0);
+        n.tm.on.rtx = w.snd.una != w.snd.max;
+        n.tm.rtx = now + rto;
+    }
+    if w.state == FIN_WAIT_2 {
+        n.tm.on.rtx = true;
+        n.tm.rtx = now + p.fin_wait_2_us;
+    } else if closed && !w.flags.persist {
+        // zero window.
+        n.flags.persist = true;
+        n.tm.probe_round = bits::<8>(0);
+        n.tm.retransmit_count = bits::<8>(0);
+        n.tm.on.rtx = true;
+        n.tm.rtx = now + n.tm.rto_us;
+    } else if closed && (is_new || (is_current && w.tm.retransmit_count != 0)) {
+        // A probe was answered: next round.
+        n.tm.probe_round = w.tm.probe_round + !w.tm.probe_round.all();
+        n.tm.retransmit_count = bits::<8>(0);
+        n.tm.on.rtx = true;
+        n.tm.rtx = now + backed_off(n.tm.rto_us, n.tm.probe_round, p.max_rto_us);
+    } else if w.flags.persist && !closed {
+        // resume; what was probed is sent again.
+        n.flags.persist = false;
+        n.flags.probe = false;
+        n.tm.probe_round = bits::<8>(0);
+        n.tm.retransmit_count = bits::<8>(0);
+        n.tm.on.rtx = false;
+        n.snd.nxt = w.snd.una;
+    }
+    n
+}
+
+/// `RxAck`: window, SND.UNA, round trip, our FIN. What recovery needs of the old values goes to `c`.
+#[kernel]
+pub fn acked(s: Step, seg: RxSeg, now: Bits<32>, p: TcpParams) -> Step {
+    let w = s.w;
+    let wnd = seg_wnd(seg, w.fixed.snd_wind_shift);
+    let class = classify(w.snd, seg.ack);
+    let is_new = class == AckClass::New;
+    let is_current = class == AckClass::Current;
+    let updated = update_window(w.snd, seg.seq, seg.ack, wnd);
+    let timed = w.flags.rtt_running && at_or_after(seg.ack, w.rtt_seq);
+    let done = is_new && w.flags.fin_sent && seg.ack == w.limit + 1;
+    let mut v = w;
+    if is_new || is_current {
+        v.snd = if is_new { advance(updated, seg.ack) } else { updated };
+    }
+    if is_new && timed {
+        v.rtt = sample(w.rtt, now - w.rtt_start_us, p.max_rto_us);
+        v.flags.rtt_running = false;
+    }
+    if done {
+        v.state = after_fin_acked(w.state);
+    }
+    let mut n = s;
+    n.w = ack_timers(v, is_new, is_current, now, p);
+    n.c.moved = is_new;
+    n.c.now = is_current && wnd != 0 && is_duplicate(w.snd, seg_len(seg), seg.ack, wnd);
+    // Old FlightSize and bytes acknowledged, for `recover`; these fields are free until then.
+    n.c.iova = cat::<64, _>((w.snd.max - w.snd.una, seg.ack - w.snd.una));
+    n.st = if n.c.moved || n.c.now { St::RxRecover } else { St::RxText };
+    if is_new || (updated.wnd != w.snd.wnd && !is_new) {
+        n.c.want_tx = is_pending(n.w);
+        n.c.publish = is_new;
+        n.c.raise = is_new;
+    }
+    if done && n.w.state == TIME_WAIT {
+        n.w.reason = reason(w.reason, bits::<8>(REQUESTED));
+    }
+    n
+}
+
+/// `RxRecover`: congestion window and loss recovery; then the text.
+#[kernel]
+pub fn recover(s: Step, threshold: Bits<8>) -> Step {
+    let w = s.w;
+    let smss = bit_cast::<32, 16>(w.fixed.eff_mss);
+    let by = s.c.iova.get_bits::<32>(0);
+    let flight = s.c.iova.get_bits::<32>(32);
+    let r = if s.c.moved {
+        on_new_ack(w.rc, w.snd.una, by, flight, w.snd.max - w.snd.una, smss)
+    } else {
+        on_dup_ack(w.rc, w.snd.una, w.snd.max, smss, threshold)
+    };
+    let r: RecoveryStep = r;
+    let mut n = s;
+    n.w.rc = r.rc;
+    n.w.flags.retransmit = w.flags.retransmit || r.retransmit;
+    // Karn: the segment timed may be the one retransmitted.
+    n.w.flags.rtt_running = w.flags.rtt_running && !r.retransmit;
+    n.c.counts.fast_retransmits = r.entered;
+    n.c.want_tx = s.c.want_tx || is_pending(w);
+    n.c.moved = false;
+    n.c.now = false;
+    n.st = St::RxText;
+    n
+}

@@ -1,0 +1,230 @@
+//! What to send for a connection, one segment at a time (programmer's guide 7).
+use super::record::{Fixed, Work};
+use super::rx::is_pending;
+use super::step::{
+    is_active, Plan, St, Step, Why, CLOSED, CLOSE_WAIT, CLOSING, ESTABLISHED, FIN_WAIT_1, LAST_ACK,
+};
+use crate::prelude::*;
+use crate::tcp::cwnd::send_limit;
+use crate::tcp::ranges::{sack_blocks, Sack};
+use crate::tcp::rtt::backed_off;
+use crate::tcp::seq::{after, before, earlier, later, min32};
+use crate::tcp::window::{segment_len, update_due, window_field, SendInput};
+use crate::types::{TxJob, TCP_ACK, TCP_FIN, TCP_PSH, TCP_RST};
+
+/// States in which data or a FIN may be sent.
+#[kernel]
+fn may_send(state: Bits<8>) -> bool {
+    state == ESTABLISHED
+        || state == CLOSE_WAIT
+        || state == FIN_WAIT_1
+        || state == CLOSING
+        || state == LAST_ACK
+}
+
+/// An acknowledgment is due.
+#[kernel]
+fn ack_due(w: Work) -> bool {
+    let mss = bit_cast::<32, 16>(w.fixed.eff_mss);
+    let r = w.rcv;
+    w.flags.ack_now || update_due(r.durable_nxt, r.adv_right, r.durable_right, w.cached.initial_rcv_wnd, mss)
+}
+
+/// A segment of text from `seq`, with the FIN if it was sent before and follows.
+#[kernel]
+fn repeat(w: Work, why: Why, seq: Bits<32>, len: Bits<32>) -> Plan {
+    Plan {
+        why,
+        seq,
+        len: bit_cast::<16, 32>(len),
+        fin: w.flags.fin_sent && seq + len == w.limit && w.snd.max == w.limit + 1,
+    }
+}
+
+/// New data or our FIN.
+#[kernel]
+fn fresh(w: Work, usable: Bits<32>, smss: Bits<32>) -> Plan {
+    let nxt = w.snd.nxt;
+    let unsent = if before(nxt, w.limit) { w.limit - nxt } else { bits::<32>(0) };
+    let len = segment_len(SendInput {
+        unsent,
+        usable,
+        smss,
+        max_snd_wnd: w.snd.max_wnd,
+        is_idle: w.snd.una == w.snd.max,
+        is_nagle: w.cached.flags.nagle && !w.flags.fin_posted,
+    });
+    let fin = w.flags.fin_posted && !w.flags.fin_sent && nxt + len == w.limit;
+    let why = if len != 0 || fin { Why::New } else { Why::Nothing };
+    Plan { why, seq: nxt, len: bit_cast::<16, 32>(len), fin }
+}
+
+/// What to send now.
+#[kernel]
+fn choose(w: Work) -> Plan {
+    let snd = w.snd;
+    let smss = bit_cast::<32, 16>(w.fixed.eff_mss);
+    let edge = snd.una + min32(send_limit(w.rc, smss), snd.wnd);
+    let usable = if after(edge, snd.nxt) { edge - snd.nxt } else { bits::<32>(0) };
+    let sent_end = earlier(snd.max, w.limit);
+    let lost = min32(smss, sent_end - snd.una);
+    let left = if before(snd.nxt, sent_end) { sent_end - snd.nxt } else { bits::<32>(0) };
+    let again = min32(min32(smss, usable), left);
+    let is_again = before(snd.nxt, snd.max);
+    let data = is_active(w) && !w.flags.invalid && may_send(w.state);
+    let new = fresh(w, usable, smss);
+    // A bare ACK carries SND.NXT as the peer knows it; into a closed window only SND.UNA is acceptable.
+    let at = if w.flags.persist { snd.una } else { snd.max };
+    let probe = is_pending(w);
+    if w.side.reset {
+        Plan { why: Why::Reset, seq: snd.max, len: bits::<16>(0), fin: false }
+    } else if data && w.flags.retransmit && snd.una != snd.max {
+        repeat(w, Why::Lost, snd.una, lost)
+    } else if data && w.flags.probe && w.flags.persist {
+        let one = if before(snd.una, w.limit) { bits::<16>(1) } else { bits::<16>(0) };
+        Plan { why: Why::Probe, seq: snd.una, len: one, fin: one == 0 && probe }
+    } else if data && is_again && (again != 0 || left == 0) {
+        repeat(w, Why::Again, snd.nxt, again)
+    } else if data && !is_again && new.why == Why::New {
+        new
+    } else if w.flags.probe && is_active(w) && !w.flags.invalid {
+        Plan { why: Why::KeepAlive, seq: snd.una - 1, len: bits::<16>(0), fin: false }
+    } else if ack_due(w) && !w.flags.stopped && !w.flags.aborted && !w.flags.invalid && w.state != CLOSED {
+        Plan { why: Why::Ack, seq: at, len: bits::<16>(0), fin: false }
+    } else {
+        Plan { why: Why::Nothing, seq: at, len: bits::<16>(0), fin: false }
+    }
+}
+
+/// `TxPlan`: the connection left the ready list.
+#[kernel]
+pub fn tx_plan(s: Step) -> Step {
+    let mut n = s;
+    n.w.side.queued = false;
+    n.w.flags.retransmit = s.w.flags.retransmit && s.w.snd.una != s.w.snd.max;
+    if s.w.fixed.generation == 0 {
+        n.st = St::Idle;
+    } else {
+        n.c.plan = choose(s.w);
+        n.st = if n.c.plan.why == Why::Nothing { St::Finish } else { St::TxEmit };
+    }
+    n
+}
+
+/// The state after our FIN was sent first.
+#[kernel]
+fn after_fin_sent(state: Bits<8>) -> Bits<8> {
+    if state == ESTABLISHED {
+        bits::<8>(FIN_WAIT_1)
+    } else if state == CLOSE_WAIT {
+        bits::<8>(LAST_ACK)
+    } else {
+        state
+    }
+}
+
+/// Send variables, timers and flags after the transmitter took the segment.
+#[kernel]
+fn sent_text(w: Work, p: Plan, now: Bits<32>, max_rto_us: Bits<32>) -> Work {
+    let end = p.seq + bit_cast::<32, 16>(p.len) + p.fin;
+    let is_new = p.why == Why::New;
+    let mut n = w;
+    if p.why != Why::Lost {
+        n.snd.nxt = later(w.snd.nxt, end);
+        n.snd.max = later(w.snd.max, end);
+    }
+    if p.fin && !w.flags.fin_sent {
+        n.flags.fin_sent = true;
+        n.state = after_fin_sent(w.state);
+    }
+    if p.why == Why::Lost {
+        n.flags.retransmit = false;
+    }
+    if p.why == Why::Probe {
+        n.flags.probe = false;
+    }
+    if !w.tm.on.rtx {
+        // RFC 6298 5.1.
+        n.tm.on.rtx = true;
+        n.tm.rtx = now + backed_off(w.tm.rto_us, w.tm.retransmit_count, max_rto_us);
+    }
+    if is_new && !w.flags.rtt_running && w.snd.nxt == w.snd.max {
+        n.flags.rtt_running = true;
+        n.rtt_seq = end;
+        n.rtt_start_us = now;
+    } else if !is_new {
+        n.flags.rtt_running = false; // Karn
+    }
+    if !is_new {
+        n.cnt.retransmits = w.cnt.retransmits + 1;
+    }
+    n
+}
+
+/// `TxSent`.
+#[kernel]
+pub fn tx_sent(s: Step, now: Bits<32>, max_rto_us: Bits<32>) -> Step {
+    let p = s.c.plan;
+    let text = p.why == Why::Lost || p.why == Why::Again || p.why == Why::New || p.why == Why::Probe;
+    let mut n = s;
+    n.st = St::Finish;
+    if text {
+        n.w = sent_text(s.w, p, now, max_rto_us);
+        n.c.want_tx = p.why != Why::Probe;
+    } else if p.why == Why::KeepAlive {
+        n.w.flags.probe = false;
+    } else if p.why == Why::Reset {
+        n.w.side.reset = false;
+    }
+    n.w.cnt.segs_out = s.w.cnt.segs_out + 1;
+    n.w.side.jobs = s.w.side.jobs + 1;
+    n.w.side.first_job = false;
+    // Every segment acknowledges what is durable.
+    n.w.flags.ack_now = false;
+    n.w.tm.on.delack = false;
+    n.w.rcv.ack_pending = bits::<8>(0);
+    n.w.rcv.last_ack_sent = s.w.rcv.durable_nxt;
+    n.w.rcv.adv_right = later(s.w.rcv.adv_right, s.w.rcv.durable_right);
+    n
+}
+
+/// Flags of a segment. PSH when it empties the queue.
+#[kernel]
+fn flags(w: Work, p: Plan) -> Bits<8> {
+    let end = p.seq + bit_cast::<32, 16>(p.len);
+    let fin = if p.fin { bits::<8>(TCP_FIN) } else { bits::<8>(0) };
+    let push = if p.len != 0 && end == w.limit { bits::<8>(TCP_PSH) } else { bits::<8>(0) };
+    let reset = if p.why == Why::Reset { bits::<8>(TCP_RST) } else { bits::<8>(0) };
+    fin | push | reset | bits::<8>(TCP_ACK)
+}
+
+/// The job of a plan. `ack` and `wnd` are durable values (law L2).
+#[kernel]
+pub fn job(w: Work, p: Plan, conn: Bits<16>, now_ms: Bits<32>) -> TxJob {
+    let f: Fixed = w.fixed;
+    let room = if f.flags.timestamps { bits::<3>(3) } else { bits::<3>(4) };
+    let sack: Sack = sack_blocks(w.ooo, room);
+    let with_sack = f.flags.sack && p.len == 0 && p.why != Why::Reset;
+    TxJob {
+        conn,
+        path: f.path,
+        local_port: f.local_port,
+        remote_port: f.remote_port,
+        seq: p.seq,
+        ack: w.rcv.durable_nxt,
+        wnd: window_field(w.rcv.durable_nxt, w.rcv.durable_right, f.rcv_wind_shift),
+        flags: flags(w, p),
+        len: p.len,
+        has_ts: f.flags.timestamps,
+        ts_val: now_ms + w.ts_offset,
+        ts_ecr: w.rcv.ts_recent,
+        sack_count: if with_sack { sack.count } else { bits::<3>(0) },
+        sack: sack.blocks,
+        ttl: w.cached.ttl,
+        tos: w.cached.tos,
+        send_ring: f.send_ring,
+        send_ring_log2: f.send_ring_log2,
+        reset_cursor: w.side.first_job,
+        retransmit: p.why == Why::Lost || p.why == Why::Again || p.why == Why::Probe,
+    }
+}
