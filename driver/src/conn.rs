@@ -77,8 +77,7 @@ pub struct Conn<M> {
     pub(crate) close: Close,
     /// A disconnect of the host waits for its completion.
     pub(crate) disconnect_due: bool,
-    /// `snd_una` counts our FIN since before the offload.
-    pub(crate) fin_was_acked: bool,
+    /// Our FIN is acknowledged and counted in `snd_una`.
     pub(crate) fin_acked: bool,
     /// Reset by the peer, or aborted by the host.
     pub(crate) aborted: bool,
@@ -159,13 +158,12 @@ impl<M: DmaMemory> Conn<M> {
         shared: &mut Shared<M>,
         client: &mut dyn OffloadClient,
     ) -> Result<(), ConnFault> {
-        let fin_acked = p.fin_acked && !self.fin_was_acked;
-        let una = p.snd_una.wrapping_sub(fin_acked.into());
+        let una = p.snd_una.wrapping_sub(p.fin_acked.into());
         for request in self.send.acknowledge(una, &mut shared.buffers)? {
             shared.buffers.give_back(request.buffer);
             client.send_complete(self.handle, request.buffer, Status::Success, request.len);
         }
-        self.fin_acked |= fin_acked;
+        self.fin_acked |= p.fin_acked;
         self.recv.advance(p, &shared.buffers, &mut shared.pool)
     }
 

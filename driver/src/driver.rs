@@ -189,7 +189,9 @@ impl<B: Bus> Driver<B> {
         self.poll_events();
         any |= self.progress_due(client);
         any |= self.finish_ops(client);
+        let writes = self.mmio.counts().writes;
         self.flush();
+        any |= self.mmio.counts().writes != writes; // the device has something to do
         if let Some(error) = self.check_pulse() {
             any |= self.lose(error, client);
         }

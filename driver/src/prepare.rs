@@ -71,7 +71,9 @@ pub fn prepare<M: DmaMemory>(
     memory.shadow.clear();
     memory.page_map.clear();
     let send_ring = Ring::new("send", memory.send_ring, config.send_log2, SendDesc::BYTES);
-    let mut send = SendQueue::new(send_ring, host.snd_una);
+    // Our FIN, if it was acknowledged, is counted in snd_una but is no byte of the stream.
+    let fin_was_acked = tcp_state == TcpState::FinWait2;
+    let mut send = SendQueue::new(send_ring, host.snd_una.wrapping_sub(fin_was_acked.into()));
     if !send.stage(&mut shared.buffers, &state.send_data, &state.push_marks) {
         shared.pool.forget(quota);
         return Err(Status::Resources);
@@ -96,8 +98,7 @@ pub fn prepare<M: DmaMemory>(
         shadow: None,
         close: if image.deleg_flags & state::DELEG_FIN_POSTED != 0 { Close::Told } else { Close::Open },
         disconnect_due: false,
-        fin_was_acked: tcp_state == TcpState::FinWait2,
-        fin_acked: false,
+        fin_acked: fin_was_acked,
         aborted: false,
         own_abort: false,
         fault: None,

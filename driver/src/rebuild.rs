@@ -80,14 +80,14 @@ impl<M: DmaMemory> Conn<M> {
     }
 
     fn rebuild_send(&self, r: &mut TcpRecord, last: &Shadow) {
-        let fin_told = self.close == Close::Told && !self.fin_was_acked;
-        let fin_open = fin_told && !self.fin_acked && !Progress::from(last).fin_acked;
+        let fin_told = self.close == Close::Told;
+        let fin_open = fin_told && !Progress::from(last).fin_acked;
         // Everything the device was told of may have been sent, so its acknowledgment must be acceptable.
         let sent = SeqNum(self.send.limit()) + u32::from(fin_told);
         (r.snd_una, r.snd_nxt) = (last.snd_una, last.snd_una);
-        r.snd_max = if self.fin_was_acked { last.snd_una } else { SeqNum(last.snd_max).later(sent).0 };
+        r.snd_max = SeqNum(last.snd_max).later(sent).0;
         r.tcp_state = last_state(last, fin_open).code();
-        if self.close == Close::Told {
+        if fin_told {
             r.deleg_flags |= state::DELEG_FIN_POSTED | state::DELEG_FIN_SENT;
         }
         r.snd_wnd = u32::from(last.snd_wnd) << r.snd_wind_shift;

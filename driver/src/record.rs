@@ -47,7 +47,7 @@ pub fn text_next(r: &TcpRecord) -> u32 {
 /// What a record that goes down may say about its flags.
 pub fn down_flags(flags: u16, tcp_state: TcpState) -> u16 {
     let closed = !matches!(tcp_state, TcpState::Established | TcpState::CloseWait);
-    flags & HOST_FLAGS | if closed { state::DELEG_FIN_POSTED } else { 0 }
+    flags & HOST_FLAGS | if closed { state::DELEG_FIN_POSTED | state::DELEG_FIN_SENT } else { 0 }
 }
 
 /// The record as the host may see it.

@@ -1,0 +1,268 @@
+//! The driver on the golden model: sending, receiving in every mode, closing, forwarding.
+
+mod harness;
+
+use chimney_abi::cmd::Status;
+use chimney_abi::offload::{ConnectionEvent, Disconnect, Offload, OffloadError};
+use harness::host::Accept;
+use harness::peer::{parse, Peer};
+use harness::{config, established, stream, GoldenWorld, Tokens, HOST_ISS};
+
+fn start() -> (GoldenWorld, Tokens, Peer) {
+    let mut world = GoldenWorld::golden();
+    let tokens = world.offload(established());
+    let mut peer = Peer::new(HOST_ISS);
+    peer.allow(harness::HOST_WINDOW as usize);
+    (world, tokens, peer)
+}
+
+fn finish(mut world: GoldenWorld, tokens: Tokens) {
+    world.upload(tokens);
+    world.assert_no_leaks(&config());
+}
+
+/// Verifies.
+#[test]
+fn a_send_completes_when_all_of_it_is_acknowledged_and_not_before() {
+    let (mut world, tokens, mut peer) = start();
+    let bytes = stream(1, 0, 300_000);
+    for (i, part) in bytes.chunks(50_000).enumerate() {
+        world.send(tokens.conn, part);
+        assert!(world.host.sends.is_empty(), "send {i}");
+    }
+    world.settle();
+    assert!(world.host.sends.is_empty(), "nothing is acknowledged yet");
+    world.talk(&mut peer, 2_000_000);
+    assert!(peer.incoming == bytes);
+    assert_eq!(world.host.sends, vec![(Status::Success, 50_000); 6]);
+    finish(world, tokens);
+}
+
+/// Verifies.
+#[test]
+fn thousands_of_small_sends_are_merged_and_complete_one_by_one() {
+    let (mut world, tokens, mut peer) = start();
+    let bytes = stream(2, 0, 30_000);
+    let mut sizes = Vec::new();
+    let mut from = 0;
+    while from < bytes.len() {
+        let len = [1, 13, 0, 7, 255, 2][sizes.len() % 6].min(bytes.len() - from); // empty ones too
+        world.send(tokens.conn, &bytes[from..from + len]);
+        sizes.push((Status::Success, len as u32));
+        from += len;
+    }
+    world.talk(&mut peer, 5_000_000);
+    assert!(peer.incoming == bytes, "{} of {}", peer.incoming.len(), bytes.len());
+    assert_eq!(world.host.sends, sizes);
+    finish(world, tokens);
+}
+
+/// Verifies.
+#[test]
+fn posted_buffers_are_filled_in_order_in_both_push_modes() {
+    for (no_push, push_every) in [(true, 1), (false, 3), (true, 0), (false, 0)] {
+        let (mut world, tokens, mut peer) = start();
+        peer.push_every = push_every;
+        peer.outgoing = stream(3, 0, 120_000);
+        for _ in 0..12 {
+            world.post(tokens.conn, 10_000, no_push);
+        }
+        world.talk(&mut peer, 3_000_000);
+        // Push mode completes early; the rest is indicated.
+        assert!(world.host.stream == peer.outgoing, "no_push {no_push}: {} bytes", world.host.stream.len());
+        if no_push || push_every == 0 {
+            assert_eq!(world.host.receives, vec![(Status::Success, 10_000); 12]);
+            assert_eq!(world.host.indications, Vec::<usize>::new());
+        }
+        finish(world, tokens);
+    }
+}
+
+/// Verifies.
+#[test]
+fn without_posts_data_is_indicated_and_the_window_opens_when_it_is_returned() {
+    let (mut world, tokens, mut peer) = start();
+    peer.outgoing = stream(4, 0, 200_000);
+    world.talk(&mut peer, 3_000_000);
+    let first = world.host.stream.len();
+    assert!(first <= harness::HOST_WINDOW as usize && first > 60_000, "one window, then wait: {first}");
+    for _ in 0..100 {
+        let n = std::mem::take(&mut world.host.unreturned);
+        world.driver.receive_return(tokens.conn, n).unwrap();
+        world.talk(&mut peer, 300_000);
+    }
+    assert!(world.host.stream == peer.outgoing, "{}", world.host.stream.len());
+    finish(world, tokens);
+}
+
+/// Verifies.
+#[test]
+fn refused_data_waits_for_a_post_and_goes_before_what_comes_later() {
+    let (mut world, tokens, mut peer) = start();
+    world.host.accept = Accept::None;
+    peer.outgoing = stream(5, 0, 40_000);
+    world.talk(&mut peer, 2_000_000);
+    assert_eq!((world.host.stream.len(), world.host.indications.len()), (0, 1), "refused once, then silence");
+    world.host.accept = Accept::Part(1000);
+    world.post(tokens.conn, 5000, true);
+    world.settle();
+    assert_eq!(world.host.receives, [(Status::Success, 5000)]);
+    assert_eq!(world.host.indications.len(), 2, "the rest is indicated once");
+    assert_eq!(world.host.stream.len(), 6000);
+    world.host.accept = Accept::All;
+    world.post(tokens.conn, 0, false); // zero length: indicate again
+    world.settle();
+    assert_eq!(world.host.receives[1], (Status::Success, 0));
+    assert!(world.host.stream == peer.outgoing);
+    finish(world, tokens);
+}
+
+/// Verifies.
+#[test]
+fn buffered_data_of_an_offload_waits_for_posts_and_goes_first() {
+    let mut world = GoldenWorld::golden();
+    let mut peer = Peer::new(HOST_ISS);
+    peer.outgoing = stream(6, 0, 20_000);
+    let mut state = established();
+    let have = 7000;
+    state.buffered = peer.outgoing[..have].to_vec();
+    state.record.rcv_nxt = state.record.rcv_nxt.wrapping_add(have as u32);
+    (peer.sent, peer.acked) = (have, have);
+    peer.allow(harness::HOST_WINDOW as usize);
+    let tokens = world.offload(state);
+    world.talk(&mut peer, 2_000_000);
+    assert!(world.host.indications.is_empty(), "not before a post");
+    world.post(tokens.conn, 3000, false);
+    world.talk(&mut peer, 1_000_000);
+    assert_eq!(world.host.receives, [(Status::Success, 3000)]);
+    assert!(world.host.stream == peer.outgoing, "{}", world.host.stream.len());
+    finish(world, tokens);
+}
+
+/// Verifies.
+#[test]
+fn out_of_order_data_ends_up_in_order_whatever_is_posted() {
+    for posts in [0, 1, 3] {
+        let (mut world, tokens, mut peer) = start();
+        let bytes = stream(7, 0, 12_000);
+        peer.outgoing = bytes.clone();
+        for _ in 0..posts {
+            world.post(tokens.conn, 4000, true);
+        }
+        for at in [3000, 6000, 9000, 4000, 0, 7000, 1000, 2000, 5000, 8000, 10_000, 11_000] {
+            let frame = peer.frame(at, &bytes[at..at + 1000], "P");
+            world.wire(&frame);
+        }
+        world.run_for(1_000_000);
+        world.sent_frames().iter().for_each(|f| drop(parse(f)));
+        assert!(world.host.stream == bytes, "{posts} posts: {} bytes", world.host.stream.len());
+        finish(world, tokens);
+    }
+}
+
+/// Verifies.
+#[test]
+fn both_sides_close_after_all_data_was_delivered() {
+    let (mut world, tokens, mut peer) = start();
+    peer.outgoing = stream(8, 0, 5000);
+    peer.fin_after_data = true;
+    world.post(tokens.conn, 8000, true); // never full: the FIN completes it (G-01)
+    world.post(tokens.conn, 8000, true);
+    world.send(tokens.conn, &stream(9, 0, 4000));
+    world.driver.disconnect(tokens.conn, Disconnect::Graceful).unwrap();
+    assert_eq!(world.driver.disconnect(tokens.conn, Disconnect::Graceful), Err(OffloadError::WrongPhase));
+    world.talk(&mut peer, 1_000_000);
+    assert!(peer.host_fin && peer.incoming == stream(9, 0, 4000));
+    assert_eq!((world.host.sends.len(), &world.host.disconnects[..]), (1, &[Status::Success][..]));
+    assert_eq!(world.host.receives, [(Status::Success, 5000), (Status::Success, 0)]);
+    assert!(world.host.events.contains(&ConnectionEvent::Disconnect));
+    assert!(peer.fin_acked);
+    world.post(tokens.conn, 100, false);
+    world.settle();
+    assert_eq!(world.host.receives[2], (Status::InvalidState, 0));
+    finish(world, tokens);
+}
+
+/// Verifies.
+#[test]
+fn a_reset_of_the_peer_ends_everything_outstanding() {
+    let (mut world, tokens, peer) = start();
+    world.send(tokens.conn, &stream(1, 0, 5000));
+    world.send(tokens.conn, &stream(1, 0, 5000));
+    world.post(tokens.conn, 1000, false);
+    world.settle();
+    let frame = peer.frame(0, &[], "R");
+    world.wire(&frame);
+    assert_eq!(world.host.events, [ConnectionEvent::Abort]);
+    assert_eq!(world.host.sends, vec![(Status::RequestAborted, 0); 2]);
+    assert_eq!(world.host.receives, [(Status::RequestAborted, 0)]);
+    finish(world, tokens);
+}
+
+/// Verifies: R-216.
+#[test]
+fn an_abort_sends_a_reset_and_completes_last() {
+    let (mut world, tokens, mut peer) = start();
+    world.send(tokens.conn, &stream(1, 0, 5000));
+    world.settle();
+    world.driver.disconnect(tokens.conn, Disconnect::Abortive).unwrap();
+    world.settle();
+    world.sent_frames().iter().for_each(|frame| peer.receive(frame));
+    assert_eq!(peer.resets, 1);
+    assert_eq!(
+        (&world.host.sends[..], &world.host.disconnects[..]),
+        (&[(Status::RequestAborted, 0)][..], &[Status::Success][..])
+    );
+    assert!(world.host.events.is_empty(), "the host knows of its own abort");
+    finish(world, tokens);
+}
+
+/// Verifies: R-242.
+#[test]
+fn a_forwarded_segment_is_processed_like_one_from_the_wire() {
+    let (mut world, tokens, peer) = start();
+    let bytes = stream(1, 0, 1000);
+    let frame = peer.frame(0, &bytes, "P");
+    world.driver.forward(tokens.conn, &frame[34..]).unwrap();
+    world.settle();
+    assert_eq!(world.host.forwards, [(Status::Success, vec![])]);
+    assert!(world.host.stream == bytes);
+    assert_eq!(world.driver.forward(tokens.conn, &[0; 5]), Err(OffloadError::OutOfRange));
+    finish(world, tokens);
+}
+
+/// Law of the driver: doorbells are posted writes; a register read costs a round trip.
+#[test]
+fn no_register_is_read_on_a_fast_path() {
+    let (mut world, tokens, mut peer) = start();
+    let before = world.driver.stats().mmio.reads;
+    peer.outgoing = stream(1, 0, 100_000);
+    for _ in 0..20 {
+        world.send(tokens.conn, &stream(2, 0, 5000));
+        world.post(tokens.conn, 5000, true);
+    }
+    world.talk(&mut peer, 2_000_000);
+    assert!(world.host.stream == peer.outgoing);
+    assert_eq!(world.host.sends.len(), 20);
+    let stats = world.driver.stats().mmio;
+    assert_eq!(stats.reads, before);
+    println!("register writes for 200 kB in 40 requests: {}", stats.writes);
+    finish(world, tokens);
+}
+
+#[test]
+fn ordinary_frames_pass_both_ways() {
+    let (mut world, tokens, _peer) = start();
+    let arp: Vec<u8> = [&[0xff; 6][..], &harness::PEER_MAC, &[8, 6], &[0; 46]].concat();
+    for i in 0..600usize {
+        let mut frame = arp.clone();
+        frame[20] = i as u8;
+        world.wire(&frame);
+        world.driver.transmit(&frame).unwrap();
+        world.settle();
+        assert_eq!(world.host.frames.pop(), Some(frame.clone()));
+        assert_eq!(world.sent_frames(), [frame]);
+    }
+    assert_eq!(world.driver.transmit(&[0; 5]), Err(OffloadError::NoMemory));
+    finish(world, tokens);
+}
