@@ -75,7 +75,7 @@ macro_rules! command_fields {
         $user! {
             /// Entry of the command ring.
             Command, 256 bits;
-            /// [`Opcode`](crate::cmd::Opcode).
+            /// [`Opcode`](chimney_abi::cmd::Opcode).
             opcode: 8, u8;
             /// Generation of `conn` (Abort).
             generation: 8, u8;
@@ -104,7 +104,7 @@ macro_rules! command_done_fields {
             CommandDone, 64 bits;
             /// The command's cookie.
             cookie: 16, u16;
-            /// [`Status`](crate::cmd::Status): worst of the images.
+            /// [`Status`](chimney_abi::cmd::Status): worst of the images.
             status: 8, u8;
             /// Number of images that failed, 255 = 255 or more.
             failed: 8, u8;
@@ -220,7 +220,7 @@ macro_rules! event_fields {
             conn: 16, u16;
             /// Generation of the connection.
             generation: 8, u8;
-            /// [`EventKind`](crate::cmd::EventKind).
+            /// [`EventKind`](chimney_abi::cmd::EventKind).
             kind: 8, u8;
             /// Zero.
             reserved: 31, u32;

@@ -20,6 +20,8 @@
 #![no_std]
 #![forbid(unsafe_code)]
 extern crate alloc;
+// The field lists are expanded in other crates too, with links that must resolve in both places.
+extern crate self as chimney_abi;
 
 pub mod cmd;
 pub mod desc;

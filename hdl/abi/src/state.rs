@@ -85,9 +85,9 @@ macro_rules! image_header_fields {
         $user! {
             /// First 16 bytes of every image.
             ImageHeader, 128 bits;
-            /// [`ImageKind`](crate::cmd::ImageKind).
+            /// [`ImageKind`](chimney_abi::cmd::ImageKind).
             kind: 8, u8;
-            /// [`Status`](crate::cmd::Status), written by the device.
+            /// [`Status`](chimney_abi::cmd::Status), written by the device.
             status: 8, u8;
             /// Index of the object in its table: connection id, path id, neighbor id. Chosen by the driver.
             id: 16, u16;
@@ -206,9 +206,9 @@ macro_rules! tcp_record_fields {
             max_rt_us: 32, u32;
             /// CACHED: IPv6 flow label.
             flow_label: 32, u32;
-            /// DELEGATED: [`TcpState`](crate::cmd::TcpState).
+            /// DELEGATED: [`TcpState`](chimney_abi::cmd::TcpState).
             tcp_state: 8, u8;
-            /// DELEGATED: [`Phase`](crate::cmd::Phase).
+            /// DELEGATED: [`Phase`](chimney_abi::cmd::Phase).
             phase: 8, u8;
             /// DELEGATED: `DELEG_*`.
             deleg_flags: 16, u16;
@@ -322,7 +322,7 @@ macro_rules! tcp_record_fields {
             shadow_tag: 16, u16;
             /// Data segments received and not yet acknowledged.
             ack_pending: 8, u8;
-            /// [`UploadReason`](crate::cmd::UploadReason) of the pending request, 0 = none.
+            /// [`UploadReason`](chimney_abi::cmd::UploadReason) of the pending request, 0 = none.
             upload_reason: 8, u8;
             /// Right edge in the last segment sent (silly-window rule of the receiver).
             adv_right: 32, u32;
