@@ -3,6 +3,7 @@
 //!
 //! A failure prints its seed; `CHIMNEY_SEED=n` replays it. `CHIMNEY_LONG=1` runs more of them.
 
+#[allow(dead_code)] // each test file uses its part
 mod harness;
 
 use chimney_abi::cmd::{Status, TcpState};

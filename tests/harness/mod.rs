@@ -1,5 +1,4 @@
 //! The driver's world: a device, its driver, a host that writes everything down, and a peer on the wire.
-#![allow(dead_code)] // Each test file uses its part of it.
 
 pub mod cosim_bus;
 pub mod host;
