@@ -3,6 +3,7 @@
 //! The device is 10.0.0.1:1000, the peer 10.0.0.2:2000. The device's stream starts at [`ISS`], the peer's at [`IRS`].
 #![allow(dead_code)] // Each test file uses its part of it.
 
+pub mod end;
 pub mod wire;
 
 use chimney_abi::cmd::{ImageKind, Opcode, Status, TcpState};
@@ -28,15 +29,15 @@ const CMD_DONE: u64 = 0x2000;
 const TX: u64 = 0x3000;
 const RX: u64 = 0x4000;
 const RX_DONE: u64 = 0x5000;
-const POOL: u64 = 0x6000;
+pub const POOL: u64 = 0x6000;
 const EVENT: u64 = 0x7000;
 const STATUS: u64 = 0x8000;
 const IMAGES: u64 = 0x9000;
 const SHADOW: u64 = 0x1_0000;
-const PAGE_MAP: u64 = 0x2_0000;
+pub const PAGE_MAP: u64 = 0x2_0000;
 const SEND_RINGS: u64 = 0x4_0000;
 const RECV_RINGS: u64 = 0x8_0000;
-const PAGES: u64 = 0x10_0000;
+pub const PAGES: u64 = 0x10_0000;
 const RX_BUFFERS: u64 = 0x20_0000;
 const TX_BUFFERS: u64 = 0x28_0000;
 /// Memory for the test's own buffers.
@@ -62,6 +63,10 @@ pub struct Rig {
     send_idx: [u16; 256],
     recv_idx: [u16; 256],
     send_free: u64,
+    /// Of the last offload, by connection.
+    generation: [u8; 256],
+    /// The other end of the wire: addresses and ports exchanged.
+    is_peer: bool,
 }
 
 impl Default for Rig {
@@ -73,6 +78,11 @@ impl Default for Rig {
 impl Rig {
     /// A device that runs, with a neighbor, a path, 64 pool pages and 64 receive buffers.
     pub fn new() -> Rig {
+        Self::at_side(false)
+    }
+
+    /// The same for the peer's side of the wire, to run two devices against each other.
+    pub fn at_side(is_peer: bool) -> Rig {
         let mem = HostMemory::new();
         let region = mem.alloc(TOTAL, DmaAccess::DeviceReadsWrites).unwrap();
         let nic = Golden::new(Config::default(), mem.port());
@@ -90,6 +100,8 @@ impl Rig {
             send_idx: [0; 256],
             recv_idx: [0; 256],
             send_free: USER + 0x20_0000,
+            generation: [0; 256],
+            is_peer,
         };
         rig.bring_up();
         rig.give_pages(64);
@@ -122,8 +134,9 @@ impl Rig {
             field.set(word, u64::from(if field.name == "event" { EVENT_LOG2 } else { RING_LOG2 }))
         });
         self.write(&regs::RING_SIZES, sizes as u32);
-        self.write(&regs::MAC_LO, u32::from_le_bytes([2, 0, 0, 0]));
-        self.write(&regs::MAC_HI, u32::from_le_bytes([0, 1, 0, 0]));
+        let [a, b, c, d, e, f] = if self.is_peer { PEER_MAC } else { NIC_MAC };
+        self.write(&regs::MAC_LO, u32::from_le_bytes([a, b, c, d]));
+        self.write(&regs::MAC_HI, u32::from_le_bytes([e, f, 0, 0]));
         self.write(&regs::IRQ_ENABLE, 0xF);
         self.write(&regs::CTRL, 1);
     }
@@ -174,6 +187,21 @@ impl Rig {
             self.pool += 1;
         }
         self.write(&regs::POOL_PRODUCER, self.pool.into());
+    }
+
+    /// One page that was used before goes back to the pool.
+    pub fn give_page(&mut self, page: u16) {
+        let entry = PoolDesc { page, reserved: 0 };
+        self.put(POOL + u64::from(self.pool % 256) * 8, &entry.to_bytes());
+        self.pool = self.pool.wrapping_add(1);
+        self.write(&regs::POOL_PRODUCER, self.pool.into());
+    }
+
+    /// Send data memory is used round and round; far more of it than a connection has in flight.
+    pub fn recycle_send_memory(&mut self) {
+        if self.send_free > TOTAL as u64 - 0x4_0000 {
+            self.send_free = USER + 0x20_0000;
+        }
     }
 
     pub fn give_rx_buffers(&mut self, count: u16) {
@@ -255,15 +283,18 @@ impl Rig {
     }
 
     pub fn neighbor(&mut self, id: u16, op: Opcode) -> Status {
-        let dst_mac = u64::from_le_bytes([2, 0, 0, 0, 0, 2, 0, 0]);
+        let [a, b, c, d, e, f] = if self.is_peer { NIC_MAC } else { PEER_MAC };
+        let dst_mac = u64::from_le_bytes([a, b, c, d, e, f, 0, 0]);
         let body = NeighborImage { dst_mac, ..NeighborImage::default() };
         self.image(op, header(ImageKind::Neighbor, id, 0, NeighborImage::BYTES), &body.to_bytes()).0
     }
 
     pub fn path(&mut self, id: u16, op: Opcode) -> Status {
+        let ip = |host: u8| u64::from(u32::from_le_bytes([10, 0, 0, host]));
+        let (own, other) = if self.is_peer { (2, 1) } else { (1, 2) };
         let body = PathImage {
-            src_ip_lo: u32::from_le_bytes([10, 0, 0, 1]).into(),
-            dst_ip_lo: u32::from_le_bytes([10, 0, 0, 2]).into(),
+            src_ip_lo: ip(own),
+            dst_ip_lo: ip(other),
             mtu: 1500,
             ip_id_start: 0x8000,
             ..PathImage::default()
@@ -273,6 +304,15 @@ impl Rig {
 
     /// The record of an idle established connection.
     pub fn record(&self, conn: u16) -> TcpRecord {
+        if self.is_peer {
+            let mut r = self.record_from(conn, IRS, ISS);
+            std::mem::swap(&mut r.local_port, &mut r.remote_port);
+            return r;
+        }
+        self.record_from(conn, ISS, IRS)
+    }
+
+    fn record_from(&self, conn: u16, iss: u32, irs: u32) -> TcpRecord {
         TcpRecord {
             local_port: 1000,
             remote_port: 2000 + conn,
@@ -282,19 +322,19 @@ impl Rig {
             max_retransmissions: 5,
             initial_rcv_wnd: WINDOW,
             tcp_state: TcpState::Established.code(),
-            rcv_nxt: IRS,
-            rcv_right: IRS + WINDOW,
-            adv_right: IRS + WINDOW,
-            last_ack_sent: IRS,
-            snd_una: ISS,
-            snd_nxt: ISS,
-            snd_max: ISS,
-            snd_limit: ISS,
-            recover: ISS,
+            rcv_nxt: irs,
+            rcv_right: irs + WINDOW,
+            adv_right: irs + WINDOW,
+            last_ack_sent: irs,
+            snd_una: iss,
+            snd_nxt: iss,
+            snd_max: iss,
+            snd_limit: iss,
+            recover: iss,
             snd_wnd: 65_000,
             max_snd_wnd: 65_000,
-            snd_wl1: IRS,
-            snd_wl2: ISS,
+            snd_wl1: irs,
+            snd_wl2: iss,
             cwnd: 14_600,
             ssthresh: 1 << 30,
             rto_us: 300_000,
@@ -315,7 +355,11 @@ impl Rig {
         record.send_producer = self.send_idx[usize::from(conn)];
         record.recv_producer = self.recv_idx[usize::from(conn)];
         change(&mut record);
-        self.image(Opcode::Initiate, tcp_header(conn, generation), &record.to_bytes()).0
+        let status = self.image(Opcode::Initiate, tcp_header(conn, generation), &record.to_bytes()).0;
+        if status == Status::Success {
+            self.generation[usize::from(conn)] = generation;
+        }
+        status
     }
 
     /// An established connection 0 of generation 1.
@@ -410,15 +454,14 @@ impl Rig {
             assert_eq!(s.tag, s.tag_end);
             assert_eq!(usize::from(s.tag & 1), i);
         }
+        // A reader drops slots of another generation; the later tag is the newer one.
+        let is_ours =
+            |s: &Shadow| s.flags & SHADOW_VALID != 0 && s.generation == self.generation[usize::from(conn)];
         let [a, b] = slots;
-        let newer_b = b.flags & SHADOW_VALID != 0
-            && (a.flags & SHADOW_VALID == 0
-                || a.generation != b.generation
-                || (b.tag.wrapping_sub(a.tag) as i16) > 0);
-        if newer_b {
-            b
-        } else {
-            a
+        match (is_ours(&a), is_ours(&b)) {
+            (true, true) if b.tag.wrapping_sub(a.tag) as i16 > 0 => b,
+            (false, true) => b,
+            _ => a,
         }
     }
 
