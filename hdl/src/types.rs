@@ -73,10 +73,17 @@ pub struct RxSeg {
     pub frame_len: Bits<16>,
 }
 
+/// [`WriteCmd::kind`]: payload from packet memory.
+pub const WRITE_PAYLOAD: u64 = 0;
+/// [`WriteCmd::kind`]: inline data.
+pub const WRITE_INLINE: u64 = 1;
+/// [`WriteCmd::kind`]: free packet memory. With `notify` also a marker: reported when all before it is in host memory.
+pub const WRITE_FREE: u64 = 2;
+
 /// A command to the write engine. Commands are carried out in the order accepted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, LogicStruct)]
 pub struct WriteCmd {
-    /// 0 = payload from packet memory, 1 = inline data, 2 = free packet memory (no bus access).
+    /// `WRITE_PAYLOAD`, `WRITE_INLINE` or `WRITE_FREE` (no bus access).
     pub kind: Bits<2>,
     /// Destination; inline: a multiple of 8.
     pub iova: Bits<64>,

@@ -1,0 +1,3 @@
+//! Frames in: packet memory and the receive path in front of the dispatcher.
+pub mod rx;
+pub mod rx_stream;

@@ -1,0 +1,140 @@
+//! The receiver: frames from the wire and the loopback into packet memory, and their descriptions.
+//!
+//! ```text
+//!   s_axis, lb --> RxStream --beats--> RxParse --header--> RxFinish --> [FIFO of 32] --> FrameMeta
+//!                     |  ^ free                 (sums)      (options, verdict)
+//!                     v  |
+//!                packet memory (16 KiB) <-- read port of the write engine
+//! ```
+//! Latency: 4 cycles from the last beat to `meta_valid`, more with options. Throughput: one beat per clock for frames of
+//! 60 bytes and more. Back-pressure: see `RxStream`. Reset: empty; the memory's contents stay.
+use crate::eth::rx_stream::{RxStream, METAS_LOG2, WORD_BITS};
+use crate::ip::rx_parse::RxParse;
+use crate::mem::SdpRam;
+use crate::prelude::*;
+use crate::stream::Fifo;
+use crate::tcp::rx_parse::RxFinish;
+use crate::types::FrameMeta;
+
+/// The receiver.
+#[derive(LogicBlock, Default)]
+pub struct Rx {
+    /// Clock.
+    pub clock: Signal<In, Clock>,
+    /// Reset.
+    pub reset: Signal<In, Bit>,
+    /// `CTRL.enable`.
+    pub enable: Signal<In, Bit>,
+    /// Interface MAC address, first byte low.
+    pub mac: Signal<In, Bits<48>>,
+    /// MAC: data.
+    pub s_axis_tdata: Signal<In, Bits<64>>,
+    /// MAC: which bytes count.
+    pub s_axis_tkeep: Signal<In, Bits<8>>,
+    /// MAC: beat valid.
+    pub s_axis_tvalid: Signal<In, Bit>,
+    /// MAC: beat taken.
+    pub s_axis_tready: Signal<Out, Bit>,
+    /// MAC: last beat.
+    pub s_axis_tlast: Signal<In, Bit>,
+    /// MAC: bad frame (with `tlast`).
+    pub s_axis_tuser: Signal<In, Bit>,
+    /// Loopback: data.
+    pub lb_tdata: Signal<In, Bits<64>>,
+    /// Loopback: which bytes count.
+    pub lb_tkeep: Signal<In, Bits<8>>,
+    /// Loopback: beat valid.
+    pub lb_tvalid: Signal<In, Bit>,
+    /// Loopback: beat taken.
+    pub lb_tready: Signal<Out, Bit>,
+    /// Loopback: last beat.
+    pub lb_tlast: Signal<In, Bit>,
+    /// A frame waits.
+    pub meta_valid: Signal<Out, Bit>,
+    /// Its description.
+    pub meta: Signal<Out, FrameMeta>,
+    /// It is taken.
+    pub meta_ready: Signal<In, Bit>,
+    /// Packet memory: read.
+    pub mem_re: Signal<In, Bit>,
+    /// Packet memory: word address.
+    pub mem_addr: Signal<In, Bits<WORD_BITS>>,
+    /// Packet memory: the word, one cycle later.
+    pub mem_data: Signal<Out, Bits<64>>,
+    /// Packet memory comes back, oldest frame first.
+    pub free_valid: Signal<In, Bit>,
+    /// Its size, bytes, a multiple of 8.
+    pub free_len: Signal<In, Bits<16>>,
+    /// Pulse: a frame from the MAC ended, kept or dropped.
+    pub cnt_frame: Signal<Out, Bit>,
+    /// Its length, bytes.
+    pub cnt_bytes: Signal<Out, Bits<16>>,
+    /// Pulse: `CNT_DROP_BAD_FRAME`.
+    pub cnt_drop_bad: Signal<Out, Bit>,
+    /// Pulse: `CNT_DROP_TOO_LONG`.
+    pub cnt_drop_too_long: Signal<Out, Bit>,
+    /// Pulse: `CNT_DROP_OVERRUN`.
+    pub cnt_drop_overrun: Signal<Out, Bit>,
+    /// No frame is on its way to the dispatcher.
+    pub idle: Signal<Out, Bit>,
+    stream: RxStream,
+    parse: RxParse,
+    finish: RxFinish,
+    packets: SdpRam<Bits<64>, WORD_BITS>,
+    metas: Fifo<FrameMeta, METAS_LOG2, { METAS_LOG2 + 1 }>,
+}
+
+#[kernel]
+impl Logic for Rx {
+    fn update(&mut self) {
+        clock!(self, clock, stream, parse, finish, packets, metas);
+        reset!(self, reset, stream, parse, finish, metas);
+        self.stream.enable.next = self.enable.val();
+        self.stream.s_axis_tdata.next = self.s_axis_tdata.val();
+        self.stream.s_axis_tkeep.next = self.s_axis_tkeep.val();
+        self.stream.s_axis_tvalid.next = self.s_axis_tvalid.val();
+        self.stream.s_axis_tlast.next = self.s_axis_tlast.val();
+        self.stream.s_axis_tuser.next = self.s_axis_tuser.val();
+        self.s_axis_tready.next = self.stream.s_axis_tready.val();
+        self.stream.lb_tdata.next = self.lb_tdata.val();
+        self.stream.lb_tkeep.next = self.lb_tkeep.val();
+        self.stream.lb_tvalid.next = self.lb_tvalid.val();
+        self.stream.lb_tlast.next = self.lb_tlast.val();
+        self.lb_tready.next = self.stream.lb_tready.val();
+
+        // A header waits and the scanner is busy: no beat may come.
+        self.stream.hold.next = self.parse.header_valid.val() && !self.finish.header_ready.val();
+        self.parse.mac.next = self.mac.val();
+        self.parse.beat_valid.next = self.stream.beat_valid.val();
+        self.parse.beat.next = self.stream.beat.val();
+        self.parse.header_ready.next = self.finish.header_ready.val();
+        self.finish.header_valid.next = self.parse.header_valid.val();
+        self.finish.header.next = self.parse.header.val();
+        self.finish.options.next = self.parse.options.val();
+
+        // The stream admits no more frames than the list holds, so the list always has room.
+        self.metas.s_valid.next = self.finish.meta_valid.val();
+        self.metas.s_data.next = self.finish.meta.val();
+        self.finish.meta_ready.next = self.metas.s_ready.val();
+        self.meta_valid.next = self.metas.m_valid.val();
+        self.meta.next = self.metas.m_data.val();
+        self.metas.m_ready.next = self.meta_ready.val();
+        self.stream.meta_taken.next = self.metas.m_valid.val() && self.meta_ready.val();
+
+        self.packets.we.next = self.stream.mem_we.val();
+        self.packets.waddr.next = self.stream.mem_addr.val();
+        self.packets.wdata.next = self.stream.mem_data.val();
+        self.packets.re.next = self.mem_re.val();
+        self.packets.raddr.next = self.mem_addr.val();
+        self.mem_data.next = self.packets.rdata.val();
+        self.stream.free_valid.next = self.free_valid.val();
+        self.stream.free_len.next = self.free_len.val();
+
+        self.cnt_frame.next = self.stream.cnt_frame.val();
+        self.cnt_bytes.next = self.stream.cnt_bytes.val();
+        self.cnt_drop_bad.next = self.stream.cnt_drop_bad.val();
+        self.cnt_drop_too_long.next = self.stream.cnt_drop_too_long.val();
+        self.cnt_drop_overrun.next = self.stream.cnt_drop_overrun.val();
+        self.idle.next = self.stream.idle.val();
+    }
+}

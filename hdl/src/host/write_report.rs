@@ -1,0 +1,159 @@
+//! The write engine's bus side: AW, W and B channels, and the reports to the clients.
+//!
+//! A data beat is offered only when the AW of its burst was taken, so that no slave sees data first.
+//! Responses come in the order of the bursts (one AXI ID); the burst list says what each one answers. A marker in the list
+//! answers itself when it comes to the front.
+//!
+//! Latency: 1 cycle per queue. Throughput: one beat, one response or marker per clock. Back-pressure: `*_room`;
+//! `bready` is low while some client's report queue is full. Reset: empty, no error seen.
+use crate::host::dma_write::CLIENTS;
+use crate::host::write_issue::{AwBeat, Burst, WBeat, W_LOG2};
+use crate::prelude::*;
+use crate::stream::Fifo;
+use crate::types::WriteDone;
+
+/// log2 of the burst list's length.
+const BURSTS_LOG2: usize = 5;
+
+/// The block.
+#[derive(LogicBlock, Default)]
+pub struct WriteReport {
+    /// Clock.
+    pub clock: Signal<In, Clock>,
+    /// Reset.
+    pub reset: Signal<In, Bit>,
+    /// A burst begins.
+    pub aw_push: Signal<In, Bit>,
+    /// Its address phase.
+    pub aw: Signal<In, AwBeat>,
+    /// The AW queue has room.
+    pub aw_room: Signal<Out, Bit>,
+    /// A burst or marker for the list.
+    pub burst_push: Signal<In, Bit>,
+    /// The burst.
+    pub burst: Signal<In, Burst>,
+    /// The list has room.
+    pub burst_room: Signal<Out, Bit>,
+    /// A data beat; the issuer counts the room.
+    pub w_push: Signal<In, Bit>,
+    /// The beat.
+    pub w: Signal<In, WBeat>,
+    /// A beat left the W queue.
+    pub w_taken: Signal<Out, Bit>,
+    /// A report for client i.
+    pub done_valid: [Signal<Out, Bit>; CLIENTS],
+    /// The report.
+    pub done: [Signal<Out, WriteDone>; CLIENTS],
+    /// Client i takes it.
+    pub done_ready: [Signal<In, Bit>; CLIENTS],
+    /// See `WriteEngine`.
+    pub awvalid: Signal<Out, Bit>,
+    /// See `WriteEngine`.
+    pub awready: Signal<In, Bit>,
+    /// See `WriteEngine`.
+    pub awaddr: Signal<Out, Bits<64>>,
+    /// See `WriteEngine`.
+    pub awlen: Signal<Out, Bits<8>>,
+    /// See `WriteEngine`.
+    pub wvalid: Signal<Out, Bit>,
+    /// See `WriteEngine`.
+    pub wready: Signal<In, Bit>,
+    /// See `WriteEngine`.
+    pub wdata: Signal<Out, Bits<64>>,
+    /// See `WriteEngine`.
+    pub wstrb: Signal<Out, Bits<8>>,
+    /// See `WriteEngine`.
+    pub wlast: Signal<Out, Bit>,
+    /// See `WriteEngine`.
+    pub bvalid: Signal<In, Bit>,
+    /// See `WriteEngine`.
+    pub bready: Signal<Out, Bit>,
+    /// See `WriteEngine`.
+    pub bresp: Signal<In, Bits<2>>,
+    /// Entries in the burst list.
+    pub outstanding: Signal<Out, Bits<8>>,
+    /// An error response was seen since reset.
+    pub dma_error: Signal<Out, Bit>,
+    aws: Fifo<AwBeat, 2, 3>,
+    ws: Fifo<WBeat, W_LOG2, { W_LOG2 + 1 }>,
+    bursts: Fifo<Burst, BURSTS_LOG2, { BURSTS_LOG2 + 1 }>,
+    proto_done: Fifo<WriteDone, 5, 6>,
+    other_done: [Fifo<WriteDone, 3, 4>; CLIENTS - 1],
+    /// Bursts whose AW was taken and whose data was not sent.
+    ahead: Dff<Bits<6>>,
+    count: Dff<Bits<8>>,
+    failed: Dff<Bit>,
+    error: Dff<Bit>,
+}
+
+#[kernel]
+impl Logic for WriteReport {
+    fn update(&mut self) {
+        dff_setup!(self, clock, ahead, count, failed, error);
+        clock!(self, clock, aws, ws, bursts, proto_done);
+        reset!(self, reset, aws, ws, bursts, proto_done);
+
+        // Address and data.
+        self.aws.s_valid.next = self.aw_push.val();
+        self.aws.s_data.next = self.aw.val();
+        self.aw_room.next = self.aws.s_ready.val();
+        self.awvalid.next = self.aws.m_valid.val();
+        self.awaddr.next = self.aws.m_data.val().addr;
+        self.awlen.next = bit_cast::<8, _>(self.aws.m_data.val().len);
+        self.aws.m_ready.next = self.awready.val();
+        let aw_taken = self.aws.m_valid.val() && self.awready.val();
+        self.ws.s_valid.next = self.w_push.val();
+        self.ws.s_data.next = self.w.val();
+        let beat = self.ws.m_data.val();
+        let allowed = self.ahead.q.val() != 0;
+        let w_taken = self.ws.m_valid.val() && allowed && self.wready.val();
+        self.wvalid.next = self.ws.m_valid.val() && allowed;
+        self.wdata.next = beat.data;
+        self.wstrb.next = beat.strb;
+        self.wlast.next = beat.last;
+        self.ws.m_ready.next = allowed && self.wready.val();
+        self.w_taken.next = w_taken;
+        let burst_sent: Bits<1> = (w_taken && beat.last).into();
+        self.ahead.d.next = self.ahead.q.val() + aw_taken - bit_cast::<6, _>(burst_sent);
+
+        // Responses. Every client's queue must have room: which one it is depends on the list alone.
+        let mut room = self.proto_done.s_ready.val();
+        for i in 0..CLIENTS - 1 {
+            room = room && self.other_done[i].s_ready.val();
+        }
+        self.bursts.s_valid.next = self.burst_push.val();
+        self.bursts.s_data.next = self.burst.val();
+        self.burst_room.next = self.bursts.s_ready.val();
+        let front = self.bursts.m_data.val();
+        let ready = self.bursts.m_valid.val() && room;
+        self.bready.next = ready && !front.marker;
+        let answered = ready && (front.marker || self.bvalid.val());
+        self.bursts.m_ready.next = room && (front.marker || self.bvalid.val());
+        let bad = self.failed.q.val() || (!front.marker && self.bresp.val().get_bit(1));
+        if answered {
+            self.failed.d.next = bad && !front.last;
+            self.error.d.next = self.error.q.val() || bad;
+        }
+        let report = answered && front.last && front.notify;
+        let done = WriteDone { tag: front.tag, error: bad };
+        self.proto_done.s_valid.next = report && front.client == 0;
+        self.proto_done.s_data.next = done;
+        self.done_valid[0].next = self.proto_done.m_valid.val();
+        self.done[0].next = self.proto_done.m_data.val();
+        self.proto_done.m_ready.next = self.done_ready[0].val();
+        for i in 0..CLIENTS - 1 {
+            self.other_done[i].clock.next = self.clock.val();
+            self.other_done[i].reset.next = self.reset.val();
+            self.other_done[i].s_valid.next = report && front.client == (i as u64 + 1);
+            self.other_done[i].s_data.next = done;
+            self.done_valid[i + 1].next = self.other_done[i].m_valid.val();
+            self.done[i + 1].next = self.other_done[i].m_data.val();
+            self.other_done[i].m_ready.next = self.done_ready[i + 1].val();
+        }
+        let gone: Bits<1> = answered.into();
+        self.count.d.next = self.count.q.val() + self.burst_push.val() - bit_cast::<8, _>(gone);
+        self.outstanding.next = self.count.q.val();
+        self.dma_error.next = self.error.q.val();
+        dff_reset!(self, reset, ahead, count, failed, error);
+    }
+}

@@ -1,0 +1,3 @@
+//! IPv4: headers and checksums.
+pub mod checksum;
+pub mod rx_parse;

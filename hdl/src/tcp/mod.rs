@@ -1,0 +1,14 @@
+//! TCP: the rules as pure functions, and the blocks that keep connections.
+
+pub mod acceptable;
+pub mod ack;
+pub mod cwnd;
+pub mod lookup;
+pub mod pages;
+pub mod proto;
+pub mod ranges;
+pub mod rtt;
+pub mod rx_parse;
+pub mod seq;
+pub mod timers;
+pub mod window;

@@ -1,0 +1,245 @@
+//! The dispatcher between lookup, PROTO, write engine and receive ring, all played by the test; native against Verilated.
+
+use chimney_hdl::host::ord_rx::Dispatch;
+use chimney_hdl::prelude::*;
+use chimney_hdl::types::{FrameMeta, ReadBeat, WriteCmd, WriteDone, WRITE_FREE, WRITE_INLINE, WRITE_PAYLOAD};
+use chimney_hdl_kernel::diff::{long, Diff, Rnd};
+use std::collections::VecDeque;
+
+const RING: u64 = 0x1_0000_0f80;
+const DONE_RING: u64 = 0x2_0000_2000;
+const LOG2: u64 = 6;
+
+/// Address of the buffer with ring index `index`.
+fn buffer(index: u64) -> u64 {
+    0x5000_0000 + index * 0x800
+}
+
+/// Where a frame has to go, decided by the test.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Fate {
+    NoCandidate,
+    Miss,
+    HandedUp,
+    Consumed,
+}
+
+#[derive(Clone, Debug)]
+struct Frame {
+    meta: FrameMeta,
+    fate: Fate,
+    conn: u64,
+}
+
+/// What the test plays around the block.
+#[derive(Default)]
+struct Test {
+    offered: Option<Frame>,
+    work: Option<Frame>,
+    /// Commands of the frame in work seen so far.
+    cmds: usize,
+    asked: bool,
+    answer_in: Option<u64>,
+    segment_taken: bool,
+    verdict_in: Option<u64>,
+    producer: u64,
+    used: u64,
+    burst: VecDeque<(u64, bool, bool)>,
+    done_in: VecDeque<u64>,
+    stingy: bool,
+    counts: [usize; 4],
+    drops: usize,
+    irqs: usize,
+    read_errors: usize,
+}
+
+impl Test {
+    fn frame(&mut self, r: &mut Rnd) -> Frame {
+        let mut meta: FrameMeta = r.any();
+        meta.len = (1 + r.below(2048)).into();
+        let fate = [Fate::NoCandidate, Fate::Miss, Fate::HandedUp, Fate::Consumed][r.below(4) as usize];
+        meta.candidate = fate != Fate::NoCandidate;
+        Frame { meta, fate, conn: r.below(64) }
+    }
+
+    /// The frame in work is through.
+    fn finished(&mut self) {
+        let f = self.work.take().expect("a frame in work");
+        self.counts[f.fate as usize] += 1;
+        (self.cmds, self.asked, self.segment_taken) = (0, false, false);
+    }
+
+    fn metas(&mut self, u: &mut Dispatch, r: &mut Rnd) {
+        if self.offered.is_none() && r.chance(1, 3) {
+            self.offered = Some(self.frame(r));
+        }
+        u.meta_valid.next = self.offered.is_some();
+        u.meta.next = self.offered.as_ref().map_or(r.any(), |f| f.meta);
+        if u.meta_ready.val() && self.offered.is_some() {
+            assert!(self.work.is_none(), "one frame at a time");
+            self.work = self.offered.take();
+        }
+    }
+
+    fn lookup(&mut self, u: &mut Dispatch, r: &mut Rnd) {
+        u.find_ready.next = r.chance(1, 2);
+        u.find_done.next = false;
+        u.find_hit.next = r.any();
+        u.find_conn.next = r.any();
+        if u.find_valid.val() {
+            let f = self.work.as_ref().expect("a frame in work");
+            assert!(f.meta.candidate && !self.asked);
+            assert_eq!(u.find_key.val().remote_ip, f.meta.remote_ip);
+            assert_eq!(u.find_key.val().local_port, f.meta.local_port);
+            if u.find_ready.next {
+                (self.asked, self.answer_in) = (true, Some(1 + r.below(12)));
+            }
+        } else if let Some(n) = self.answer_in {
+            self.answer_in = Some(n - 1);
+            if n == 1 {
+                let f = self.work.as_ref().expect("a frame in work");
+                self.answer_in = None;
+                u.find_done.next = true;
+                u.find_hit.next = f.fate != Fate::Miss;
+                u.find_conn.next = f.conn.into();
+            }
+        }
+    }
+
+    fn proto(&mut self, u: &mut Dispatch, r: &mut Rnd) {
+        u.seg_ready.next = r.chance(1, 3);
+        u.verdict_valid.next = false;
+        u.verdict_handed_up.next = r.any();
+        if u.seg_valid.val() {
+            let f = self.work.as_ref().expect("a frame in work");
+            let mut seg = f.meta.seg;
+            seg.conn = f.conn.into();
+            assert_eq!(u.seg.val(), seg);
+            assert!(self.asked && f.fate != Fate::Miss && !self.segment_taken);
+            if u.seg_ready.next {
+                (self.segment_taken, self.verdict_in) = (true, Some(1 + r.below(9)));
+            }
+        } else if let Some(n) = self.verdict_in {
+            self.verdict_in = Some(n - 1);
+            if n == 1 {
+                self.verdict_in = None;
+                let up = self.work.as_ref().expect("a frame in work").fate == Fate::HandedUp;
+                u.verdict_valid.next = true;
+                u.verdict_handed_up.next = up;
+                if !up {
+                    self.finished();
+                }
+            }
+        }
+    }
+
+    fn ordinary(&mut self, c: &WriteCmd, f: &Frame) {
+        let (len, words) = (f.meta.len.to_u64(), f.meta.len.to_u64().div_ceil(8) * 8);
+        assert!(f.fate != Fate::Consumed);
+        match (self.cmds, c.kind.to_u64()) {
+            (0, WRITE_PAYLOAD) => {
+                assert!(self.used != self.producer, "a buffer that the host has not posted");
+                assert_eq!((c.iova.to_u64(), c.len, c.src), (buffer(self.used), f.meta.len, f.meta.src));
+            }
+            (1, WRITE_INLINE) => {
+                let slot = self.used % (1 << LOG2);
+                let phase = u64::from((self.used >> LOG2) % 2 == 0);
+                let entry = len | f.meta.verdict.to_u64() << 16 | (self.used & 0xffff) << 32 | phase << 63;
+                assert_eq!((c.iova.to_u64(), c.len.to_u64()), (DONE_RING + 8 * slot, 8));
+                assert_eq!(c.data.get_bits::<64>(0).to_u64(), entry);
+                assert!(c.notify);
+                self.used += 1;
+                self.done_in.push_back(3 + self.used % 7);
+            }
+            (0 | 2, WRITE_FREE) => assert_eq!(c.len.to_u64(), words),
+            other => panic!("unexpected {other:?}"),
+        }
+        self.cmds += 1;
+        if c.kind.to_u64() == WRITE_FREE {
+            self.finished();
+        }
+    }
+
+    fn engine(&mut self, u: &mut Dispatch, r: &mut Rnd) {
+        assert_eq!(u.rx_consumer.val().to_u64(), self.used & 0xffff);
+        u.cmd_ready.next = r.chance(2, 3);
+        if u.cnt_drop_no_buffer.val() {
+            self.drops += 1;
+        }
+        if u.cmd_valid.val() && u.cmd_ready.next {
+            let f = self.work.clone().expect("a frame in work");
+            self.ordinary(&u.cmd.val(), &f);
+        }
+        u.done_valid.next = false;
+        u.done.next = WriteDone::default();
+        if let Some(n) = self.done_in.front_mut() {
+            *n -= 1;
+            if *n == 0 {
+                self.done_in.pop_front();
+                u.done_valid.next = true;
+                self.irqs += 1;
+            }
+        }
+    }
+
+    fn ring(&mut self, u: &mut Dispatch, r: &mut Rnd) {
+        if r.chance(1, 300) {
+            self.stingy = !self.stingy;
+        }
+        let posted = self.producer - self.used;
+        if posted < (1 << LOG2) && r.chance(1, if self.stingy { 200 } else { 5 }) {
+            self.producer += 1 + r.below((1 << LOG2) - posted);
+        }
+        u.rx_producer.next = (self.producer & 0xffff).into();
+        u.read_ready.next = r.chance(1, 2);
+        if u.read_valid.val() && u.read_ready.next {
+            assert!(self.burst.is_empty());
+            let (at, n) = (u.read.val().iova.to_u64(), u.read.val().beats.to_u64());
+            let slot = (at - RING) / 8;
+            assert!(n > 0 && slot + n <= 1 << LOG2 && at / 256 == (at + 8 * n - 8) / 256, "{at:x} {n}");
+            let error = r.chance(1, 40);
+            self.read_errors += usize::from(error);
+            let from = r.below(n);
+            for i in 0..n {
+                // The newest index that lies in this slot and is posted.
+                let index = (self.producer - 1) - ((self.producer - 1).wrapping_sub(slot + i) % (1 << LOG2));
+                self.burst.push_back((buffer(index), error && i >= from, i + 1 == n));
+            }
+        }
+        u.beat_valid.next = false;
+        u.beat.next = r.any();
+        if !u.read_valid.val() && !self.burst.is_empty() && r.chance(1, 3) {
+            let (data, error, last) = self.burst.pop_front().expect("not empty");
+            u.beat_valid.next = true;
+            u.beat.next = ReadBeat { data: data.into(), error, last };
+        }
+    }
+
+    fn step(&mut self, u: &mut Dispatch, r: &mut Rnd) {
+        u.reset.next = false;
+        u.enable.next = true;
+        u.rx_base.next = RING.into();
+        u.rx_done_base.next = DONE_RING.into();
+        u.rx_log2.next = LOG2.into();
+        self.metas(u, r);
+        self.lookup(u, r);
+        self.proto(u, r);
+        self.engine(u, r);
+        self.ring(u, r);
+    }
+}
+
+/// Each frame goes where it must, with its completion after its bytes; without a buffer it is dropped and counted.
+///
+/// Verifies: laws L4, L5; R-144 (a frame that PROTO does not take goes up).
+#[test]
+fn every_frame_goes_to_the_engine_or_up_or_is_counted() {
+    let steps = if long() { 400_000 } else { 60_000 };
+    let mut t = Test::default();
+    let clock = |u: &mut Dispatch, c: bool| u.clock.next = c.into();
+    let d = Diff::new("dispatch", steps).constant("done_ready");
+    d.run(Dispatch::default(), |u, r| t.step(u, r), clock);
+    eprintln!("{:?} frames, {} drops, {} irqs, {} read errors", t.counts, t.drops, t.irqs, t.read_errors);
+    assert!(t.counts.iter().all(|n| *n > steps / 300), "{:?}", t.counts);
+    assert!(t.drops > 20 && t.irqs > 100 && t.read_errors > 3);
+}
