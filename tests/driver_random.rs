@@ -8,7 +8,7 @@ mod harness;
 
 use chimney_abi::cmd::{Status, TcpState};
 use chimney_abi::offload::{ConnectionEvent, Disconnect, Offload, TcpBlockState};
-use chimney_sim::device::Device;
+use chimney_sim::device::{Device, Limit};
 use chimney_sim::rng::Rng;
 use harness::host::Accept;
 use harness::peer::Peer;
@@ -50,6 +50,8 @@ struct Life {
     /// Frames on the wire: time of arrival, towards the device or not.
     wire: Vec<(u64, bool, Vec<u8>)>,
     loss_per_mille: u64,
+    /// Register writes arrive late.
+    is_late: bool,
 }
 
 impl Life {
@@ -59,9 +61,12 @@ impl Life {
         peer.allow(harness::HOST_WINDOW as usize);
         peer.push_every = 1 + rng.below(8) as usize;
         let loss_per_mille = rng.below(60);
+        let is_late = rng.chance(0.7);
+        let world = new_world(is_late, &mut rng);
         Self {
             rng,
-            world: GoldenWorld::golden(),
+            world,
+            is_late,
             peer,
             tokens: None,
             state: Some(established()),
@@ -217,7 +222,7 @@ impl Life {
         assert_eq!(self.world.driver.stats().arena_used_bytes, 0);
         let now_us = self.world.now_us;
         let host = std::mem::take(&mut self.world.host);
-        self.world = GoldenWorld::golden();
+        self.world = new_world(self.is_late, &mut self.rng);
         self.world.now_us = now_us;
         self.world.host = host;
         self.world.host.unreturned = 0;
@@ -278,6 +283,11 @@ impl Life {
         for (_, to_device, frame) in self.wire.drain(..due).collect::<Vec<_>>() {
             if to_device {
                 self.world.device.borrow_mut().rx_frame(&frame, false);
+                if self.is_late && self.rng.chance(0.5) {
+                    // The device is ahead of the driver, and doorbells arrive between two frames.
+                    self.world.device.borrow_mut().advance(Limit::until(self.world.now_us));
+                    self.world.driver.bus().deliver();
+                }
             } else {
                 self.peer.receive(&frame);
             }
@@ -288,6 +298,14 @@ impl Life {
             self.held.extend(frames.into_iter().take(3));
         }
     }
+}
+
+fn new_world(is_late: bool, rng: &mut Rng) -> GoldenWorld {
+    let mut world = GoldenWorld::golden();
+    if is_late {
+        world.driver.bus().set_late(Rng::new(rng.next_u64()));
+    }
+    world
 }
 
 fn run(seed: u64) -> Moved {

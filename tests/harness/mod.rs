@@ -2,6 +2,7 @@
 
 pub mod cosim_bus;
 pub mod host;
+pub mod late_bus;
 pub mod peer;
 
 use std::cell::RefCell;
@@ -18,8 +19,8 @@ use chimney_sim::device::{Device, Limit};
 use chimney_sim::golden::{self, Golden};
 use chimney_sim::host_mem::{DmaPort, HostMemory};
 
-use cosim_bus::CosimBus;
 use host::Host;
+use late_bus::LateBus;
 use peer::Peer;
 
 pub const HOST_MAC: [u8; 6] = [2, 0, 0, 0, 0, 1];
@@ -44,7 +45,7 @@ pub type GoldenWorld = World<Golden<DmaPort>>;
 pub struct World<D: Device> {
     pub device: Rc<RefCell<D>>,
     pub memory: HostMemory,
-    pub driver: Driver<CosimBus<D>>,
+    pub driver: Driver<LateBus<D>>,
     pub host: Host,
     pub now_us: u64,
 }
@@ -79,7 +80,7 @@ impl<D: Device> World<D> {
     /// Brings up the driver on a device.
     pub fn new(device: D, memory: HostMemory, config: Config, now_us: u64) -> Self {
         let device = Rc::new(RefCell::new(device));
-        let bus = CosimBus::new(device.clone(), memory.clone());
+        let bus = LateBus::new(device.clone(), memory.clone());
         let driver = Driver::open(bus, config).expect("the device comes up");
         let now_us = device.borrow().now_us().max(now_us);
         Self { device, memory, driver, host: Host::default(), now_us }
@@ -88,13 +89,19 @@ impl<D: Device> World<D> {
     /// Lets the device work at the present time and the driver poll, until neither has anything to do.
     pub fn settle(&mut self) {
         for _ in 0..64 {
-            self.device.borrow_mut().advance(Limit::until(self.now_us));
-            let any = self.driver.poll(self.now_us, &mut self.host);
-            self.host.collect(&mut self.driver);
-            if !any {
+            if !self.step() {
                 break;
             }
         }
+    }
+
+    /// Posted writes, device, driver, once each. True if there was anything.
+    pub fn step(&mut self) -> bool {
+        let arrived = self.driver.bus().deliver();
+        self.device.borrow_mut().advance(Limit::until(self.now_us));
+        let any = self.driver.poll(self.now_us, &mut self.host);
+        self.host.collect(&mut self.driver);
+        any | arrived
     }
 
     /// Lets time pass in steps of at most 5 ms.
@@ -144,7 +151,9 @@ impl<D: Device> World<D> {
     /// Offloads neighbor, path and connection; gives their tokens.
     pub fn offload(&mut self, state: TcpBlockState) -> Tokens {
         self.driver.initiate(new_tree(vec![state])).expect("accepted");
-        self.settle();
+        for _ in 0..64 {
+            self.settle(); // more than once if writes arrive late
+        }
         let tree = self.host.initiated.pop().expect("completed");
         assert_eq!(tree[0].paths[0].connections[0].status, Status::Success);
         assert_eq!((tree[0].status, tree[0].paths[0].status), (Status::Success, Status::Success));
@@ -154,7 +163,9 @@ impl<D: Device> World<D> {
     /// Takes everything back; the connection's state.
     pub fn upload(&mut self, tokens: Tokens) -> TcpBlockState {
         self.driver.terminate(linker_tree(tokens)).expect("accepted");
-        self.settle();
+        for _ in 0..64 {
+            self.settle();
+        }
         let tree = self.host.terminated.pop().expect("completed");
         let block = &tree[0].paths[0].connections[0];
         assert_eq!(block.status, Status::Success);
