@@ -32,7 +32,7 @@ impl Logic for Mismatch {
         self.deep.next = bit_cast::<16, 8>(a + b) + bit_cast::<16, 8>(!a) ^ bit_cast::<16, 1>((!s).into());
         self.diff.next = bit_cast::<16, 8>(a - b) - bit_cast::<16, 8>(b - a);
         self.shl.next = bit_cast::<16, 8>(a << 3) | bit_cast::<16, 8>((a + b) >> 1);
-        self.cmp.next = a + b > b - 1 && !(a - b > b) || a << 1 == b;
+        self.cmp.next = a + b > b - 1 && !(a - b).any() || a << 1 == b;
     }
 }
 

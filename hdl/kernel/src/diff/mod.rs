@@ -50,6 +50,7 @@ pub struct Diff {
     name: String,
     steps: usize,
     constant: Vec<String>,
+    quick: bool,
 }
 
 /// What one run found out.
@@ -64,12 +65,18 @@ pub struct Outcome {
 impl Diff {
     /// A comparison of `steps` clocks; `name` is also the name of the Verilog module.
     pub fn new(name: &str, steps: usize) -> Self {
-        Diff { name: name.into(), steps, constant: vec![] }
+        Diff { name: name.into(), steps, constant: vec![], quick: false }
     }
 
     /// The output `port` (bundle fields joined by `$`) is constant on purpose.
     pub fn constant(mut self, port: &str) -> Self {
         self.constant.push(port.into());
+        self
+    }
+
+    /// Compiles the model without optimisation: right for few steps of a large block.
+    pub fn quick(mut self) -> Self {
+        self.quick = true;
         self
     }
 
@@ -110,7 +117,7 @@ impl Diff {
             .map_err(|e| Error::Tool { what: "elaboration".into(), log: e.to_string() })?;
         let ports = ports(&block);
         let clocks = clock_ports(&block);
-        let model = Model::build(&self.name, &text, &ports, &clocks)?;
+        let model = Model::build(&self.name, &text, (&ports, &clocks), self.quick)?;
         let mut rnd = Rnd::new(Rnd::seed_for(&self.name));
         let (mut stimuli, mut expected) = (vec![], vec![]);
         let mut bench = Bench::new(block, clock);

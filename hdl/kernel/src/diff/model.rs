@@ -73,9 +73,10 @@ fn driver(top: &str, ports: &[Port], clocks: &[String]) -> String {
 
 impl Model {
     /// Builds (or finds) the program of a module.
-    pub fn build(top: &str, verilog: &str, ports: &[Port], clocks: &[String]) -> Result<Model, Error> {
-        let main = driver(top, ports, clocks);
-        let key = content_key(&[verilog, &main, &VERILATOR_FLAGS.join(" "), &format!("{WAIVERS:?}")]);
+    pub fn build(top: &str, verilog: &str, pins: (&[Port], &[String]), quick: bool) -> Result<Model, Error> {
+        let opt = if quick { "-O0" } else { "-O1" };
+        let main = driver(top, pins.0, pins.1);
+        let key = content_key(&[verilog, &main, opt, &VERILATOR_FLAGS.join(" "), &format!("{WAIVERS:?}")]);
         let home = build_dir().join(format!("{top}-{key}"));
         cached(&home, top, |dir| {
             let v = dir.join(format!("{top}.v"));
@@ -93,7 +94,7 @@ impl Model {
             std::fs::write(dir.join("unity.cc"), all + &main)?;
             let rt = runtime()?;
             let mut cmd = Command::new("g++");
-            cmd.args(["-O1", "-std=c++17", "-w", "-I"]).arg(dir).arg("-I").arg(&rt.include);
+            cmd.args([opt, "-std=c++17", "-w", "-I"]).arg(dir).arg("-I").arg(&rt.include);
             cmd.arg(dir.join("unity.cc")).arg(&rt.object).arg("-o").arg(dir.join("model")).arg("-pthread");
             run(&mut cmd)
         })?;
