@@ -90,7 +90,7 @@ pub struct Events<const LOG2: usize> {
     pub irq: Signal<Out, Bit>,
     /// Nothing in work and nothing on its way to memory.
     pub idle: Signal<Out, Bit>,
-    table: SdpRam<Pending, LOG2>,
+    entries: SdpRam<Pending, LOG2>,
     ids: SdpRam<Bits<LOG2>, LOG2>,
     state: Dff<EventState>,
     conn: Dff<Bits<LOG2>>,
@@ -106,10 +106,10 @@ pub struct Events<const LOG2: usize> {
 impl<const LOG2: usize> Logic for Events<LOG2> {
     fn update(&mut self) {
         dff_setup!(self, clock, state, conn, generation, is_consume, producer, seen, flying, raised);
-        clock!(self, clock, table, ids);
+        clock!(self, clock, entries, ids);
         let state = self.state.q.val();
         let conn = self.conn.q.val();
-        let (old, raise) = (self.table.rdata.val(), self.raise.val());
+        let (old, raise) = (self.entries.rdata.val(), self.raise.val());
         let producer = self.producer.q.val();
         let may_consume = self.seen.q.val() != self.consumer.val() && self.seen.q.val() != producer;
         self.raise_ready.next = state == EventState::Idle && !may_consume;
@@ -124,10 +124,10 @@ impl<const LOG2: usize> Logic for Events<LOG2> {
         self.ids.we.next = state == EventState::Emit;
         self.ids.waddr.next = bit_cast::<LOG2, 16>(producer);
         self.ids.wdata.next = conn;
-        self.table.re.next = state == EventState::Read;
-        self.table.raddr.next = conn;
-        self.table.we.next = state == EventState::Clear || state == EventState::Decide;
-        self.table.waddr.next = conn;
+        self.entries.re.next = state == EventState::Read;
+        self.entries.raddr.next = conn;
+        self.entries.we.next = state == EventState::Clear || state == EventState::Decide;
+        self.entries.waddr.next = conn;
         // What a raise leaves: pending; what a consumed entry leaves: pending only if it is raised again.
         let emits = if self.is_consume.q.val() { old.dirty } else { !old.pending };
         let left = Pending {
@@ -135,7 +135,7 @@ impl<const LOG2: usize> Logic for Events<LOG2> {
             dirty: !self.is_consume.q.val() && old.pending,
             generation: if self.is_consume.q.val() { old.generation } else { self.generation.q.val() },
         };
-        self.table.wdata.next = if state == EventState::Clear { Pending::default() } else { left };
+        self.entries.wdata.next = if state == EventState::Clear { Pending::default() } else { left };
 
         // The entry.
         let log2 = self.ring_log2.val();

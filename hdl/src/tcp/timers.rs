@@ -50,7 +50,7 @@ pub struct Timers<const LOG2: usize> {
     pub expired_conn: Signal<Out, Bits<16>>,
     /// It is taken.
     pub expired_ready: Signal<In, Bit>,
-    table: SdpRam<Deadline, LOG2>,
+    entries: SdpRam<Deadline, LOG2>,
     scan: Dff<Bits<LOG2>>,
     read: Dff<Bits<LOG2>>,
     is_read: Dff<Bit>,
@@ -62,20 +62,20 @@ pub struct Timers<const LOG2: usize> {
 impl<const LOG2: usize> Logic for Timers<LOG2> {
     fn update(&mut self) {
         dff_setup!(self, clock, scan, read, is_read, found, found_conn);
-        clock!(self, clock, table);
+        clock!(self, clock, entries);
         let set = self.set.val();
-        self.table.we.next = set.valid;
-        self.table.waddr.next = bit_cast::<LOG2, 16>(set.conn);
-        self.table.wdata.next = set.deadline;
-        self.table.raddr.next = self.scan.q.val();
+        self.entries.we.next = set.valid;
+        self.entries.waddr.next = bit_cast::<LOG2, 16>(set.conn);
+        self.entries.wdata.next = set.deadline;
+        self.entries.raddr.next = self.scan.q.val();
         self.expired_valid.next = self.found.q.val();
         self.expired_conn.next = bit_cast::<16, LOG2>(self.found_conn.q.val());
 
         let stands = self.found.q.val() || !self.enable.val();
-        self.table.re.next = !stands;
+        self.entries.re.next = !stands;
         self.is_read.d.next = !stands;
         self.read.d.next = self.scan.q.val();
-        let entry = self.table.rdata.val();
+        let entry = self.entries.rdata.val();
         if !stands {
             self.scan.d.next = self.scan.q.val() + 1;
         }

@@ -18,7 +18,6 @@ use super::tx::job;
 use super::write::{command, post_req};
 use crate::host::events::RaiseEvent;
 use crate::mem::SdpRam;
-use crate::mirror::TcpRecord;
 use crate::prelude::*;
 use crate::tcp::pages::{FoundSlot, LoadSlot, LookSlot};
 use crate::tcp::timers::{Deadline, SetDeadline};
@@ -323,8 +322,7 @@ impl<const LOG2: usize> Logic for Control<LOG2> {
         } else if st == St::Fetch {
             self.s.d.next = fetched(s, self.records.rdata.val());
         } else if !stalled {
-            let record = unpack::<TcpRecord, RECORD>(self.image.q.val());
-            self.s.d.next = next(s, self.news.q.val(), live, record, self.params.val());
+            self.s.d.next = next(s, self.news.q.val(), live, self.image.q.val(), self.params.val());
         }
         dff_reset!(self, reset, s, news, looked);
     }

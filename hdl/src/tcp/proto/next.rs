@@ -77,7 +77,8 @@ pub fn taken(s: Step, conn: Bits<16>, out: bool, opcode: Bits<8>) -> Step {
 
 /// `OpExec`.
 #[kernel]
-fn op(s: Step, o: ConnOp, r: TcpRecord, now: (Bits<32>, Bits<32>), min_rto_us: Bits<32>) -> Step {
+fn op(s: Step, o: ConnOp, image: Bits<2304>, now: (Bits<32>, Bits<32>), min_rto_us: Bits<32>) -> Step {
+    let r = unpack::<TcpRecord, 2304>(image);
     if o.opcode == INITIATE {
         initiate(s, o, r, now, min_rto_us)
     } else {
@@ -171,7 +172,7 @@ pub fn image(s: Step, l: Live) -> Bits<2304> {
 
 /// The next state; not asked while the state waits for another block.
 #[kernel]
-pub fn next(s: Step, e: News, l: Live, r: TcpRecord, p: TcpParams) -> Step {
+pub fn next(s: Step, e: News, l: Live, image: Bits<2304>, p: TcpParams) -> Step {
     let now = l.now_us;
     match s.st {
         St::RxCheck => arrive(s, e.seg, now, p.fin_wait_2_us),
@@ -192,7 +193,7 @@ pub fn next(s: Step, e: News, l: Live, r: TcpRecord, p: TcpParams) -> Step {
         St::Expire => expire(s, now, p),
         St::TxPlan => tx_plan(s),
         St::TxSent => tx_sent(s, now, p.max_rto_us),
-        St::OpExec => op(s, e.op, r, (now, l.now_ms), p.min_rto_us),
+        St::OpExec => op(s, e.op, image, (now, l.now_ms), p.min_rto_us),
         St::Close => close(s),
         St::OpOut => op_out(s),
         St::Finish => finish(s),
