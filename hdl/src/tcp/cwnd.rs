@@ -145,7 +145,13 @@ pub fn on_new_ack(
 
 /// The retransmission timer fired (RFC 5681 3.1 (7)); `is_first` is false for repeats without progress.
 #[kernel]
-pub fn on_rto(rc: Recovery, snd_una: Bits<32>, snd_max: Bits<32>, smss: Bits<32>, is_first: bool) -> Recovery {
+pub fn on_rto(
+    rc: Recovery,
+    snd_una: Bits<32>,
+    snd_max: Bits<32>,
+    smss: Bits<32>,
+    is_first: bool,
+) -> Recovery {
     let reduced = reduce_ssthresh(rc.cw, snd_max - snd_una, smss);
     let mut r = rc;
     if is_first {

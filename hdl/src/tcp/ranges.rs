@@ -78,15 +78,19 @@ fn absorb(m: SeqRange, r: SeqRange, hit: bool) -> SeqRange {
 #[kernel]
 pub fn insert(l: Ranges, range: SeqRange) -> Ranges {
     let list = [l.r0, l.r1, l.r2, l.r3];
-    let hit = [touches(list[0], range), touches(list[1], range), touches(list[2], range), touches(list[3], range)];
+    let hit =
+        [touches(list[0], range), touches(list[1], range), touches(list[2], range), touches(list[3], range)];
     let left = [
         list[0].start != list[0].end && !hit[0] && before(list[0].start, range.start),
         list[1].start != list[1].end && !hit[1] && before(list[1].start, range.start),
         list[2].start != list[2].end && !hit[2] && before(list[2].start, range.start),
         list[3].start != list[3].end && !hit[3] && before(list[3].start, range.start),
     ];
-    let merged =
-        absorb(absorb(absorb(absorb(range, list[0], hit[0]), list[1], hit[1]), list[2], hit[2]), list[3], hit[3]);
+    let merged = absorb(
+        absorb(absorb(absorb(range, list[0], hit[0]), list[1], hit[1]), list[2], hit[2]),
+        list[3],
+        hit[3],
+    );
     // Untouched ranges lie in front of the merged one or behind it, so entry k of the result is an old one,
     // moved by the number of ranges that the merged one replaced.
     let place = one_if(left[0]) + one_if(left[1]) + one_if(left[2]) + one_if(left[3]);
@@ -98,9 +102,27 @@ pub fn insert(l: Ranges, range: SeqRange) -> Ranges {
     } else {
         Ranges {
             r0: if place == 0 { merged } else { list[0] },
-            r1: if place > 1 { list[1] } else if place == 1 { merged } else { select(old, gone) },
-            r2: if place > 2 { list[2] } else if place == 2 { merged } else { select(old, gone + 1) },
-            r3: if place > 3 { list[3] } else if place == 3 { merged } else { select(old, gone + 2) },
+            r1: if place > 1 {
+                list[1]
+            } else if place == 1 {
+                merged
+            } else {
+                select(old, gone)
+            },
+            r2: if place > 2 {
+                list[2]
+            } else if place == 2 {
+                merged
+            } else {
+                select(old, gone + 1)
+            },
+            r3: if place > 3 {
+                list[3]
+            } else if place == 3 {
+                merged
+            } else {
+                select(old, gone + 2)
+            },
             recent: bit_cast::<2, 3>(place),
         }
     }
