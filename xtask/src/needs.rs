@@ -55,6 +55,7 @@ pub const ALL: &[Need] = &[
     Need { name: "ethtool", package: "ethtool", role: Role::Peer, probe: || runs("ethtool", &["--version"]) },
     Need { name: "sysctl", package: "procps", role: Role::Peer, probe: || runs("sysctl", &["--version"]) },
     Need { name: "python3", package: "python3", role: Role::Peer, probe: || runs("python3", &["--version"]) },
+    Need { name: "socat", package: "socat", role: Role::Peer, probe: || runs("socat", &["-V"]) },
     Need { name: "tshark", package: "tshark", role: Role::Check, probe: || runs("tshark", &["--version"]) },
 ];
 

@@ -206,7 +206,11 @@ impl Switch {
                     link.needs_post |= refused;
                 }
             }
-            Note::DisconnectDone => {}
+            Note::DisconnectDone(handle) => {
+                if let Some(link) = self.links.get_mut(&id(handle)) {
+                    link.is_disconnected = true;
+                }
+            }
             Note::ForwardBack { handle, segment } => {
                 let _ = self.stack.give_back_held(now_us, id(handle), segment); // a connection that is gone needs none
             }

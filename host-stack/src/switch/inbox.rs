@@ -30,7 +30,7 @@ pub(super) enum Note {
         to_return: u32,
         refused: bool,
     },
-    DisconnectDone,
+    DisconnectDone(HostHandle),
     ForwardBack {
         handle: HostHandle,
         segment: Vec<u8>,
@@ -71,8 +71,8 @@ impl OffloadClient for Inbox {
         self.notes.push(Note::ReceiveDone { handle, buffer, bytes });
     }
 
-    fn disconnect_complete(&mut self, _handle: HostHandle, _status: Status) {
-        self.notes.push(Note::DisconnectDone);
+    fn disconnect_complete(&mut self, handle: HostHandle, _status: Status) {
+        self.notes.push(Note::DisconnectDone(handle));
     }
 
     fn forward_complete(&mut self, handle: HostHandle, status: Status, segment: Vec<u8>) {

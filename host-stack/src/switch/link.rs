@@ -26,6 +26,8 @@ pub(super) struct Link {
     pub needs_post: bool,
     /// The peer's FIN was indicated.
     pub peer_closed: bool,
+    /// Our FIN is acknowledged.
+    pub is_disconnected: bool,
     /// The host wants the connection in the target, or back.
     pub wants: Option<Wish>,
     /// the target has stopped processing; frames that it hands up are not forwarded back.
@@ -70,6 +72,7 @@ impl Default for Link {
             posted_receives: 0,
             needs_post: false,
             peer_closed: false,
+            is_disconnected: false,
             wants: None,
             is_stopped: false,
         }

@@ -202,6 +202,12 @@ impl Switch {
         }
     }
 
+    /// True if the target has reported the end of our half: everything sent and acknowledged, or the upload took it back.
+    #[must_use]
+    pub fn is_disconnected(&self, id: ConnId) -> bool {
+        self.links.get(&id).is_some_and(|l| l.is_disconnected)
+    }
+
     /// Bytes that the application has sent and the peer has not acknowledged, as far as the host knows.
     #[must_use]
     pub fn unfinished_bytes(&self, id: ConnId) -> usize {

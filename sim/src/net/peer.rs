@@ -100,6 +100,40 @@ impl PeerProcess {
         Self::start("python3 (upload receiver)", command, "ready")
     }
 
+    /// `socat | sha256sum` on the peer's address: takes one upload; see [`PeerProcess::take_sha256`].
+    ///
+    /// # Errors
+    /// [`PeerError`], also when socat is not installed.
+    pub fn sha256_sink(net: &PeerNet, port: u16) -> Result<Self, PeerError> {
+        let mut command = net.command("sh");
+        // socat's notices and the sum go to the same pipe; the notice "listening on" says that it is ready.
+        let script = "{ socat -d -d -u TCP-LISTEN:$2,bind=$1,reuseaddr STDOUT | sha256sum; } 2>&1 \
+                      | sed -u -e 's/.*listening on/ready/'";
+        command.args(["-c", script, "sha256-sink", &net.config().peer_ip.to_string(), &port.to_string()]);
+        Self::start("socat | sha256sum", command, "ready")
+    }
+
+    /// The sum that [`PeerProcess::sha256_sink`] printed, in hexadecimal, if it has.
+    ///
+    /// # Errors
+    /// [`PeerError::NotReady`] when the programs ended without one.
+    pub fn take_sha256(&mut self) -> Result<Option<String>, PeerError> {
+        loop {
+            match self.lines.try_recv() {
+                Ok(line) => {
+                    let sum = line.split_whitespace().next().unwrap_or("");
+                    if sum.len() == 64 && sum.bytes().all(|b| b.is_ascii_hexdigit()) {
+                        return Ok(Some(sum.to_owned()));
+                    }
+                }
+                Err(TryRecvError::Empty) => return Ok(None),
+                Err(TryRecvError::Disconnected) => {
+                    return Err(PeerError::NotReady { program: self.program, message: "it ended".to_owned() })
+                }
+            }
+        }
+    }
+
     /// The report about the next finished upload, if it is there. `Ok(None)` = not yet.
     ///
     /// # Errors

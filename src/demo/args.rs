@@ -1,0 +1,74 @@
+//! Options of the demo.
+
+use chimney_sim::net::impairment::Impairment;
+use std::path::PathBuf;
+
+/// Options of `chimney demo`.
+#[derive(clap::Args, Clone, Debug)]
+pub struct Args {
+    /// Frames lost on the wire, each way, for example 1%
+    #[arg(long, default_value = "0%", value_parser = percent)]
+    pub loss: f64,
+    /// Other impairments, spelled like netem: "delay 2ms 1ms reorder 1% duplicate 0.1%"
+    #[arg(long, default_value = "", value_parser = impairment)]
+    pub link: Impairment,
+    /// Seed of every random decision
+    #[arg(long, default_value_t = 1)]
+    pub seed: u64,
+    /// Bytes each way, for example 4M, 64K
+    #[arg(long, default_value = "4M", value_parser = size)]
+    pub bytes: u64,
+    /// The golden model instead of the RTL: fast, untimed
+    #[arg(long)]
+    pub golden: bool,
+    /// The peer: the Linux kernel in a network namespace, or a second instance of our own stack
+    #[arg(long, value_enum, default_value_t = PeerChoice::Auto)]
+    pub peer: PeerChoice,
+    /// Write a waveform (FST) to this directory's wave.fst as well; needs a build with --features trace
+    #[arg(long)]
+    pub wave: bool,
+    /// Where results, capture and wave go
+    #[arg(long, default_value = "target/demo")]
+    pub out: PathBuf,
+    /// Only the JSON on standard output
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Who is at the other end.
+#[derive(clap::ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PeerChoice {
+    /// Linux where this machine can, else our own stack
+    Auto,
+    /// The Linux kernel; an error where this machine cannot
+    Linux,
+    /// A second instance of our own stack
+    Builtin,
+}
+
+fn percent(text: &str) -> Result<f64, String> {
+    let number = text.trim().trim_end_matches('%');
+    match number.parse::<f64>() {
+        Ok(p) if (0.0..=50.0).contains(&p) => Ok(p / 100.0),
+        _ => Err("a loss is a percentage from 0% to 50%".into()),
+    }
+}
+
+fn impairment(text: &str) -> Result<Impairment, String> {
+    text.parse().map_err(|e: chimney_sim::net::impairment::ParseError| e.to_string())
+}
+
+fn size(text: &str) -> Result<u64, String> {
+    let text = text.trim();
+    let (number, unit) = text.split_at(text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len()));
+    let unit: u64 = match unit.to_ascii_uppercase().as_str() {
+        "" => 1,
+        "K" | "KIB" => 1 << 10,
+        "M" | "MIB" => 1 << 20,
+        _ => return Err("a size is a number, with K or M if you like".into()),
+    };
+    match number.parse::<u64>().ok().and_then(|n| n.checked_mul(unit)) {
+        Some(n) if (256 << 10..=1 << 30).contains(&n) => Ok(n),
+        _ => Err("between 256K and 1024M bytes".into()),
+    }
+}

@@ -1,0 +1,177 @@
+//! What the demo says at its end: a table for a person, `result.json` for a program.
+
+use chimney_host_stack::switch::{Direction, Handover};
+use serde::Serialize;
+
+/// One hand-over.
+#[derive(Clone, Debug, Serialize)]
+pub struct HandoverRow {
+    /// "download" or "upload": which transfer.
+    pub transfer: &'static str,
+    /// "offload", "upload" or "rebuild".
+    pub direction: &'static str,
+    /// "Success" or the reason why not.
+    pub status: String,
+    /// When, milliseconds of the common clock.
+    pub at_ms: f64,
+    /// Posted, never sent, bytes.
+    pub unsent: u32,
+    /// Sent, not acknowledged, bytes.
+    pub unacknowledged: u32,
+    /// Received in order, not delivered, bytes.
+    pub undelivered: u32,
+    /// Received ahead of a hole, bytes.
+    pub out_of_order: u32,
+}
+
+impl HandoverRow {
+    /// A row about a hand-over of a transfer.
+    pub fn new(transfer: &'static str, h: &Handover) -> Self {
+        Self {
+            transfer,
+            direction: match h.direction {
+                Direction::Offload => "offload",
+                Direction::Upload => "upload",
+                Direction::Rebuild => "rebuild",
+            },
+            status: format!("{:?}", h.status),
+            at_ms: h.at_us as f64 / 1000.0,
+            unsent: h.unsent_bytes,
+            unacknowledged: h.unacknowledged_bytes,
+            undelivered: h.undelivered_bytes,
+            out_of_order: h.out_of_order_bytes,
+        }
+    }
+}
+
+/// Wall time minus simulated time.
+#[derive(Clone, Copy, Debug, Default, Serialize)]
+pub struct Lag {
+    /// Largest, microseconds.
+    pub max_us: f64,
+    /// Mean, microseconds.
+    pub mean_us: f64,
+}
+
+/// `result.json`.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct Report {
+    /// Everything as it should be.
+    pub ok: bool,
+    /// "linux" or "builtin".
+    pub peer: &'static str,
+    /// "rtl" or "golden".
+    pub device: &'static str,
+    /// Seed of the run.
+    pub seed: u64,
+    /// Loss each way, a fraction.
+    pub loss: f64,
+    /// SHA-256 of the download is right.
+    pub received_ok: bool,
+    /// SHA-256 of the upload is right.
+    pub sent_ok: bool,
+    /// Frame bytes at the MAC port that the engine sent or consumed.
+    pub bytes_by_nic: u64,
+    /// All other frame bytes at the MAC port.
+    pub bytes_by_host: u64,
+    /// Frames that the engine sent or consumed.
+    pub segments_by_nic: u64,
+    /// All other frames.
+    pub segments_by_host: u64,
+    /// Frame bytes at the NIC's port in the capture; equals the sum of the two above.
+    pub bytes_in_capture: u64,
+    /// Segments retransmitted by the engine.
+    pub retransmits_by_nic: u64,
+    /// Segments retransmitted by the host stack.
+    pub retransmits_by_host: u64,
+    /// Hand-overs that succeeded.
+    pub handovers: usize,
+    /// Every hand-over.
+    pub handover: Vec<HandoverRow>,
+    /// Packets with a wrong checksum that reached the peer.
+    pub peer_checksum_errors: i64,
+    /// Resets at the peer.
+    pub peer_resets: i64,
+    /// NIC clock cycles; 0 for the golden model.
+    pub nic_cycles: u64,
+    /// File bytes per NIC cycle.
+    pub bytes_per_cycle: f64,
+    /// NIC cycles per second of wall time.
+    pub cycles_per_second: f64,
+    /// How far the simulation was behind the wall clock.
+    pub clock_lag: Lag,
+    /// Wall time, seconds.
+    pub seconds: f64,
+    /// Why not ok.
+    pub problems: Vec<String>,
+    /// The capture.
+    pub capture: String,
+}
+
+impl Report {
+    /// Share of the bytes that went through the engine.
+    pub fn nic_share(&self) -> f64 {
+        self.bytes_by_nic as f64 / (self.bytes_by_nic + self.bytes_by_host).max(1) as f64
+    }
+
+    /// The table.
+    pub fn print(&self) {
+        println!();
+        println!(
+            "  who owned the connections     {}",
+            if self.device == "rtl" { "NIC = RTL under Verilator" } else { "NIC = golden model" }
+        );
+        println!(
+            "  {:<9} {:>9}  {:<8} {:<8} {:>8} {:>8} {:>11} {:>12}",
+            "transfer", "at ms", "hand", "result", "unsent", "unacked", "undelivered", "out of order"
+        );
+        for h in &self.handover {
+            let owner = if h.direction == "offload" { "-> NIC" } else { "-> host" };
+            println!(
+                "  {:<9} {:>9.1}  {:<8} {:<8} {:>8} {:>8} {:>11} {:>12}",
+                h.transfer,
+                h.at_ms,
+                owner,
+                h.status,
+                h.unsent,
+                h.unacknowledged,
+                h.undelivered,
+                h.out_of_order
+            );
+        }
+        println!();
+        println!("  {:<22} {:>12} {:>12}", "", "by the NIC", "by the host");
+        println!("  {:<22} {:>12} {:>12}", "frame bytes", self.bytes_by_nic, self.bytes_by_host);
+        println!("  {:<22} {:>12} {:>12}", "frames", self.segments_by_nic, self.segments_by_host);
+        println!(
+            "  {:<22} {:>12} {:>12}",
+            "retransmitted", self.retransmits_by_nic, self.retransmits_by_host
+        );
+        println!();
+        let word = |ok| if ok { "right" } else { "WRONG" };
+        println!("  download, SHA-256      {}", word(self.received_ok));
+        println!("  upload, SHA-256        {}", word(self.sent_ok));
+        println!("  through the NIC        {:.1} % of the bytes", 100.0 * self.nic_share());
+        println!(
+            "  peer ({})  {} checksum errors, {} resets",
+            self.peer, self.peer_checksum_errors, self.peer_resets
+        );
+        if self.nic_cycles > 0 {
+            println!(
+                "  NIC clock              {} cycles, {:.0} cycles/s, {:.2} file bytes per cycle",
+                self.nic_cycles, self.cycles_per_second, self.bytes_per_cycle
+            );
+        }
+        println!(
+            "  clock lag              {:.0} us mean, {:.0} us at most",
+            self.clock_lag.mean_us, self.clock_lag.max_us
+        );
+        println!("  time                   {:.1} s", self.seconds);
+        println!("  capture                {}", self.capture);
+        for problem in &self.problems {
+            println!("  problem                {problem}");
+        }
+        println!();
+        println!("  {}", if self.ok { "OK" } else { "FAILED" });
+    }
+}

@@ -1,0 +1,295 @@
+//! One transfer: a connection that is opened by the host, handed over, taken back, handed over again, and closed.
+//!
+//! ```text
+//!   open -> 64 KiB in the host -> NIC -> half of the file -> host -> a little -> NIC -> end -> host -> closed
+//! ```
+
+use crate::world::World;
+use anyhow::{bail, Context, Result};
+use chimney_abi::cmd::TcpState;
+use chimney_abi::offload::Residence;
+use chimney_host_stack::{ConnId, StackEvent};
+use chimney_sim::device::Device;
+use chimney_sim::net::wire::FarEnd;
+use chimney_sim::rng::Rng;
+use sha2::{Digest, Sha256};
+use std::net::SocketAddrV4;
+
+/// Port of the peer's HTTP server.
+pub const DOWNLOAD_PORT: u16 = 8000;
+/// Port of the peer's upload receiver.
+pub const UPLOAD_PORT: u16 = 9000;
+/// Name of the file that is downloaded.
+pub const FILE_NAME: &str = "file.bin";
+/// Bytes that pass in the host before the first hand-over.
+const HOST_FIRST_BYTES: u64 = 64 << 10;
+/// Bytes that pass in the host between the upload and the second offload.
+const HOST_MIDDLE_BYTES: u64 = 96 << 10;
+/// The application stops reading for at most so long before a hand-over, so that some bytes are undelivered.
+const MAX_PAUSE_US: u64 = 3000;
+
+/// The file of a seed.
+pub fn file_bytes(seed: u64, len: u64) -> Vec<u8> {
+    let mut rng = Rng::new(seed ^ 0xf11e);
+    // `as`: at most 1 GiB, checked with the arguments.
+    let mut bytes = Vec::with_capacity(len as usize + 8);
+    while (bytes.len() as u64) < len {
+        bytes.extend(rng.next_u64().to_le_bytes());
+    }
+    bytes.truncate(len as usize);
+    bytes
+}
+
+/// Which way the file goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Way {
+    /// From the peer to us.
+    Download,
+    /// From us to the peer.
+    Upload,
+}
+
+/// What the connection waits for next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Step {
+    FirstOffload,
+    Upload,
+    SecondOffload,
+    Finish,
+    Closing,
+}
+
+/// A transfer in progress.
+pub struct Transfer {
+    way: Way,
+    id: ConnId,
+    total: u64,
+    file: Vec<u8>,
+    request: Vec<u8>,
+    sent: usize,
+    header: Vec<u8>,
+    body_bytes: u64,
+    in_body: bool,
+    hash: Sha256,
+    step: Step,
+    pause_until_us: Option<u64>,
+    is_connected: bool,
+    is_shut: bool,
+    is_closed: bool,
+    reread: Rng,
+}
+
+impl Transfer {
+    /// Opens the connection.
+    ///
+    /// # Errors
+    /// When the stack has no port left.
+    pub fn open<D: Device, F: FarEnd>(
+        world: &mut World<D, F>,
+        way: Way,
+        peer: std::net::Ipv4Addr,
+        seed: u64,
+        total: u64,
+    ) -> Result<Self> {
+        let port = if way == Way::Download { DOWNLOAD_PORT } else { UPLOAD_PORT };
+        let now_us = world.now_us();
+        let id = world.switch.stack().connect(now_us, SocketAddrV4::new(peer, port))?;
+        let request = match way {
+            Way::Download => format!("GET /{FILE_NAME} HTTP/1.0\r\n\r\n").into_bytes(),
+            Way::Upload => Vec::new(),
+        };
+        Ok(Self {
+            way,
+            id,
+            total,
+            file: if way == Way::Upload { file_bytes(seed, total) } else { Vec::new() },
+            request,
+            sent: 0,
+            header: Vec::new(),
+            body_bytes: 0,
+            in_body: false,
+            hash: Sha256::new(),
+            step: Step::FirstOffload,
+            pause_until_us: None,
+            is_connected: false,
+            is_shut: false,
+            is_closed: false,
+            reread: Rng::new(seed ^ u64::from(port)),
+        })
+    }
+
+    /// The connection.
+    pub fn id(&self) -> ConnId {
+        self.id
+    }
+
+    /// Bytes of the file that have passed the application.
+    pub fn done_bytes(&self) -> u64 {
+        match self.way {
+            Way::Download => self.body_bytes,
+            Way::Upload => self.sent as u64,
+        }
+    }
+
+    /// SHA-256 of what was downloaded.
+    pub fn hash(&self) -> String {
+        super::peer::hex(&self.hash.clone().finalize())
+    }
+
+    /// The file was transferred and the connection has ended, in the host.
+    pub fn is_finished<D: Device, F: FarEnd>(&self, world: &World<D, F>) -> bool {
+        let is_home = world.switch.residence(self.id) == Residence::InHost;
+        is_home && (self.is_closed || world.switch.state(self.id) == Some(TcpState::TimeWait))
+    }
+
+    /// A stack event about this connection.
+    pub fn on_event(&mut self, event: StackEvent) {
+        match event {
+            StackEvent::Connected(id) if id == self.id => self.is_connected = true,
+            StackEvent::Closed(id) if id == self.id => self.is_closed = true,
+            _ => {}
+        }
+    }
+
+    /// Reads, writes and hands over what is due.
+    ///
+    /// # Errors
+    /// When the connection broke or the peer answered nonsense.
+    pub fn poll<D: Device, F: FarEnd>(&mut self, world: &mut World<D, F>) -> Result<()> {
+        if let Some(error) = world.switch.stack().status(self.id).ok().and_then(|s| s.error) {
+            bail!("the connection to the peer ended: {error}");
+        }
+        if self.is_closed && self.done_bytes() < self.total {
+            bail!("the connection ended after {} of {} bytes", self.done_bytes(), self.total);
+        }
+        if !self.is_connected {
+            return Ok(());
+        }
+        self.write(world)?;
+        if self.pause_until_us.is_none() {
+            self.read(world)?;
+        }
+        self.hand_over(world)?;
+        self.close(world)
+    }
+
+    fn write<D: Device, F: FarEnd>(&mut self, world: &mut World<D, F>) -> Result<()> {
+        if self.is_shut {
+            return Ok(());
+        }
+        let (done, total) = match self.way {
+            Way::Download => (self.sent, &self.request),
+            Way::Upload => (self.sent, &self.file),
+        };
+        if done < total.len() {
+            let end = total.len().min(done + (64 << 10));
+            self.sent +=
+                world.switch.send(self.id, &total[done..end]).context("the connection refuses to send")?;
+        } else if self.way == Way::Upload {
+            world.switch.shutdown(self.id)?;
+            self.is_shut = true;
+        }
+        Ok(())
+    }
+
+    fn read<D: Device, F: FarEnd>(&mut self, world: &mut World<D, F>) -> Result<()> {
+        let mut bytes = [0u8; 16 << 10];
+        loop {
+            let n = world.switch.recv(&mut world.driver, self.id, &mut bytes).unwrap_or(0);
+            if n == 0 {
+                return Ok(());
+            }
+            if self.way == Way::Upload {
+                bail!("the upload receiver sent bytes");
+            }
+            self.take(&bytes[..n])?;
+        }
+    }
+
+    fn take(&mut self, bytes: &[u8]) -> Result<()> {
+        if self.in_body {
+            self.hash.update(bytes);
+            self.body_bytes += bytes.len() as u64;
+            return Ok(());
+        }
+        self.header.extend(bytes);
+        let Some(end) = self.header.windows(4).position(|w| w == b"\r\n\r\n") else {
+            if self.header.len() > 16 << 10 {
+                bail!("the HTTP header does not end");
+            }
+            return Ok(());
+        };
+        let first = String::from_utf8_lossy(&self.header).lines().next().unwrap_or("").to_owned();
+        if !first.contains(" 200 ") {
+            bail!("the HTTP server says: {first}");
+        }
+        let body = self.header.split_off(end + 4);
+        self.in_body = true;
+        self.take(&body)
+    }
+
+    /// Where the file must stand for the next hand-over.
+    fn threshold(&self) -> Option<u64> {
+        match self.step {
+            Step::FirstOffload => Some(HOST_FIRST_BYTES),
+            Step::Upload => Some(self.total / 2),
+            Step::SecondOffload => Some(self.total / 2 + HOST_MIDDLE_BYTES),
+            Step::Finish | Step::Closing => None,
+        }
+    }
+
+    fn hand_over<D: Device, F: FarEnd>(&mut self, world: &mut World<D, F>) -> Result<()> {
+        let residence = world.switch.residence(self.id);
+        let settled = matches!(residence, Residence::InHost | Residence::Offloaded);
+        if !settled || self.threshold().is_none_or(|t| self.done_bytes() < t) {
+            return Ok(());
+        }
+        let now_us = world.now_us();
+        match self.pause_until_us {
+            None => self.pause_until_us = Some(now_us + self.reread.below(MAX_PAUSE_US)),
+            Some(until_us) if now_us >= until_us => {
+                self.pause_until_us = None;
+                self.step = match (self.step, residence) {
+                    (Step::FirstOffload, Residence::InHost) => {
+                        world.switch.offload(self.id)?;
+                        Step::Upload
+                    }
+                    (Step::Upload, Residence::Offloaded) => {
+                        world.switch.upload(self.id)?;
+                        Step::SecondOffload
+                    }
+                    (Step::SecondOffload, Residence::InHost) => {
+                        world.switch.offload(self.id)?;
+                        Step::Finish
+                    }
+                    // The device asked for it back meanwhile, or refused: the next threshold will do.
+                    (Step::Upload, _) => Step::SecondOffload,
+                    (step, _) => step,
+                };
+            }
+            Some(_) => {}
+        }
+        Ok(())
+    }
+
+    /// The end of the stream was read: close our half, and take the connection back when it has nothing to send.
+    fn close<D: Device, F: FarEnd>(&mut self, world: &mut World<D, F>) -> Result<()> {
+        if !world.switch.is_at_end(self.id) {
+            return Ok(());
+        }
+        if !self.is_shut {
+            self.is_shut = true;
+            world.switch.shutdown(self.id)?;
+            return Ok(());
+        }
+        let residence = world.switch.residence(self.id);
+        if self.step != Step::Closing
+            && residence == Residence::Offloaded
+            && world.switch.is_disconnected(self.id)
+        {
+            self.step = Step::Closing;
+            world.switch.upload(self.id)?;
+        }
+        Ok(())
+    }
+}
