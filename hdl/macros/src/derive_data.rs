@@ -3,7 +3,7 @@
 use crate::derive::{fields, name};
 use crate::T2;
 use quote::{format_ident, quote};
-use syn::{Data, DeriveInput, Error, Fields, Result};
+use syn::{Data, DataEnum, DeriveInput, Error, Fields, Result};
 
 pub(crate) fn record(input: &DeriveInput) -> Result<T2> {
     if !input.generics.params.is_empty() {
@@ -62,10 +62,8 @@ pub(crate) fn record(input: &DeriveInput) -> Result<T2> {
     })
 }
 
-pub(crate) fn state(input: &DeriveInput) -> Result<T2> {
-    let Data::Enum(e) = &input.data else {
-        return Err(Error::new_spanned(&input.ident, "this derive is for enums"));
-    };
+/// Variants are plain codes that count from 0.
+fn check_codes(e: &DataEnum) -> Result<()> {
     for (i, v) in e.variants.iter().enumerate() {
         if !matches!(v.fields, Fields::Unit) {
             return Err(Error::new_spanned(v, "a variant is a code and has no fields"));
@@ -76,6 +74,14 @@ pub(crate) fn state(input: &DeriveInput) -> Result<T2> {
             }
         }
     }
+    Ok(())
+}
+
+pub(crate) fn state(input: &DeriveInput) -> Result<T2> {
+    let Data::Enum(e) = &input.data else {
+        return Err(Error::new_spanned(&input.ident, "this derive is for enums"));
+    };
+    check_codes(e)?;
     let names: Vec<_> = e.variants.iter().map(|v| &v.ident).collect();
     let Some(first) = names.first() else {
         return Err(Error::new_spanned(&input.ident, "an enum without variants has no code"));

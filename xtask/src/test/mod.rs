@@ -128,6 +128,9 @@ fn finish(outcomes: &[Outcome]) -> ExitCode {
     }
     let took: Duration = outcomes.iter().map(|o| o.took).sum();
     println!("{:<8} {:<8} {:>12}", "all", "", display::time(took));
+    for name in &total.failures {
+        println!("failed: {name}");
+    }
     println!("{} passed, {} failed", total.passed, total.failed);
     let ok = outcomes.iter().all(|o| o.passed == Some(true));
     if ok {

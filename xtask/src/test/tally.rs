@@ -3,7 +3,7 @@
 use std::fmt;
 
 /// Tests counted so far.
-#[derive(Default, Debug, PartialEq, Eq)]
+#[derive(Default)]
 pub struct Tally {
     /// Tests that passed.
     pub passed: u64,
@@ -11,6 +11,8 @@ pub struct Tally {
     pub failed: u64,
     /// Tests that did not run.
     pub ignored: u64,
+    /// The names of those that failed.
+    pub failures: Vec<String>,
 }
 
 /// What a line of test output means to the display.
@@ -29,6 +31,10 @@ impl Tally {
         if text.starts_with("Running ") || text.starts_with("Doc-tests ") {
             return Kind::Summary;
         }
+        if let Some(name) = text.strip_prefix("test ").and_then(|t| t.strip_suffix(" ... FAILED")) {
+            self.failures.push(name.to_owned());
+            return Kind::Summary;
+        }
         let Some(counts) = text.strip_prefix("test result: ") else { return Kind::Other };
         self.passed += count(counts, " passed");
         self.failed += count(counts, " failed");
@@ -41,6 +47,7 @@ impl Tally {
         self.passed += step.passed;
         self.failed += step.failed;
         self.ignored += step.ignored;
+        self.failures.extend_from_slice(&step.failures);
         match passed {
             Some(true) if step.passed == 0 => self.passed += 1,
             Some(false) if step.failed == 0 => self.failed += 1,
@@ -60,7 +67,7 @@ fn count(text: &str, word: &str) -> u64 {
 
 impl fmt::Display for Tally {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
-        if *self == Tally::default() {
+        if self.passed + self.failed + self.ignored == 0 {
             return Ok(());
         }
         write!(f, "{} tests passed, {} failed", self.passed, self.failed)?;
@@ -82,11 +89,13 @@ mod tests {
             "     Running unittests src/lib.rs (target/debug/deps/x-1)",
             "running 13 tests",
             "test result: ok. 12 passed; 0 failed; 1 ignored; 0 measured; 0 filtered out; finished in 0.1s",
+            "test tcp::late ... FAILED",
             "test result: FAILED. 3 passed; 2 failed; 0 ignored; 0 measured; 0 filtered out; finished in 0.1s",
         ];
         let kinds: Vec<Kind> = output.iter().map(|line| tally.read(line)).collect();
-        assert_eq!(kinds, [Kind::Summary, Kind::Other, Kind::Summary, Kind::Summary]);
-        assert_eq!(tally, Tally { passed: 15, failed: 2, ignored: 1 });
+        assert_eq!(kinds, [Kind::Summary, Kind::Other, Kind::Summary, Kind::Summary, Kind::Summary]);
+        assert_eq!((tally.passed, tally.failed, tally.ignored), (15, 2, 1));
+        assert_eq!(tally.failures, ["tcp::late"]);
         assert_eq!(tally.to_string(), "15 tests passed, 2 failed, 1 ignored");
     }
 
@@ -94,9 +103,9 @@ mod tests {
     fn a_step_without_tests_counts_as_one() {
         let mut total = Tally::default();
         total.add(&Tally::default(), Some(true));
-        total.add(&Tally { passed: 10, failed: 0, ignored: 0 }, Some(true));
+        total.add(&Tally { passed: 10, ..Tally::default() }, Some(true));
         // The tests all passed and cargo failed all the same: a test program that crashed.
-        total.add(&Tally { passed: 4, failed: 0, ignored: 0 }, Some(false));
+        total.add(&Tally { passed: 4, ..Tally::default() }, Some(false));
         total.add(&Tally::default(), None);
         assert_eq!((total.passed, total.failed), (15, 1));
     }
