@@ -24,7 +24,7 @@ pub const FILE_NAME: &str = "file.bin";
 /// Bytes that pass in the host before the first hand-over.
 const HOST_FIRST_BYTES: u64 = 64 << 10;
 /// Bytes that pass in the host between the upload and the second offload.
-const HOST_MIDDLE_BYTES: u64 = 96 << 10;
+const HOST_MIDDLE_BYTES: u64 = 64 << 10;
 /// The application stops reading for at most so long before a hand-over, so that some bytes are undelivered.
 const MAX_PAUSE_US: u64 = 3000;
 
@@ -241,7 +241,11 @@ impl Transfer {
     fn hand_over<D: Device, F: FarEnd>(&mut self, world: &mut World<D, F>) -> Result<()> {
         let residence = world.switch.residence(self.id);
         let settled = matches!(residence, Residence::InHost | Residence::Offloaded);
-        if !settled || self.threshold().is_none_or(|t| self.done_bytes() < t) {
+        // What counts is what the peer has: the queues alone are larger than the pieces that pass in the host.
+        let unfinished =
+            if self.way == Way::Upload { world.switch.unfinished_bytes(self.id) as u64 } else { 0 };
+        let passed = self.done_bytes().saturating_sub(unfinished);
+        if !settled || self.threshold().is_none_or(|t| passed < t) {
             return Ok(());
         }
         let now_us = world.now_us();

@@ -1,7 +1,7 @@
 //! The life of a hand-over: freeze, initiate, release or resume; terminate, thaw; the loss of the target.
 
 use super::inbox::Note;
-use super::link::{CloseStep, Wish};
+use super::link::Wish;
 use super::objects::{Leaf, Route};
 use super::Switch;
 use crate::socket::{ConnId, StackError};
@@ -107,9 +107,7 @@ impl Switch {
         let limit = target.capabilities().max_rcv_window;
         let mut leaves = Vec::new();
         for id in ids {
-            if self.links.get(&id).is_some_and(|l| !l.unsent.is_empty() || l.close == CloseStep::Wanted) {
-                continue; // what waited for the last hand-over goes into the stack first
-            }
+            // Bytes that still wait at the switch follow those of the stack, wherever the connection is.
             match self.leaf(now_us, id, limit) {
                 Ok(Some(leaf)) => leaves.push(leaf),
                 Ok(None) => {} // no MAC address yet: later
