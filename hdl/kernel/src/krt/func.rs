@@ -154,6 +154,6 @@ pub fn mux<S: Source, const N: usize, const W: usize>(list: &[S; N], i: impl Hw<
 }
 
 /// `array::<N, _, _>(|i| ..)`.
-pub fn array<const N: usize, X: super::lift::Norm>(f: impl Fn(usize) -> X) -> [X::O; N] {
+pub fn array<const N: usize, X: super::value::Norm>(f: impl Fn(usize) -> X) -> [X::O; N] {
     std::array::from_fn(|i| f(i).norm())
 }
