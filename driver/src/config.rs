@@ -1,6 +1,6 @@
 //! What the user of the driver chooses.
 
-use chimney_abi::desc::{MAX_RCV_WINDOW, PAGE_BYTES};
+use chimney_abi::desc::{MAX_RCV_WINDOW, PAGE_BYTES, PAGE_SLOTS};
 
 use crate::error::DriverError;
 
@@ -49,7 +49,7 @@ impl Default for Config {
             send_log2: 8,
             recv_log2: 6,
             connections: 64,
-            pool_pages: 2048,
+            pool_pages: 64 * PAGE_SLOTS as u16 + 64,
             reserve_pages: 64,
             arena_bytes: 16 << 20,
             time_inc: None,

@@ -59,6 +59,8 @@ pub struct DriverStats {
     pub spare_pages: usize,
     /// Connections in the table.
     pub connections: usize,
+    /// The last contradiction that cost an upload its image.
+    pub last_fault: Option<ConnFault>,
 }
 
 /// The miniport of one device.
@@ -84,6 +86,7 @@ pub struct Driver<B: Bus> {
     pub(crate) due: BTreeSet<u16>,
     pub(crate) now_us: u64,
     pub(crate) lost: Option<DriverError>,
+    pub(crate) last_fault: Option<ConnFault>,
     heartbeat: Heartbeat,
     stale_events: u64,
 }
@@ -119,6 +122,7 @@ impl<B: Bus> Driver<B> {
             due: BTreeSet::new(),
             now_us: 0,
             lost: None,
+            last_fault: None,
             heartbeat: Heartbeat::default(),
             stale_events: 0,
         };
@@ -160,6 +164,7 @@ impl<B: Bus> Driver<B> {
             arena_used_bytes: self.shared.buffers.used_bytes(),
             spare_pages: self.shared.pool.spare(),
             connections: self.conns.tokens().len(),
+            last_fault: self.last_fault,
         }
     }
 

@@ -3,7 +3,11 @@
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 
+use chimney_abi::cmd::Status;
 use chimney_abi::layout::Reg;
+use chimney_abi::offload::{
+    BufferId, ConnectionEvent, Consumed, FrameInfo, HostHandle, OffloadClient, Rebuilt, TargetStatus, Tree,
+};
 
 use crate::bus::{Bus, DeviceAccess, DmaMemory};
 use crate::error::BusError;
@@ -94,4 +98,47 @@ impl Bus for FakeBus {
     }
 
     fn wait_us(&mut self, _us: u32) {}
+}
+
+/// A piece of the received stream.
+#[derive(Debug)]
+pub enum News {
+    /// A completed buffer with so many bytes.
+    Buffer(BufferId, u32),
+    /// Indicated bytes.
+    Bytes(Vec<u8>),
+}
+
+/// A host that writes completions and indicated bytes down.
+#[derive(Debug, Default)]
+pub struct Notes {
+    /// Completed receives, status and bytes.
+    pub done: Vec<(Status, u32)>,
+    /// What the host saw and the test has not put into `stream` yet, in order.
+    pub news: Vec<News>,
+    /// The received stream, put together by the test.
+    pub stream: Vec<u8>,
+}
+
+impl OffloadClient for Notes {
+    fn initiate_complete(&mut self, _: Tree) {}
+    fn query_complete(&mut self, _: Tree) {}
+    fn update_complete(&mut self, _: Tree) {}
+    fn invalidate_complete(&mut self, _: Tree) {}
+    fn terminate_complete(&mut self, _: Tree) {}
+    fn send_complete(&mut self, _: HostHandle, _: BufferId, _: Status, _: u32) {}
+    fn receive_complete(&mut self, _: HostHandle, buffer: BufferId, status: Status, bytes: u32) {
+        self.done.push((status, bytes));
+        self.news.push(News::Buffer(buffer, bytes));
+    }
+    fn disconnect_complete(&mut self, _: HostHandle, _: Status) {}
+    fn forward_complete(&mut self, _: HostHandle, _: Status, _: Vec<u8>) {}
+    fn receive_indicate(&mut self, _: HostHandle, data: &[u8]) -> Consumed {
+        self.news.push(News::Bytes(data.to_vec()));
+        Consumed::All
+    }
+    fn event(&mut self, _: HostHandle, _: ConnectionEvent) {}
+    fn status(&mut self, _: TargetStatus) {}
+    fn frame(&mut self, _: &[u8], _: FrameInfo) {}
+    fn device_lost(&mut self, _: Vec<Rebuilt>) {}
 }

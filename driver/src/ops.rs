@@ -9,6 +9,7 @@ use crate::bus::Bus;
 use crate::config::quota_pages;
 use crate::conn::Phase;
 use crate::driver::Driver;
+use crate::error::ConnFault;
 use crate::image::{Image, STRIDE};
 use crate::record;
 use crate::shadow::Progress;
@@ -310,9 +311,13 @@ impl<B: Bus> Driver<B> {
                 conn.aborted |= last.flags & chimney_abi::desc::SHADOW_ABORTED != 0;
             }
             conn.aborted |= r.deleg_flags & chimney_abi::state::DELEG_ABORTED != 0;
-            state = conn.hand_back(r, &Progress::from(&r), &mut self.shared, client).ok();
+            let result = conn.hand_back(r, &Progress::from(&r), &mut self.shared, client);
+            state = self.note_fault(result);
         }
-        let state = state.or_else(|| conn.rebuild(self.now_us, &mut self.shared, client).ok());
+        if state.is_none() {
+            let result = conn.rebuild(self.now_us, &mut self.shared, client);
+            state = self.note_fault(result);
+        }
         if state.is_none() {
             conn.give_up(&mut self.shared, client);
         }
@@ -320,6 +325,10 @@ impl<B: Bus> Driver<B> {
         self.conns.put(token, conn);
         self.conns.vacate(token);
         state
+    }
+
+    fn note_fault<T>(&mut self, result: Result<T, ConnFault>) -> Option<T> {
+        result.map_err(|fault| self.last_fault = Some(fault)).ok()
     }
 
     fn abort_done(&mut self, token: Token, client: &mut dyn OffloadClient) {

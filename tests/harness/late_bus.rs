@@ -37,7 +37,7 @@ impl<D: Device> LateBus<D> {
     /// Lets some of the posted writes arrive. True if some did.
     pub fn deliver(&mut self) -> bool {
         let mut any = false;
-        while !self.posted.is_empty() && self.late.as_mut().is_none_or(|rng| rng.chance(0.7)) {
+        while !self.posted.is_empty() && self.late.as_mut().is_none_or(|rng| rng.chance(0.4)) {
             any = true;
             self.deliver_one();
         }

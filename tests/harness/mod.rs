@@ -168,7 +168,7 @@ impl<D: Device> World<D> {
         }
         let tree = self.host.terminated.pop().expect("completed");
         let block = &tree[0].paths[0].connections[0];
-        assert_eq!(block.status, Status::Success);
+        assert_eq!(block.status, Status::Success, "{:?}", self.driver.stats());
         block.state.clone().expect("the state came back")
     }
 
