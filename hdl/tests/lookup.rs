@@ -1,6 +1,5 @@
 //! The lookup table against a map, native against Verilated.
 
-use chimney_hdl::prelude::*;
 use chimney_hdl::tcp::lookup::{FlowKey, Lookup, LookupOp};
 use chimney_hdl_kernel::diff::{diff, long, Rnd};
 use std::collections::HashMap;

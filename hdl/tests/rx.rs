@@ -6,50 +6,8 @@ use chimney_hdl::eth::rx::Rx;
 use chimney_hdl::prelude::*;
 use chimney_hdl::types::FrameMeta;
 use chimney_hdl_kernel::diff::{diff, long, Rnd};
-use frames::{judge, random_frame, Expected, MAC};
+use frames::{judge, random_frame, Expected, Source, MAC};
 use std::collections::VecDeque;
-
-/// One input: the frame in transfer.
-#[derive(Default)]
-struct Source {
-    frame: Vec<u8>,
-    at: usize,
-    offered: bool,
-    bad: bool,
-}
-
-/// A beat for the bus: data, keep, last.
-type Beat = (u64, u8, bool);
-
-impl Source {
-    /// The beat on the bus in this cycle, if any.
-    fn offer(&mut self, r: &mut Rnd, gap: u64, may_be_bad: bool) -> Option<Beat> {
-        if self.frame.is_empty() {
-            self.frame = random_frame(r);
-            if r.chance(1, 30) {
-                self.frame = vec![0x5a; [2048, 2049, 2056, 3000][r.below(4) as usize]];
-            }
-            self.bad = may_be_bad && r.chance(1, 20);
-        }
-        self.offered = self.offered || r.below(16) >= gap;
-        let rest = &self.frame[self.at..];
-        let n = rest.len().min(8);
-        let mut b = [0xa5; 8];
-        b[..n].copy_from_slice(&rest[..n]);
-        self.offered.then(|| (u64::from_le_bytes(b), (0xffu16 >> (8 - n)) as u8, rest.len() <= 8))
-    }
-
-    /// The beat is taken; returns the frame when it was the last one.
-    fn taken(&mut self) -> Option<Vec<u8>> {
-        self.offered = false;
-        self.at += 8;
-        if self.at < self.frame.len() {
-            return None;
-        }
-        self.at = 0;
-        Some(std::mem::take(&mut self.frame))
-    }
-}
 
 /// What takes the frames: reads them out of packet memory and frees them.
 #[derive(Default)]
@@ -57,6 +15,15 @@ struct Sink {
     work: Option<(FrameMeta, Expected)>,
     words: Vec<u64>,
     reading: bool,
+}
+
+/// Anything that can come in, too long ones included.
+fn any_frame(r: &mut Rnd) -> Vec<u8> {
+    if r.chance(1, 30) {
+        vec![0x5a; [2048, 2049, 2056, 3000][r.below(4) as usize]]
+    } else {
+        random_frame(r)
+    }
 }
 
 #[derive(Default)]
@@ -123,7 +90,7 @@ impl Test {
     }
 
     fn inputs(&mut self, u: &mut Rx, r: &mut Rnd) {
-        let (wire, lb) = (self.wire.offer(r, self.gap, true), self.lb.offer(r, self.gap, false));
+        let (wire, lb) = (self.wire.offer(r, self.gap, any_frame), self.lb.offer(r, self.gap, any_frame));
         let (data, keep, last) = wire.unwrap_or((r.any::<Bits<64>>().to_u64(), 0, false));
         u.s_axis_tvalid.next = wire.is_some();
         u.s_axis_tdata.next = data.into();

@@ -1,7 +1,6 @@
 //! The write engine on a bus with random delays and errors, native against Verilated.
 
 use chimney_hdl::host::dma_write::{WriteEngine, CLIENTS};
-use chimney_hdl::prelude::*;
 use chimney_hdl::types::{WriteCmd, WRITE_FREE, WRITE_INLINE, WRITE_PAYLOAD};
 use chimney_hdl_kernel::diff::{diff, long, Rnd};
 use std::collections::{HashMap, VecDeque};

@@ -134,9 +134,9 @@ impl Logic for WriteReport {
             self.failed.d.next = bad && !front.last;
             self.error.d.next = self.error.q.val() || bad;
         }
-        let report = answered && front.last && front.notify;
+        let tell = answered && front.last && front.notify;
         let done = WriteDone { tag: front.tag, error: bad };
-        self.proto_done.s_valid.next = report && front.client == 0;
+        self.proto_done.s_valid.next = tell && front.client == 0;
         self.proto_done.s_data.next = done;
         self.done_valid[0].next = self.proto_done.m_valid.val();
         self.done[0].next = self.proto_done.m_data.val();
@@ -144,7 +144,7 @@ impl Logic for WriteReport {
         for i in 0..CLIENTS - 1 {
             self.other_done[i].clock.next = self.clock.val();
             self.other_done[i].reset.next = self.reset.val();
-            self.other_done[i].s_valid.next = report && front.client == (i as u64 + 1);
+            self.other_done[i].s_valid.next = tell && front.client == (i as u64 + 1);
             self.other_done[i].s_data.next = done;
             self.done_valid[i + 1].next = self.other_done[i].m_valid.val();
             self.done[i + 1].next = self.other_done[i].m_data.val();

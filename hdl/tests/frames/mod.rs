@@ -216,3 +216,43 @@ fn data_offset(f: &mut [u8], r: &mut Rnd) {
     let c = !sum(&[&pseudo(&f[14..34], total - 20), &f[34..14 + total]]);
     f[50..52].copy_from_slice(&c.to_be_bytes());
 }
+
+/// One input: the frame in transfer.
+#[derive(Default)]
+pub struct Source {
+    frame: Vec<u8>,
+    at: usize,
+    offered: bool,
+    /// The MAC will call this frame bad.
+    pub bad: bool,
+}
+
+/// A beat for the bus: data, keep, last.
+pub type Beat = (u64, u8, bool);
+
+impl Source {
+    /// The beat on the bus in this cycle, if any; `gap` of 16 cycles begin without one.
+    pub fn offer(&mut self, r: &mut Rnd, gap: u64, next: impl FnOnce(&mut Rnd) -> Vec<u8>) -> Option<Beat> {
+        if self.frame.is_empty() {
+            self.frame = next(r);
+            self.bad = r.chance(1, 20);
+        }
+        self.offered = self.offered || r.below(16) >= gap;
+        let rest = &self.frame[self.at..];
+        let n = rest.len().min(8);
+        let mut b = [0xa5; 8];
+        b[..n].copy_from_slice(&rest[..n]);
+        self.offered.then(|| (u64::from_le_bytes(b), (0xffu16 >> (8 - n)) as u8, rest.len() <= 8))
+    }
+
+    /// The beat is taken; returns the frame when it was the last one.
+    pub fn taken(&mut self) -> Option<Vec<u8>> {
+        self.offered = false;
+        self.at += 8;
+        if self.at < self.frame.len() {
+            return None;
+        }
+        self.at = 0;
+        Some(std::mem::take(&mut self.frame))
+    }
+}
