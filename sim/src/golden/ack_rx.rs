@@ -7,8 +7,8 @@ use chimney_abi::cmd::{Phase, TcpState};
 use chimney_abi::layout::Reg;
 use chimney_abi::regs;
 use chimney_abi::state::{
-    DELEG_ACK_NOW, DELEG_FIN_POSTED, DELEG_FIN_SENT, DELEG_PERSIST, DELEG_RETRANSMIT, DELEG_RTT_RUNNING,
-    TIMER_RTX,
+    DELEG_ACK_NOW, DELEG_FIN_POSTED, DELEG_FIN_SENT, DELEG_PERSIST, DELEG_PROBE, DELEG_RETRANSMIT,
+    DELEG_RTT_RUNNING, TIMER_RTX,
 };
 use chimney_abi::SeqNum;
 use chimney_host_stack_core::ack::{self, AckClass};
@@ -40,7 +40,7 @@ impl<D: Dma> Golden<D> {
             AckClass::Unsent => conn.set(DELEG_ACK_NOW),
             AckClass::TooOld => self.challenge(conn),
         }
-        self.regs.count(&regs::CNT_UNACCEPTABLE, 1);
+        self.count_unacceptable(conn);
         false
     }
 
@@ -176,18 +176,17 @@ impl<D: Dma> Golden<D> {
     }
 
     /// the window is open again.
-    pub(super) fn leave_persist(&mut self, conn: &mut Conn) {
+    pub(super) fn leave_persist(&self, conn: &mut Conn) {
         if !conn.has(DELEG_PERSIST) {
             return;
         }
         conn.clear(DELEG_PERSIST);
         conn.rec.probe_round = 0;
         conn.rec.retransmit_count = 0;
-        if conn.flight_size() == 0 {
-            conn.stop_timer(TIMER_RTX);
-        } else {
-            conn.restart_rtx(self.now32(), self.timeout_us(conn));
-        }
+        // What was in flight when the window closed was most likely dropped: from `snd_una` again.
+        conn.stop_timer(TIMER_RTX);
+        conn.clear(DELEG_PROBE | DELEG_RTT_RUNNING);
+        conn.rec.snd_nxt = conn.rec.snd_una;
     }
 }
 

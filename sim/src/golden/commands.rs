@@ -9,8 +9,8 @@ use chimney_abi::cmd::{ImageKind, Opcode, Status, UploadReason};
 use chimney_abi::desc::{self, Command, CommandDone};
 use chimney_abi::state::{
     ImageHeader, NeighborImage, PathImage, TcpRecord, CACHED_KEEP_ALIVE, CACHED_KEEP_ALIVE_RESTART,
-    CACHED_MAX_RT_RESTART, CACHED_NAGLE, DELEG_ACK_NOW, DELEG_INVALID, HEADER_BYTES, IMAGE_REVISION,
-    IMAGE_STRIDE,
+    CACHED_MAX_RT_RESTART, CACHED_NAGLE, DELEG_ACK_NOW, DELEG_CHALLENGED, DELEG_INVALID, HEADER_BYTES,
+    IMAGE_REVISION, IMAGE_STRIDE, TIMER_KEEP_ALIVE,
 };
 use chimney_abi::wire::ethernet;
 use chimney_abi::{layout::Reg, regs};
@@ -303,7 +303,8 @@ impl<D: Dma> Golden<D> {
         let at = usize::from(image.header.id);
         let mut conn = self.conns[at].take().ok_or(Status::Stale)?;
         // the owner that leaves sends the acknowledgment it owes.
-        let owes_ack = conn.has(DELEG_ACK_NOW) || conn.rec.ack_pending > 0;
+        let r = &conn.rec;
+        let owes_ack = conn.has(DELEG_ACK_NOW) || r.ack_pending > 0 || r.durable_rcv_nxt != r.last_ack_sent;
         if owes_ack && !conn.is_halted() {
             self.send_ack(&mut conn);
         }
@@ -331,8 +332,10 @@ impl<D: Dma> Golden<D> {
         if new.cached_flags & CACHED_MAX_RT_RESTART != 0 {
             r.total_rt_us = 0;
         }
-        //
-        if new.cached_flags & CACHED_KEEP_ALIVE_RESTART != 0 {
+        // R-132, and keepalive switched on or off.
+        let is_on = new.cached_flags & CACHED_KEEP_ALIVE != 0;
+        let is_restart = new.cached_flags & CACHED_KEEP_ALIVE_RESTART != 0;
+        if is_restart || is_on != (conn.timer_runs(TIMER_KEEP_ALIVE) && !conn.has(DELEG_CHALLENGED)) {
             conn.restart_keep_alive(now);
         }
     }

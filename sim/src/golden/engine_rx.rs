@@ -127,7 +127,7 @@ impl<D: Dma> Golden<D> {
         TsRecent { val: conn.rec.ts_recent, taken_us: self.clock_us().wrapping_sub(u64::from(age)) }
     }
 
-    fn count_unacceptable(&mut self, conn: &mut Conn) {
+    pub(super) fn count_unacceptable(&mut self, conn: &mut Conn) {
         self.regs.count(&regs::CNT_UNACCEPTABLE, 1);
         conn.rec.cnt_dup = conn.rec.cnt_dup.wrapping_add(1);
     }

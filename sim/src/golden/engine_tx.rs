@@ -61,25 +61,25 @@ impl<D: Dma> Golden<D> {
             return None;
         }
         let smss = self.smss(conn);
-        let unsent =
-            if conn.snd_nxt().before(conn.snd_limit()) { conn.snd_limit() - conn.snd_nxt() } else { 0 };
         let usable = self.usable_window(conn);
         let is_fin_due = conn.has(DELEG_FIN_POSTED);
-        if unsent == 0 {
-            // A FIN takes one sequence number of the window.
-            return (usable > 0).then_some((0, true));
+        if conn.snd_nxt().before(conn.snd_max()) {
+            return again(conn, usable.min(smss));
         }
-        let is_new = conn.snd_nxt() == conn.snd_max();
-        let nagle = conn.rec.cached_flags & CACHED_NAGLE != 0 && is_new && !is_fin_due;
+        let unsent = conn.snd_limit() - conn.snd_nxt();
+        if unsent == 0 {
+            // A FIN takes no room in the peer's buffer, so it does not wait for a window.
+            return Some((0, true));
+        }
         let len = transmit::segment_len(&SendInput {
             unsent,
             usable,
             smss,
             max_snd_wnd: conn.rec.max_snd_wnd,
             is_idle: conn.flight_size() == 0,
-            is_nagle: nagle,
+            is_nagle: conn.rec.cached_flags & CACHED_NAGLE != 0 && !is_fin_due,
         })?;
-        Some((len, is_fin_due && len == unsent && usable > len))
+        Some((len, is_fin_due && len == unsent))
     }
 
     /// Free part of the smaller of send window and congestion window, at `snd_nxt`.
@@ -210,6 +210,15 @@ impl<D: Dma> Golden<D> {
         let smss = self.smss(conn);
         window::update_due(nxt, advertised, right, r.initial_rcv_wnd, smss) || advertised - nxt < smss
     }
+}
+
+/// The next segment of [snd_nxt, snd_max), after a timeout or an offload: what was sent before, no more.
+fn again(conn: &Conn, room: u32) -> Option<(u32, bool)> {
+    let text_end = conn.snd_max().earlier(conn.snd_limit());
+    let left = if conn.snd_nxt().before(text_end) { text_end - conn.snd_nxt() } else { 0 };
+    let len = left.min(room);
+    let has_fin = conn.has(DELEG_FIN_SENT) && len == left && text_end == conn.snd_limit();
+    (len > 0 || has_fin).then_some((len, has_fin))
 }
 
 /// States in which text before our FIN (or the FIN again) may be sent.

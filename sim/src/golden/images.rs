@@ -8,8 +8,8 @@ use super::{Dma, DmaError, Golden};
 use chimney_abi::cmd::{Phase, Status, TcpState};
 use chimney_abi::desc::{PageMapEntry, MAX_RCV_WINDOW, PAGE_MAP_STRIDE, PAGE_SLOTS};
 use chimney_abi::state::{
-    ImageHeader, TcpRecord, CACHED_KEEP_ALIVE, CACHED_NAGLE, CONST_IPV6, DELEG_ABORTED, DELEG_INVALID,
-    DELEG_PERSIST, DELEG_POST_LOADED, DELEG_STOPPED, NO_TIMER, TIMER_KEEP_ALIVE, TIMER_RTX,
+    ImageHeader, TcpRecord, CACHED_KEEP_ALIVE, CACHED_NAGLE, CONST_IPV6, DELEG_ABORTED, DELEG_FIN_SENT,
+    DELEG_INVALID, DELEG_PERSIST, DELEG_POST_LOADED, DELEG_STOPPED, NO_TIMER, TIMER_KEEP_ALIVE, TIMER_RTX,
 };
 use chimney_abi::wire::tcp::MAX_WINDOW_SHIFT;
 use chimney_abi::{regs, SeqNum};
@@ -134,9 +134,10 @@ fn check_image(r: &TcpRecord, mtu: u16) -> Result<(), Status> {
     let shifts_ok = r.snd_wind_shift.max(r.rcv_wind_shift) <= MAX_WINDOW_SHIFT;
     let mss_ok = (1..=mtu.saturating_sub(40)).contains(&r.eff_mss);
     let max = seq(r.snd_una, r.snd_max);
-    // One more than the limit for a FIN.
+    // One more than the limit for a FIN, if it was sent.
+    let is_fin_sent = r.deleg_flags & DELEG_FIN_SENT != 0;
     let order_ok = seq(r.snd_una, r.snd_nxt) <= max
-        && max <= seq(r.snd_una, r.snd_limit).saturating_add(1)
+        && SeqNum(r.snd_max).at_or_before(SeqNum(r.snd_limit) + u32::from(is_fin_sent))
         && seq(r.snd_una, r.snd_limit).wrapping_add(1) <= MAX_CWND;
     let others_ok = r.const_flags & CONST_IPV6 == 0 && Phase::try_from(r.phase).is_ok();
     let ok = state_ok && rings_ok && entries_ok && shifts_ok && mss_ok && order_ok && others_ok;
