@@ -1,7 +1,6 @@
 //! The dispatcher between lookup, PROTO, write engine and receive ring, all played by the test; native against Verilated.
 
 use chimney_hdl::host::ord_rx::Dispatch;
-use chimney_hdl::prelude::*;
 use chimney_hdl::types::{FrameMeta, ReadBeat, WriteCmd, WriteDone, WRITE_FREE, WRITE_INLINE, WRITE_PAYLOAD};
 use chimney_hdl_kernel::diff::{long, Diff, Rnd};
 use std::collections::VecDeque;
@@ -143,7 +142,7 @@ impl Test {
             }
             (1, WRITE_INLINE) => {
                 let slot = self.used % (1 << LOG2);
-                let phase = u64::from((self.used >> LOG2) % 2 == 0);
+                let phase = (self.used >> LOG2 & 1) ^ 1;
                 let entry = len | f.meta.verdict.to_u64() << 16 | (self.used & 0xffff) << 32 | phase << 63;
                 assert_eq!((c.iova.to_u64(), c.len.to_u64()), (DONE_RING + 8 * slot, 8));
                 assert_eq!(c.data.get_bits::<64>(0).to_u64(), entry);

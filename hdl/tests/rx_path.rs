@@ -331,7 +331,7 @@ impl Test {
             self.burst.extend((0..n).map(|i| (buffer(slot + i), i + 1 == n)));
         }
         let entry = mem_u64(&self.memory, DONE_RING + 8 * (self.completed % (1 << LOG2)));
-        if entry >> 63 == u64::from((self.completed >> LOG2) % 2 == 0) {
+        if entry >> 63 == (self.completed >> LOG2 & 1) ^ 1 {
             let f = self.sent_up.pop_front().expect("a frame was sent");
             assert_eq!((entry & 0xffff) as usize, f.len());
             assert_eq!((entry >> 16 & 0xffff, entry >> 32 & 0xffff), (3, self.completed & 0xffff));

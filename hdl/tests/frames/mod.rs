@@ -66,7 +66,7 @@ fn options(mut o: &[u8]) -> Option<Option<(u32, u32)>> {
                     tcp::OPT_MSS => len == 4,
                     tcp::OPT_WINDOW_SCALE => len == 3,
                     tcp::OPT_SACK_PERMITTED => len == 2,
-                    tcp::OPT_SACK => !body.is_empty() && body.len() % 8 == 0,
+                    tcp::OPT_SACK => !body.is_empty() && body.len().is_multiple_of(8),
                     tcp::OPT_TIMESTAMPS => len == 10,
                     _ => true,
                 };
@@ -128,7 +128,7 @@ fn random_options(r: &mut Rnd, wild: bool) -> Vec<u8> {
             o.extend(body);
         }
     }
-    while o.len() % 4 != 0 {
+    while !o.len().is_multiple_of(4) {
         o.push(if r.chance(1, 2) { tcp::OPT_NOP } else { tcp::OPT_END });
     }
     o
