@@ -53,9 +53,10 @@ pub const ALL: &[Need] = &[
     Need { name: "zlib headers", package: "zlib1g-dev", role: Role::Wave, probe: zlib },
     Need { name: "ip", package: "iproute2", role: Role::Peer, probe: || runs("ip", &["-Version"]) },
     Need { name: "ethtool", package: "ethtool", role: Role::Peer, probe: || runs("ethtool", &["--version"]) },
-    Need { name: "sysctl", package: "procps", role: Role::Peer, probe: || runs("sysctl", &["--version"]) },
+    Need { name: "socat", package: "socat", role: Role::Peer, probe: || runs("socat", &["-V"]) },
     Need { name: "python3", package: "python3", role: Role::Peer, probe: || runs("python3", &["--version"]) },
     Need { name: "socat", package: "socat", role: Role::Peer, probe: || runs("socat", &["-V"]) },
+    Need { name: "kill", package: "procps", role: Role::Check, probe: || runs("kill", &["-l"]) },
     Need { name: "tshark", package: "tshark", role: Role::Check, probe: || runs("tshark", &["--version"]) },
 ];
 
