@@ -1,6 +1,6 @@
 //! The driver's bus over a simulated device: registers by call, memory behind the simulator's IOMMU.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
 use chimney_driver::{Bus, BusError, DeviceAccess, DmaMemory};
@@ -42,12 +42,18 @@ impl DmaMemory for CosimMemory {
 pub struct CosimBus<D> {
     device: Rc<RefCell<D>>,
     memory: HostMemory,
+    is_gone: Rc<Cell<bool>>,
 }
 
 impl<D> CosimBus<D> {
     /// A bus to `device`, whose DMA goes to `memory`.
     pub fn new(device: Rc<RefCell<D>>, memory: HostMemory) -> Self {
-        Self { device, memory }
+        Self { device, memory, is_gone: Rc::new(Cell::new(false)) }
+    }
+
+    /// The switch that takes the device away: once it is true, registers read as all ones and writes go nowhere.
+    pub fn removal(&self) -> Rc<Cell<bool>> {
+        self.is_gone.clone()
     }
 }
 
@@ -55,11 +61,16 @@ impl<D: Device> Bus for CosimBus<D> {
     type Memory = CosimMemory;
 
     fn read32(&mut self, offset: u32) -> u32 {
+        if self.is_gone.get() {
+            return u32::MAX;
+        }
         self.device.borrow_mut().mmio_read(offset)
     }
 
     fn write32(&mut self, offset: u32, value: u32) {
-        self.device.borrow_mut().mmio_write(offset, value);
+        if !self.is_gone.get() {
+            self.device.borrow_mut().mmio_write(offset, value);
+        }
     }
 
     fn allocate(&mut self, len_bytes: usize, access: DeviceAccess) -> Result<CosimMemory, BusError> {
@@ -71,10 +82,13 @@ impl<D: Device> Bus for CosimBus<D> {
     }
 
     fn interrupt_pending(&mut self) -> bool {
-        self.device.borrow().irq()
+        !self.is_gone.get() && self.device.borrow().irq()
     }
 
     fn wait_us(&mut self, us: u32) {
+        if self.is_gone.get() {
+            return;
+        }
         let mut device = self.device.borrow_mut();
         let until_us = device.now_us() + u64::from(us);
         device.advance(Limit::until(until_us));

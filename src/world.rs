@@ -13,7 +13,7 @@ use chimney_host_stack::{Stack, StackConfig};
 use chimney_sim::device::{Device, Limit};
 use chimney_sim::host_mem::HostMemory;
 use chimney_sim::net::wire::{FarEnd, Wire, WireError};
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::time::Instant;
 
@@ -42,7 +42,7 @@ pub struct World<D: Device, F: FarEnd> {
     pub wire: Wire<F>,
     pace: Pace,
     now_us: u64,
-    is_stopped: bool,
+    removal: Rc<Cell<bool>>,
 }
 
 impl<D: Device, F: FarEnd> World<D, F> {
@@ -60,10 +60,12 @@ impl<D: Device, F: FarEnd> World<D, F> {
         pace: Pace,
     ) -> Result<Self, chimney_driver::DriverError> {
         let device = Rc::new(RefCell::new(device));
-        let driver = Driver::open(CosimBus::new(device.clone(), memory.clone()), driver)?;
+        let bus = CosimBus::new(device.clone(), memory.clone());
+        let removal = bus.removal();
+        let driver = Driver::open(bus, driver)?;
         let now_us = device.borrow().now_us();
         let switch = Switch::new(Stack::new(stack), switch);
-        Ok(Self { device, memory, driver, switch, wire, pace, now_us, is_stopped: false })
+        Ok(Self { device, memory, driver, switch, wire, pace, now_us, removal })
     }
 
     /// The common time, microseconds.
@@ -76,9 +78,11 @@ impl<D: Device, F: FarEnd> World<D, F> {
         self.now_us * 1000
     }
 
-    /// The device works no more and answers no more, as if it had been pulled out.
-    pub fn stop_device(&mut self) {
-        self.is_stopped = true;
+    /// The device works no more and answers no more, as if it had been pulled out. `seed`: which of its
+    /// last DMA writes arrive.
+    pub fn stop_device(&mut self, seed: u64) {
+        self.device.borrow_mut().vanish(seed);
+        self.removal.set(true);
     }
 
     /// One step. Returns true if anything moved.
@@ -89,7 +93,8 @@ impl<D: Device, F: FarEnd> World<D, F> {
         self.advance();
         let now_ns = self.now_ns();
         let mut any = false;
-        if !self.is_stopped {
+        let is_stopped = self.removal.get();
+        if !is_stopped {
             while let Some(frame) = self.device.borrow_mut().pop_tx_frame() {
                 any = true;
                 self.wire.send(now_ns, frame)?;
@@ -104,7 +109,7 @@ impl<D: Device, F: FarEnd> World<D, F> {
             any = true;
             if self.switch.is_lost() {
                 self.switch.handle_frame(self.now_us, &frame);
-            } else if !self.is_stopped {
+            } else if !is_stopped {
                 self.device.borrow_mut().rx_frame(&frame, false);
             }
         }
@@ -112,8 +117,9 @@ impl<D: Device, F: FarEnd> World<D, F> {
     }
 
     fn advance(&mut self) {
+        let is_stopped = self.removal.get();
         let limit = match self.pace {
-            Pace::Cycles(cycles) if !self.is_stopped => Limit::cycles(cycles),
+            Pace::Cycles(cycles) if !is_stopped => Limit::cycles(cycles),
             // The clock of a stopped device stands still: the host's own goes on.
             Pace::Cycles(_) => {
                 self.now_us += 100;
@@ -129,7 +135,7 @@ impl<D: Device, F: FarEnd> World<D, F> {
                 Limit::until(self.now_us)
             }
         };
-        if !self.is_stopped {
+        if !is_stopped {
             let mut device = self.device.borrow_mut();
             device.advance(limit);
             self.now_us = self.now_us.max(device.now_us());

@@ -107,4 +107,10 @@ pub trait Device {
 
     /// Boundary counters.
     fn stats(&self) -> DeviceStats;
+
+    /// The device is pulled out, or its clock stops, in the middle of whatever it does. DMA writes that are on
+    /// their way may or may not arrive; `seed` decides. It is not used any more afterwards.
+    fn vanish(&mut self, seed: u64) {
+        let _ = seed;
+    }
 }
