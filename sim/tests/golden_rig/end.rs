@@ -162,7 +162,7 @@ impl End {
             if self.posts_rung.wrapping_sub(s.post_idx) >= 8 {
                 break;
             }
-            let len = 1 + rng.below(u64::from(POST_SLOT)) as u32;
+            let len = 1 + rng.below(POST_SLOT) as u32;
             let at = USER + self.post_slot % POST_SLOTS * POST_SLOT;
             self.post_slot += 1;
             self.rig.write_post(0, at, len, rng.below(2) as u8 & RECV_NO_PUSH, self.post_seq);
