@@ -197,7 +197,7 @@ impl Test {
             let (at, n) = (u.read.val().iova.to_u64(), u.read.val().beats.to_u64());
             let slot = (at - RING) / 8;
             assert!(n > 0 && slot + n <= 1 << LOG2 && at / 256 == (at + 8 * n - 8) / 256, "{at:x} {n}");
-            let error = r.chance(1, 40);
+            let error = r.chance(1, 15);
             self.read_errors += usize::from(error);
             let from = r.below(n);
             for i in 0..n {
