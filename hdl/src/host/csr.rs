@@ -2,23 +2,21 @@
 //!
 //! ```text
 //!   AXI4-Lite -> AxilPort -> RegFile (regs::ALL) -> rings, params
-//!                    |   \-> doorbell region -> Fifo -> Doorbell (to PROTO)
+//!                    |-> Bells -> Doorbell (to PROTO), command producer
 //!                    +-> DeviceClock, Counters, Irq
 //! ```
-//! Writing the high word of a doorbell puts a [`Doorbell`] into a FIFO of 16; while it is full the write
-//! waits (PROTO takes one in a bounded time). `CMD_PRODUCER` takes effect only when every doorbell written
-//! before it has been taken, so a command sees them all. Reading the low word of a counter or of the
-//! clock keeps the high word for the next read of it.
+//! Reading the low word of a counter or of the clock keeps the high word for the next read of it.
 //!
 //! Latency: those of `axil`. Reset state: the table's reset values. `soft_reset` is high during `reset`
 //! and, after a write of 1 to RESET, until no DMA is outstanding and 8 clocks have passed; it resets this block's registers too.
 use crate::host::axil::AxilPort;
+use crate::host::bells::{Bells, BELLS_AT};
 use crate::host::clock::DeviceClock;
 use crate::host::counters::Counters;
 use crate::host::irq::{Irq, CAUSES};
 use crate::host::regfile::{at, RegFile, OFFSETS, PLAIN};
 use crate::prelude::*;
-use crate::stream::{AxilSlave, Fifo};
+use crate::stream::AxilSlave;
 use crate::types::{Doorbell, TcpParams};
 use chimney_abi::regs;
 
@@ -46,7 +44,6 @@ const SHADOW_BASE: usize = at(&regs::SHADOW_BASE_LO);
 const PAGE_MAP_BASE: usize = at(&regs::PAGE_MAP_BASE_LO);
 const STATUS_BASE: usize = at(&regs::STATUS_BASE_LO);
 const RING_SIZES: usize = at(&regs::RING_SIZES);
-const CMD_PRODUCER: usize = at(&regs::CMD_PRODUCER);
 const TX_PRODUCER: usize = at(&regs::TX_PRODUCER);
 const RX_PRODUCER: usize = at(&regs::RX_PRODUCER);
 const POOL_PRODUCER: usize = at(&regs::POOL_PRODUCER);
@@ -62,9 +59,6 @@ const MAX_RTO: usize = at(&regs::MAX_RTO_US);
 const FIN_WAIT_2: usize = at(&regs::FIN_WAIT_2_US);
 const HASH_KEY: usize = at(&regs::HASH_KEY);
 
-const BELLS_AT: u64 = regs::DOORBELL_BASE as u64;
-const BELL_SHIFT: u64 = regs::DOORBELL_STRIDE.trailing_zeros() as u64;
-const CMD_PRODUCER_AT: u64 = regs::CMD_PRODUCER.offset as u64;
 const RESET_AT: u64 = regs::RESET.offset as u64;
 const VERSION_AT: u64 = regs::VERSION.offset as u64;
 const CAPS_AT: u64 = regs::CAPS.offset as u64;
@@ -167,12 +161,7 @@ pub struct Csr {
     device_clock: DeviceClock,
     counters: Counters,
     interrupt: Irq,
-    bells: Fifo<Doorbell, 4, 5>,
-    bell_low: Dff<Bits<32>>,
-    bells_waiting: Dff<Bits<8>>,
-    bells_before_cmd: Dff<Bits<8>>,
-    cmd_waiting: Dff<Bit>,
-    cmd_producer: Dff<Bits<16>>,
+    bells: Bells,
     held_high: Dff<Bits<32>>,
     read_word: Dff<Bits<32>>,
     read_is_counter: Dff<Bit>,
@@ -190,24 +179,112 @@ fn pair(low: Bits<32>, high: Bits<32>) -> Bits<64> {
     cat::<64, _>((high, low))
 }
 
+/// A size from RING_SIZES.
+#[kernel]
+fn log2(sizes: Bits<32>, at: usize) -> Bits<8> {
+    bit_cast::<8, 4>(sizes.get_bits::<4>(at))
+}
+
+/// Ring addresses and indices from the registers.
+#[kernel]
+fn rings(value: [Bits<32>; PLAIN], enable: bool, cmd_producer: Bits<16>) -> Rings {
+    let sizes = value[RING_SIZES];
+    Rings {
+        enable,
+        mac: cat::<48, _>((value[MAC_HI].get_bits::<16>(0), value[MAC_LO])),
+        cmd_base: pair(value[CMD_BASE], value[CMD_BASE + 1]),
+        cmd_done_base: pair(value[CMD_DONE_BASE], value[CMD_DONE_BASE + 1]),
+        tx_base: pair(value[TX_BASE], value[TX_BASE + 1]),
+        rx_base: pair(value[RX_BASE], value[RX_BASE + 1]),
+        rx_done_base: pair(value[RX_DONE_BASE], value[RX_DONE_BASE + 1]),
+        pool_ring: pair(value[POOL_RING], value[POOL_RING + 1]),
+        event_base: pair(value[EVENT_BASE], value[EVENT_BASE + 1]),
+        status_base: pair(value[STATUS_BASE], value[STATUS_BASE + 1]),
+        cmd_log2: log2(sizes, 0),
+        tx_log2: log2(sizes, 8),
+        rx_log2: log2(sizes, 16),
+        pool_log2: log2(sizes, 24),
+        event_log2: log2(sizes, 28),
+        cmd_producer,
+        tx_producer: value[TX_PRODUCER].get_bits::<16>(0),
+        rx_producer: value[RX_PRODUCER].get_bits::<16>(0),
+        pool_producer: value[POOL_PRODUCER].get_bits::<16>(0),
+        event_consumer: value[EVENT_CONSUMER].get_bits::<16>(0),
+        hash_key: value[HASH_KEY],
+    }
+}
+
+/// TCP parameters from the registers.
+#[kernel]
+fn params(value: [Bits<32>; PLAIN]) -> TcpParams {
+    TcpParams {
+        ack_frequency: value[ACK_FREQUENCY].get_bits::<8>(0),
+        delayed_ack_us: value[DELAYED_ACK],
+        dup_ack_threshold: value[DUP_ACKS].get_bits::<8>(0),
+        push_us: value[PUSH],
+        min_rto_us: value[MIN_RTO],
+        max_rto_us: value[MAX_RTO],
+        fin_wait_2_us: value[FIN_WAIT_2],
+        shadow_base: pair(value[SHADOW_BASE], value[SHADOW_BASE + 1]),
+        page_map_base: pair(value[PAGE_MAP_BASE], value[PAGE_MAP_BASE + 1]),
+        pool_base: pair(value[POOL_BASE], value[POOL_BASE + 1]),
+    }
+}
+
+/// Values of registers that are not stored.
+#[derive(Clone, Copy, Debug, Default, PartialEq, LogicStruct)]
+struct Live {
+    version: Bits<32>,
+    is_stopped: Bit,
+    error_seen: Bit,
+    is_resetting: Bit,
+    now_us: Bits<32>,
+    held_high: Bits<32>,
+    causes: Bits<CAUSES>,
+}
+
+/// What a read of a register gives; 0 where there is none.
+#[kernel]
+fn word(from: Bits<20>, value: [Bits<32>; PLAIN], live: Live) -> Bits<32> {
+    let mut word = bits::<32>(0);
+    for i in 0..PLAIN {
+        if from == OFFSETS[i] {
+            word = value[i];
+        }
+    }
+    if from == VERSION_AT {
+        word = live.version;
+    }
+    if from == CAPS_AT {
+        word = bits::<32>(CAPS_VALUE);
+    }
+    if from == STATUS_AT {
+        word = cat::<32, _>((bits::<30>(0), live.error_seen, live.is_stopped));
+    }
+    if from == RESET_AT {
+        word = bit_cast::<32, 1>(live.is_resetting.into());
+    }
+    if from == TIME_LO_AT {
+        word = live.now_us;
+    }
+    if from == TIME_HI_AT {
+        word = live.held_high;
+    }
+    if from == IRQ_STATUS_AT {
+        word = bit_cast::<32, _>(live.causes);
+    }
+    word
+}
+
 #[kernel]
 impl Logic for Csr {
     fn update(&mut self) {
-        dff_setup!(
-            self,
-            clock,
-            bell_low,
-            bells_waiting,
-            bells_before_cmd,
-            cmd_waiting,
-            cmd_producer,
-            held_high
-        );
-        dff_setup!(self, clock, read_word, read_is_counter, read_high, read_now, read_later);
+        dff_setup!(self, clock, held_high, read_word, read_is_counter, read_high, read_now, read_later);
         dff_setup!(self, clock, draining, reset_left, error_seen);
         clock!(self, clock, axil, file, device_clock, counters, interrupt, bells);
         AxilSlave::<20>::link(&mut self.s_axil, &mut self.axil.s_axil);
-        let in_reset = self.reset.val() || self.reset_left.q.val().any();
+        let is_held = self.reset_left.q.val().any();
+        let in_reset = self.reset.val() || is_held;
         self.axil.reset.next = self.reset.val();
         self.file.reset.next = in_reset;
         self.device_clock.reset.next = in_reset;
@@ -218,116 +295,56 @@ impl Logic for Csr {
 
         // Writes.
         let addr = self.axil.write_addr.val();
-        let word = self.axil.write_data.val();
-        let is_bell = addr >= BELLS_AT;
-        let is_high = addr.get_bit(2);
-        let bell_full = !self.bells.s_ready.val();
-        let commits = self.axil.write_valid.val() && is_bell && is_high;
-        let write = self.axil.write_valid.val() && !is_bell;
-        self.axil.write_ready.next = !(is_bell && is_high && bell_full);
+        let data = self.axil.write_data.val();
+        let write = self.axil.write_valid.val() && addr < BELLS_AT;
+        self.axil.write_ready.next = self.bells.ready.val();
+        self.bells.write.next = self.axil.write_valid.val();
+        self.bells.addr.next = addr;
+        self.bells.data.next = data;
+        self.bells.doorbell_ready.next = self.doorbell_ready.val();
+        self.doorbell.next = self.bells.doorbell.val();
+        self.doorbell_valid.next = self.bells.doorbell_valid.val();
         self.file.write.next = write;
         self.file.addr.next = addr;
-        self.file.data.next = word;
-        if self.axil.write_valid.val() && is_bell && !is_high {
-            self.bell_low.d.next = word;
-        }
-        let low = self.bell_low.q.val();
-        self.bells.s_data.next = Doorbell {
-            conn: bit_cast::<16, _>((addr - BELLS_AT) >> BELL_SHIFT),
-            receive: addr.get_bit(3),
-            producer: low.get_bits::<16>(0),
-            generation: low.get_bits::<8>(16),
-            flags: low.get_bits::<8>(24),
-            limit: word,
-        };
-        let pushed = commits && !bell_full;
-        self.bells.s_valid.next = pushed;
-        self.doorbell.next = self.bells.m_data.val();
-        self.doorbell_valid.next = self.bells.m_valid.val();
-        let taken = self.bells.m_valid.val() && self.doorbell_ready.val();
-        self.bells.m_ready.next = self.doorbell_ready.val();
-        if pushed && !taken {
-            self.bells_waiting.d.next = self.bells_waiting.q.val() + 1;
-        }
-        if taken && !pushed {
-            self.bells_waiting.d.next = self.bells_waiting.q.val() - 1;
-        }
-
-        // A command producer waits for the doorbells written before it.
-        if write && addr == CMD_PRODUCER_AT {
-            self.cmd_waiting.d.next = true;
-            self.bells_before_cmd.d.next =
-                if taken { self.bells_waiting.q.val() - 1 } else { self.bells_waiting.q.val() };
-        } else {
-            if taken && self.bells_before_cmd.q.val().any() {
-                self.bells_before_cmd.d.next = self.bells_before_cmd.q.val() - 1;
-            }
-            if self.cmd_waiting.q.val() && !self.bells_before_cmd.q.val().any() {
-                self.cmd_waiting.d.next = false;
-                self.cmd_producer.d.next = self.file.value[CMD_PRODUCER].val().get_bits::<16>(0);
-            }
-        }
+        self.file.data.next = data;
+        let value = array::<PLAIN, _>(|i| self.file.value[i].val());
+        let is_enabled = value[CTRL].get_bit(0);
 
         // Reset: stop, wait until nothing is outstanding, then hold reset for a while.
-        if write && addr == RESET_AT && word.get_bit(0) {
+        if write && addr == RESET_AT && data.get_bit(0) {
             self.draining.d.next = true;
         }
         if self.draining.q.val() && self.idle.val() {
             self.draining.d.next = false;
             self.reset_left.d.next = bits::<4>(RESET_CLOCKS);
         }
-        if self.reset_left.q.val().any() {
+        if is_held {
             self.reset_left.d.next = self.reset_left.q.val() - 1;
         }
-        if self.dma_error.val() {
-            self.error_seen.d.next = true;
-        }
-        if in_reset {
-            self.error_seen.d.next = false;
-            self.bells_waiting.d.next = bits::<8>(0);
-            self.bells_before_cmd.d.next = bits::<8>(0);
-            self.cmd_waiting.d.next = false;
-            self.cmd_producer.d.next = bits::<16>(0);
-        }
+        self.error_seen.d.next = (self.error_seen.q.val() || self.dma_error.val()) && !in_reset;
 
         // Reads: the address is taken apart in the first clock, the word is there in the third.
         let from = self.axil.read_addr.val();
+        let now_us = self.device_clock.now_us.val();
+        let live = Live {
+            version: cat::<32, _>((self.table_log2.val(), self.conn_log2.val(), bits::<16>(MINOR))),
+            is_stopped: self.idle.val() && !is_enabled,
+            error_seen: self.error_seen.q.val(),
+            is_resetting: self.draining.q.val() || is_held,
+            now_us: now_us.get_bits::<32>(0),
+            held_high: self.held_high.q.val(),
+            causes: self.interrupt.pending.val(),
+        };
         self.read_now.d.next = self.axil.read_valid.val();
         self.read_later.d.next = self.read_now.q.val();
         self.read_is_counter.d.next = from >= COUNTERS_AT && from < COUNTERS_END;
         self.read_high.d.next = from.get_bit(2);
         self.counters.index.next = bit_cast::<8, _>((from - COUNTERS_AT) >> 3u64);
         if self.axil.read_valid.val() {
-            let mut value = bits::<32>(0);
-            for i in 0..PLAIN {
-                if from == OFFSETS[i] {
-                    value = self.file.value[i].val();
-                }
-            }
-            if from == VERSION_AT {
-                value = cat::<32, _>((self.table_log2.val(), self.conn_log2.val(), bits::<16>(MINOR)));
-            }
-            if from == CAPS_AT {
-                value = bits::<32>(CAPS_VALUE);
-            }
-            if from == STATUS_AT {
-                let stopped = self.idle.val() && !self.file.value[CTRL].val().get_bit(0);
-                value = cat::<32, _>((bits::<30>(0), self.error_seen.q.val(), stopped));
-            }
-            if from == RESET_AT {
-                value = bit_cast::<32, 1>((self.draining.q.val() || self.reset_left.q.val().any()).into());
-            }
+            self.read_word.d.next = word(from, value, live);
             if from == TIME_LO_AT {
-                value = self.device_clock.now_us.val().get_bits::<32>(0);
-                self.held_high.d.next = self.device_clock.now_us.val().get_bits::<32>(32);
+                self.held_high.d.next = now_us.get_bits::<32>(32);
             }
-            if from == TIME_HI_AT {
-                value = self.held_high.q.val();
-            }
-            if from == IRQ_STATUS_AT {
-                value = bit_cast::<32, _>(self.interrupt.pending.val());
-            }
-            self.read_word.d.next = value;
         }
         let counter = self.counters.data.val();
         if self.read_now.q.val() && self.read_is_counter.q.val() {
@@ -341,59 +358,23 @@ impl Logic for Csr {
         self.axil.read_data.next = self.read_word.q.val();
 
         // Clock, counters, interrupt.
-        let value = array::<PLAIN, _>(|i| self.file.value[i].val());
         self.device_clock.increment.next = value[TIME_INC];
-        self.device_clock.preset.next = write && addr == TIME_SET_AT && !value[CTRL].get_bit(0);
-        self.device_clock.preset_us.next = word;
-        self.now_us.next = self.device_clock.now_us.val();
+        self.device_clock.preset.next = write && addr == TIME_SET_AT && !is_enabled;
+        self.device_clock.preset_us.next = data;
+        self.now_us.next = now_us;
         self.now_ms.next = self.device_clock.now_ms.val();
         for i in 0..regs::COUNTERS {
             self.counters.amount[i].next = self.count[i].val();
         }
         let clears = write && addr == IRQ_STATUS_AT;
         self.interrupt.cause.next = self.cause.val();
-        self.interrupt.clear.next = if clears { word.get_bits::<CAUSES>(0) } else { bits::<CAUSES>(0) };
+        self.interrupt.clear.next = if clears { data.get_bits::<CAUSES>(0) } else { bits::<CAUSES>(0) };
         self.interrupt.enable.next = value[IRQ_ENABLE].get_bits::<CAUSES>(0);
         self.interrupt.holdoff_us.next = value[IRQ_HOLDOFF];
-        self.interrupt.now_us.next = self.device_clock.now_us.val().get_bits::<32>(0);
+        self.interrupt.now_us.next = now_us.get_bits::<32>(0);
         self.irq.next = self.interrupt.irq.val();
-
-        let sizes = value[RING_SIZES];
-        self.rings.next = Rings {
-            enable: value[CTRL].get_bit(0) && !self.draining.q.val(),
-            mac: cat::<48, _>((value[MAC_HI].get_bits::<16>(0), value[MAC_LO])),
-            cmd_base: pair(value[CMD_BASE], value[CMD_BASE + 1]),
-            cmd_done_base: pair(value[CMD_DONE_BASE], value[CMD_DONE_BASE + 1]),
-            tx_base: pair(value[TX_BASE], value[TX_BASE + 1]),
-            rx_base: pair(value[RX_BASE], value[RX_BASE + 1]),
-            rx_done_base: pair(value[RX_DONE_BASE], value[RX_DONE_BASE + 1]),
-            pool_ring: pair(value[POOL_RING], value[POOL_RING + 1]),
-            event_base: pair(value[EVENT_BASE], value[EVENT_BASE + 1]),
-            status_base: pair(value[STATUS_BASE], value[STATUS_BASE + 1]),
-            cmd_log2: bit_cast::<8, 4>(sizes.get_bits::<4>(0)),
-            tx_log2: bit_cast::<8, 4>(sizes.get_bits::<4>(8)),
-            rx_log2: bit_cast::<8, 4>(sizes.get_bits::<4>(16)),
-            pool_log2: bit_cast::<8, 4>(sizes.get_bits::<4>(24)),
-            event_log2: bit_cast::<8, 4>(sizes.get_bits::<4>(28)),
-            cmd_producer: self.cmd_producer.q.val(),
-            tx_producer: value[TX_PRODUCER].get_bits::<16>(0),
-            rx_producer: value[RX_PRODUCER].get_bits::<16>(0),
-            pool_producer: value[POOL_PRODUCER].get_bits::<16>(0),
-            event_consumer: value[EVENT_CONSUMER].get_bits::<16>(0),
-            hash_key: value[HASH_KEY],
-        };
-        self.params.next = TcpParams {
-            ack_frequency: value[ACK_FREQUENCY].get_bits::<8>(0),
-            delayed_ack_us: value[DELAYED_ACK],
-            dup_ack_threshold: value[DUP_ACKS].get_bits::<8>(0),
-            push_us: value[PUSH],
-            min_rto_us: value[MIN_RTO],
-            max_rto_us: value[MAX_RTO],
-            fin_wait_2_us: value[FIN_WAIT_2],
-            shadow_base: pair(value[SHADOW_BASE], value[SHADOW_BASE + 1]),
-            page_map_base: pair(value[PAGE_MAP_BASE], value[PAGE_MAP_BASE + 1]),
-            pool_base: pair(value[POOL_BASE], value[POOL_BASE + 1]),
-        };
-        dff_reset!(self, reset, bells_waiting, cmd_waiting, draining, reset_left);
+        self.rings.next = rings(value, is_enabled && !self.draining.q.val(), self.bells.cmd_producer.val());
+        self.params.next = params(value);
+        dff_reset!(self, reset, draining, reset_left);
     }
 }

@@ -1,6 +1,7 @@
 //! The host side: registers, DMA, rings.
 
 pub mod axil;
+pub mod bells;
 pub mod clock;
 pub mod counters;
 pub mod csr;
@@ -13,5 +14,6 @@ pub mod ord_rx;
 pub mod ord_tx;
 pub mod regfile;
 pub mod rx_ring;
+pub mod status;
 pub mod write_issue;
 pub mod write_report;
