@@ -9,6 +9,7 @@ pub mod mirror;
 pub mod prelude;
 pub mod stream;
 pub mod tcp;
+pub mod top;
 pub mod tops;
 pub mod types;
 

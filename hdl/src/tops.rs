@@ -24,6 +24,8 @@ macro_rules! tops {
 tops! {
     /// The frame FIFO, a small complete block: it keeps the export and its tests honest.
     "beat_fifo" => crate::stream::Fifo<crate::stream::axis::Beat, 5, 6>,
+    /// The NIC: 64 connections, 16 paths and 16 neighbors.
+    "nic" => crate::top::Nic<6, 4, 5, 11, 8>,
 }
 
 /// Why a top was not emitted.

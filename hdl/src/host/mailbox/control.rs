@@ -151,7 +151,7 @@ pub struct Mailbox<const CONN: usize, const TABLE: usize, const OBJ: usize> {
     /// See `table_valid`.
     pub table_ready: Signal<In, Bit>,
     /// See `table_valid`.
-    pub table: Signal<Out, TableOp>,
+    pub table_op: Signal<Out, TableOp>,
     /// IP ID counter of the last table operation.
     pub table_counter: Signal<In, Bits<16>>,
     /// To the lookup.
@@ -316,7 +316,7 @@ impl<const CONN: usize, const TABLE: usize, const OBJ: usize> Logic for Mailbox<
 
         self.table_valid.next = step == Step::Table;
         let removes = opcode == QUERY;
-        self.table.next = TableOp {
+        self.table_op.next = TableOp {
             kind: if !is_path {
                 bits::<2>(TABLE_NEIGHBOR)
             } else if removes {
