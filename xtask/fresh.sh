@@ -37,6 +37,8 @@ fi
 
 say "a new machine in $machine"
 cp -a "$base" "$machine"
+# `ip netns exec` wants its root to be a mount point.
+mount --bind "$machine" "$machine"
 
 # The way to the registries is the host's: names, and certificates that it trusts beyond Debian's.
 cp /etc/resolv.conf /etc/hosts "$machine/etc/"
