@@ -42,9 +42,16 @@ struct Test {
     segment_taken: bool,
     verdict_in: Option<u64>,
     producer: u64,
+    /// Buffers taken, and those completed.
+    taken: u64,
     used: u64,
+    /// Commands that wait for their report: tag, and length and verdict of a frame.
+    reports: VecDeque<(u64, Option<(u64, u64)>)>,
+    /// Frames whose bytes were answered: length, verdict, error.
+    answered: VecDeque<(u64, u64, bool)>,
+    irq: bool,
+    failures: usize,
     burst: VecDeque<(u64, bool, bool)>,
-    done_in: VecDeque<u64>,
     stingy: bool,
     counts: [usize; 4],
     drops: usize,
@@ -132,52 +139,72 @@ impl Test {
         }
     }
 
+    /// The commands of the frame in work.
     fn ordinary(&mut self, c: &WriteCmd, f: &Frame) {
-        let (len, words) = (f.meta.len.to_u64(), f.meta.len.to_u64().div_ceil(8) * 8);
+        let words = f.meta.len.to_u64().div_ceil(8) * 8;
         assert!(f.fate != Fate::Consumed);
         match (self.cmds, c.kind.to_u64()) {
             (0, WRITE_PAYLOAD) => {
-                assert!(self.used != self.producer, "a buffer that the host has not posted");
-                assert_eq!((c.iova.to_u64(), c.len, c.src), (buffer(self.used), f.meta.len, f.meta.src));
-            }
-            (1, WRITE_INLINE) => {
-                let slot = self.used % (1 << LOG2);
-                let phase = (self.used >> LOG2 & 1) ^ 1;
-                let entry = len | f.meta.verdict.to_u64() << 16 | (self.used & 0xffff) << 32 | phase << 63;
-                assert_eq!((c.iova.to_u64(), c.len.to_u64()), (DONE_RING + 8 * slot, 8));
-                assert_eq!(c.data.get_bits::<64>(0).to_u64(), entry);
+                assert!(self.taken != self.producer, "a buffer that the host has not posted");
+                assert_eq!((c.iova.to_u64(), c.len, c.src), (buffer(self.taken), f.meta.len, f.meta.src));
                 assert!(c.notify);
-                self.used += 1;
-                self.done_in.push_back(3 + self.used % 7);
+                self.taken += 1;
+                self.reports
+                    .push_back((c.tag.to_u64(), Some((f.meta.len.to_u64(), f.meta.verdict.to_u64()))));
+                assert!(self.taken - self.used <= 16, "more on their way than can be kept");
             }
-            (0 | 2, WRITE_FREE) => assert_eq!(c.len.to_u64(), words),
+            (0 | 1, WRITE_FREE) => {
+                assert_eq!(c.len.to_u64(), words);
+                return self.finished();
+            }
             other => panic!("unexpected {other:?}"),
         }
         self.cmds += 1;
-        if c.kind.to_u64() == WRITE_FREE {
-            self.finished();
-        }
+    }
+
+    /// A completion entry: only for a frame whose bytes were answered, in order.
+    fn entry(&mut self, c: &WriteCmd) {
+        let (len, verdict, failed) = self.answered.pop_front().expect("an answer comes first");
+        let slot = self.used % (1 << LOG2);
+        let phase = (self.used >> LOG2 & 1) ^ 1;
+        let said = if failed { 0 } else { len | verdict << 16 };
+        assert_eq!((c.iova.to_u64(), c.len.to_u64()), (DONE_RING + 8 * slot, 8));
+        assert_eq!(c.data.get_bits::<64>(0).to_u64(), said | (self.used & 0xffff) << 32 | phase << 63);
+        assert!(c.notify);
+        self.used += 1;
+        self.reports.push_back((c.tag.to_u64(), None));
     }
 
     fn engine(&mut self, u: &mut Dispatch, r: &mut Rnd) {
         assert_eq!(u.rx_consumer.val().to_u64(), self.used & 0xffff);
+        assert_eq!(u.irq_rx.val(), self.irq, "still of the last cycle, as its inputs are");
+        self.irq = false;
         u.cmd_ready.next = r.chance(2, 3);
         if u.cnt_drop_no_buffer.val() {
             self.drops += 1;
         }
         if u.cmd_valid.val() && u.cmd_ready.next {
-            let f = self.work.clone().expect("a frame in work");
-            self.ordinary(&u.cmd.val(), &f);
+            let c = u.cmd.val();
+            if c.kind.to_u64() == WRITE_INLINE {
+                self.entry(&c);
+            } else {
+                let f = self.work.clone().expect("a frame in work");
+                self.ordinary(&c, &f);
+            }
         }
         u.done_valid.next = false;
         u.done.next = WriteDone::default();
-        if let Some(n) = self.done_in.front_mut() {
-            *n -= 1;
-            if *n == 0 {
-                self.done_in.pop_front();
-                u.done_valid.next = true;
-                self.irqs += 1;
+        if !self.reports.is_empty() && r.chance(1, if self.stingy { 5 } else { 40 }) {
+            let (tag, frame) = self.reports.pop_front().expect("not empty");
+            let error = r.chance(1, 8);
+            u.done_valid.next = true;
+            u.done.next = WriteDone { tag: tag.into(), error };
+            match frame {
+                Some((len, verdict)) => self.answered.push_back((len, verdict, error)),
+                None => self.irq = !error,
             }
+            self.irqs += usize::from(self.irq);
+            self.failures += usize::from(error);
         }
     }
 
@@ -185,7 +212,7 @@ impl Test {
         if r.chance(1, 2000) {
             self.stingy = !self.stingy;
         }
-        let posted = self.producer - self.used;
+        let posted = self.producer - self.used; // entries are the host's again when completed
         if posted < (1 << LOG2) && r.chance(1, if self.stingy { 200 } else { 5 }) {
             let free = (1 << LOG2) - posted;
             self.producer += if self.stingy { 1 } else { 1 + r.below(free) };
@@ -239,7 +266,10 @@ fn every_frame_goes_to_the_engine_or_up_or_is_counted() {
     let clock = |u: &mut Dispatch, c: bool| u.clock.next = c.into();
     let d = Diff::new("dispatch", steps).constant("done_ready");
     d.run(Dispatch::default(), |u, r| t.step(u, r), clock);
-    eprintln!("{:?} frames, {} drops, {} irqs, {} read errors", t.counts, t.drops, t.irqs, t.read_errors);
+    eprintln!(
+        "{:?} frames, {} drops, {} irqs, {} read errors, {} failures",
+        t.counts, t.drops, t.irqs, t.read_errors, t.failures
+    );
     assert!(t.counts.iter().all(|n| *n > steps / 300), "{:?}", t.counts);
     assert!(t.drops > 20 && t.irqs > 100 && t.read_errors > 3);
 }

@@ -8,14 +8,16 @@
 //! ```
 //! Law L4: what the engine does not take goes up unmodified. Law L5: no buffer means a counted drop, never a wait for
 //! the host. PROTO frees the packet memory of what it consumed, before its verdict; so the frames' memory is freed in order.
-//! The interrupt cause `rx` is raised by the write response of the `RxDone` entry.
+//! The `RxDone` entry is written when the response for the frame's bytes has come: after a bus error it says length 0.
+//! Up to 16 frames wait for that. The interrupt cause `rx` is raised by the write response of the entry.
 //!
-//! Latency: 4 cycles to the first command of an ordinary frame, the lookup's more for a candidate. Throughput: one
-//! ordinary frame per 5 cycles plus the write engine's time. Back-pressure: `meta_ready` is low while a frame is in work.
-//! Reset: nothing in work, index 0.
+//! Latency: 2 cycles to the first command of an ordinary frame, the lookup's more for a candidate. Throughput: one
+//! ordinary frame per 5 cycles plus the write engine's time. Back-pressure: `meta_ready` is low while a frame is in work, and
+//! while 16 frames wait for responses (bounded by the bus, not by the host). Reset: nothing in work, index 0.
 use crate::host::rx_ring::RxRing;
 use crate::mirror::RxDone;
 use crate::prelude::*;
+use crate::stream::Fifo;
 use crate::tcp::lookup::FlowKey;
 use crate::types::{
     FrameMeta, ReadBeat, ReadReq, RxSeg, WriteCmd, WriteDone, WRITE_FREE, WRITE_INLINE, WRITE_PAYLOAD,
@@ -36,18 +38,34 @@ pub enum DispatchState {
     Verdict,
     /// Ordinary: its bytes, or the drop.
     Payload,
-    /// Ordinary: its completion entry.
+    /// The completion entry of the oldest ordinary frame that waits for one.
     Completion,
     /// Its packet memory goes back.
     Free,
 }
 
-/// The completion entry of ring index `index`.
+/// log2 of the ordinary frames whose bytes may be on their way.
+const PENDING_LOG2: usize = 4;
+/// Tag of a payload's report.
+const TAG_PAYLOAD: u64 = 0;
+/// Tag of a completion entry's report.
+const TAG_ENTRY: u64 = 1;
+
+/// An ordinary frame whose bytes are on their way.
+#[derive(Clone, Copy, Debug, Default, PartialEq, LogicStruct)]
+pub struct Pending {
+    /// Frame length, bytes.
+    pub len: Bits<16>,
+    /// `RX_*` verdicts.
+    pub verdict: Bits<16>,
+}
+
+/// The completion entry of ring index `index`; a frame that could not be written has no bytes.
 #[kernel]
-pub fn completion(m: FrameMeta, index: Bits<16>, log2: Bits<4>) -> RxDone {
+pub fn completion(p: Pending, failed: bool, index: Bits<16>, log2: Bits<4>) -> RxDone {
     RxDone {
-        len: m.len,
-        flags: m.verdict,
+        len: if failed { bits::<16>(0) } else { p.len },
+        flags: if failed { bits::<16>(0) } else { p.verdict },
         index,
         reserved: bits::<15>(0),
         phase: (!(index >> log2)).get_bits::<1>(0),
@@ -58,6 +76,35 @@ pub fn completion(m: FrameMeta, index: Bits<16>, log2: Bits<4>) -> RxDone {
 #[kernel]
 pub fn words_len(len: Bits<16>) -> Bits<16> {
     cat::<16, _>(((len + 7).get_bits::<13>(3), bits::<3>(0)))
+}
+
+/// The command for the frame's bytes.
+#[kernel]
+fn payload_cmd(m: FrameMeta, buffer: Bits<64>) -> WriteCmd {
+    WriteCmd {
+        kind: bits::<2>(WRITE_PAYLOAD),
+        iova: buffer,
+        len: m.len,
+        src: m.src,
+        data: bits::<256>(0),
+        notify: true,
+        tag: bits::<48>(TAG_PAYLOAD),
+    }
+}
+
+/// The command for a completion entry; `ring` is the completion ring, `used` its index.
+#[kernel]
+fn entry_cmd(entry: RxDone, ring: Bits<64>, used: Bits<16>, log2: Bits<4>) -> WriteCmd {
+    let slot = used & ((bits::<16>(1) << log2) - 1);
+    WriteCmd {
+        kind: bits::<2>(WRITE_INLINE),
+        iova: ring + cat::<64, _>((bits::<45>(0), slot, bits::<3>(0))),
+        len: bits::<16>(8),
+        src: bits::<16>(0),
+        data: bit_cast::<256, _>(pack::<64, _>(entry)),
+        notify: true,
+        tag: bits::<48>(TAG_ENTRY),
+    }
 }
 
 /// The dispatcher.
@@ -103,7 +150,7 @@ pub struct Dispatch {
     pub cmd: Signal<Out, WriteCmd>,
     /// It is taken.
     pub cmd_ready: Signal<In, Bit>,
-    /// An `RxDone` entry is in host memory.
+    /// A frame's bytes, or an entry, are in host memory (or cannot be).
     pub done_valid: Signal<In, Bit>,
     /// Its report.
     pub done: Signal<In, WriteDone>,
@@ -136,6 +183,10 @@ pub struct Dispatch {
     /// Nothing in work, no read outstanding.
     pub idle: Signal<Out, Bit>,
     ring: RxRing,
+    /// Ordinary frames, oldest first, until their entry is written.
+    pending: Fifo<Pending, PENDING_LOG2, { PENDING_LOG2 + 1 }>,
+    /// Whether the write of the oldest ones failed, as the responses came.
+    results: Fifo<Bits<1>, PENDING_LOG2, { PENDING_LOG2 + 1 }>,
     state: Dff<DispatchState>,
     m: Dff<FrameMeta>,
     used: Dff<Bits<16>>,
@@ -145,8 +196,8 @@ pub struct Dispatch {
 impl Logic for Dispatch {
     fn update(&mut self) {
         dff_setup!(self, clock, state, m, used);
-        clock!(self, clock, ring);
-        reset!(self, reset, ring);
+        clock!(self, clock, ring, pending, results);
+        reset!(self, reset, ring, pending, results);
         self.ring.enable.next = self.enable.val();
         self.ring.base.next = self.rx_base.val();
         self.ring.log2.next = self.rx_log2.val();
@@ -163,7 +214,9 @@ impl Logic for Dispatch {
         let log2 = self.rx_log2.val();
         let have = self.ring.buffer_valid.val();
         let taken = self.cmd_ready.val();
-        self.meta_ready.next = state == DispatchState::Idle;
+        let answered = self.results.m_valid.val();
+        let ready = state == DispatchState::Idle && !answered && self.pending.s_ready.val();
+        self.meta_ready.next = ready;
         self.find_valid.next = state == DispatchState::Find;
         self.find_key.next = FlowKey {
             remote_ip: m.remote_ip,
@@ -177,31 +230,27 @@ impl Logic for Dispatch {
         self.ring.buffer_ready.next = payload && have && taken;
         self.cnt_drop_no_buffer.next = payload && !have;
         self.rx_consumer.next = used;
-        self.done_ready.next = true;
-        self.irq_rx.next = self.done_valid.val();
-        self.idle.next = state == DispatchState::Idle && self.ring.idle.val();
+        self.idle.next = state == DispatchState::Idle && self.ring.idle.val() && !self.pending.m_valid.val();
 
-        let slot = used & ((bits::<16>(1) << log2) - 1);
-        let entry = pack::<64, _>(completion(m, used, log2));
-        self.cmd_valid.next =
-            (payload && have) || state == DispatchState::Completion || state == DispatchState::Free;
+        // Reports: bytes first, in order; then the entry.
+        let done = self.done.val();
+        let for_entry = done.tag == TAG_ENTRY;
+        self.done_ready.next = true;
+        self.irq_rx.next = self.done_valid.val() && for_entry && !done.error;
+        self.results.s_valid.next = self.done_valid.val() && !for_entry;
+        self.results.s_data.next = done.error.into();
+        let entering = state == DispatchState::Completion;
+        self.results.m_ready.next = entering && taken;
+        self.pending.m_ready.next = entering && taken;
+        self.pending.s_valid.next = payload && have && taken;
+        self.pending.s_data.next = Pending { len: m.len, verdict: m.verdict };
+
+        let entry = completion(self.pending.m_data.val(), self.results.m_data.val().any(), used, log2);
+        self.cmd_valid.next = (payload && have) || entering || state == DispatchState::Free;
         self.cmd.next = if payload {
-            WriteCmd {
-                kind: bits::<2>(WRITE_PAYLOAD),
-                iova: self.ring.buffer.val(),
-                len: m.len,
-                src: m.src,
-                ..WriteCmd::default()
-            }
-        } else if state == DispatchState::Completion {
-            WriteCmd {
-                kind: bits::<2>(WRITE_INLINE),
-                iova: self.rx_done_base.val() + cat::<64, _>((bits::<45>(0), slot, bits::<3>(0))),
-                len: bits::<16>(8),
-                data: bit_cast::<256, _>(entry),
-                notify: true,
-                ..WriteCmd::default()
-            }
+            payload_cmd(m, self.ring.buffer.val())
+        } else if entering {
+            entry_cmd(entry, self.rx_done_base.val(), used, log2)
         } else {
             WriteCmd { kind: bits::<2>(WRITE_FREE), len: words_len(m.len), ..WriteCmd::default() }
         };
@@ -209,7 +258,9 @@ impl Logic for Dispatch {
         match state {
             DispatchState::Idle => {
                 self.m.d.next = self.meta.val();
-                if self.meta_valid.val() {
+                if answered {
+                    self.state.d.next = DispatchState::Completion;
+                } else if ready && self.meta_valid.val() {
                     let candidate = self.meta.val().candidate;
                     self.state.d.next = if candidate { DispatchState::Find } else { DispatchState::Payload };
                 }
@@ -241,13 +292,13 @@ impl Logic for Dispatch {
                 if !have {
                     self.state.d.next = DispatchState::Free;
                 } else if taken {
-                    self.state.d.next = DispatchState::Completion;
+                    self.state.d.next = DispatchState::Free;
                 }
             }
             DispatchState::Completion => {
                 if taken {
                     self.used.d.next = used + 1;
-                    self.state.d.next = DispatchState::Free;
+                    self.state.d.next = DispatchState::Idle;
                 }
             }
             DispatchState::Free => {
