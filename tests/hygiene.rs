@@ -13,6 +13,24 @@ const MAX_FN_LINES: usize = 60;
 /// The `update` kernel of a hardware block: one always-block, harder to split.
 const MAX_KERNEL_LINES: usize = 100;
 
+/// Kernels that are longer, with the most lines they may have and why. Nothing is added without a reason, and a
+/// kernel that got shorter leaves the list.
+const LONG_KERNELS: &[(&str, usize, &str)] = &[
+    ("hdl/src/top.rs", 280, "wiring only: one line per port, no decisions"),
+    (
+        "hdl/src/host/mailbox/control.rs",
+        450,
+        "21 states of one sequence; to become control and datapath blocks",
+    ),
+    ("hdl/src/host/ord_rx.rs", 115, "one state machine; to become control and datapath blocks"),
+    ("hdl/src/tcp/proto/control.rs", 120, "one state machine; its decisions are functions already"),
+    ("hdl/src/tcp/tx/build.rs", 130, "one state machine; to become control and datapath blocks"),
+    ("hdl/src/tcp/tx/fetch.rs", 110, "one state machine; to become control and datapath blocks"),
+    ("hdl/src/tcp/tx/transmit.rs", 110, "wiring of the transmitter's blocks"),
+];
+/// Files that are longer, with the most lines they may have.
+const LONG_FILES: &[(&str, usize)] = &[("hdl/src/host/mailbox/control.rs", 740)];
+
 /// The only files with `unsafe`: registers and DMA memory, and the C side of simulator and TAP.
 const UNSAFE_FILES: &[&str] = &[
     "driver/src/dma.rs",
@@ -29,6 +47,7 @@ const IMPORTS: &[(&str, &[&str])] = &[
     ("hdl/abi", &[]),
     ("hdl/kernel", &["chimney-hdl-macros"]),
     ("hdl/macros", &["chimney-hdl-kernel"]),
+    ("hdl/proof", &["chimney-hdl-kernel"]),
     ("hdl", &["chimney-abi", "chimney-hdl-kernel", "chimney-hdl-macros"]),
     ("driver", &["chimney-abi"]),
     ("host-stack/core", &["chimney-abi"]),
@@ -216,12 +235,14 @@ fn files_and_functions_stay_small() {
     let mut broken = Vec::new();
     for (path, text) in files(&[".rs"]) {
         let lines = text.lines().count();
-        if lines > MAX_FILE_LINES {
+        let most = LONG_FILES.iter().find(|(p, _)| *p == path).map_or(MAX_FILE_LINES, |(_, n)| *n);
+        if lines > most {
             broken.push(format!("{path}: {lines} lines"));
         }
         for (name, line, count) in functions(&code(&text)) {
-            let kernel = name == "update" && path.starts_with("hdl/src/");
-            if count > if kernel { MAX_KERNEL_LINES } else { MAX_FN_LINES } {
+            let kernel = name == "update" && path.starts_with("hdl/");
+            let long = LONG_KERNELS.iter().find(|(p, ..)| kernel && *p == path).map(|(_, n, _)| *n);
+            if count > long.unwrap_or(if kernel { MAX_KERNEL_LINES } else { MAX_FN_LINES }) {
                 broken.push(format!("{path}:{line}: fn {name} has {count} lines"));
             }
         }
