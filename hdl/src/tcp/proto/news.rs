@@ -10,7 +10,7 @@ use crate::mirror::Shadow;
 use crate::prelude::*;
 use crate::tcp::cwnd::on_rto;
 use crate::tcp::rtt::backed_off;
-use crate::tcp::seq::{after, at_or_before, earlier, min32};
+use crate::tcp::seq::{after, at_or_before, before, earlier, min32};
 use crate::tcp::timers::Deadline;
 use crate::tcp::window::update_due;
 use crate::types::{Doorbell, TcpParams, TxDone};
@@ -65,6 +65,9 @@ pub fn bell(s: Step, d: Doorbell, now: Bits<32>) -> Step {
             n.w.tm.rtx = now + w.tm.rto_us;
         }
         n.st = St::Finish;
+    } else if (d.producer - w.post.idx) > (bits::<16>(1) << w.fixed.recv_ring_log2) {
+        n.c.counts.bad_request = true;
+        n.st = St::Idle;
     } else {
         n.w.post.producer = d.producer;
         // Law L3: the edge moves right or not at all; never more than the page map can hold.
@@ -143,12 +146,13 @@ fn due(running: bool, at: Bits<32>, now: Bits<32>) -> bool {
 
 /// The retransmission limit is exceeded; for probes the count alone.
 #[kernel]
-fn exhausted(w: Work) -> bool {
+fn exhausted(w: Work, max_rto_us: Bits<32>) -> bool {
+    let total = w.tm.total_rt_us + backed_off(w.tm.rto_us, w.tm.retransmit_count, max_rto_us);
     let many = w.tm.retransmit_count >= w.cached.max_retransmissions;
     if w.flags.persist || w.cached.max_rt_us == 0 {
         many
     } else {
-        w.cached.max_rt_us != NO_LIMIT && w.tm.total_rt_us >= w.cached.max_rt_us
+        w.cached.max_rt_us != NO_LIMIT && total >= w.cached.max_rt_us
     }
 }
 
@@ -195,7 +199,7 @@ pub fn expire(s: Step, now: Bits<32>, p: TcpParams) -> Step {
         }
     } else if due(w.tm.on.rtx, w.tm.rtx, now) {
         let idle = w.snd.una == w.snd.max && !w.flags.persist;
-        if w.state == FIN_WAIT_2 || (!idle && exhausted(w)) {
+        if w.state == FIN_WAIT_2 || (!idle && exhausted(w, p.max_rto_us)) {
             //
             n.w.state = if w.state == FIN_WAIT_2 { bits::<8>(CLOSED) } else { w.state };
             n.w.flags.stopped = true;
@@ -203,21 +207,27 @@ pub fn expire(s: Step, now: Bits<32>, p: TcpParams) -> Step {
             n.c.publish = true;
             n.c.raise = true;
         } else if idle {
+            // RFC 9293 3.8.6.2.1: the window stayed too small for a segment; send what it allows.
             n.w.tm.on.rtx = false;
+            n.w.flags.probe = before(w.snd.nxt, w.limit);
+            n.c.want_tx = before(w.snd.nxt, w.limit);
         } else {
             n.w = retransmission(w, now, p);
             n.c.counts.rto = !w.flags.persist;
             n.c.want_tx = true;
         }
     } else if due(w.tm.on.keep_alive, w.tm.keep_alive, now) {
-        if w.tm.ka_probes >= w.cached.ka_probe_count {
+        let probes = if w.cached.ka_probe_count == 0 { bits::<8>(10) } else { w.cached.ka_probe_count };
+        let every = w.cached.ka_interval_us;
+        if w.tm.ka_probes >= probes {
+            n.w.state = bits::<8>(CLOSED);
             n.w.flags.stopped = true;
             n.w.reason = reason(w.reason, bits::<8>(TIMEOUT));
             n.c.publish = true;
             n.c.raise = true;
         } else {
             n.w.tm.ka_probes = w.tm.ka_probes + 1;
-            n.w.tm.keep_alive = now + w.cached.ka_interval_us;
+            n.w.tm.keep_alive = now + if every == 0 { bits::<32>(1_000_000) } else { every };
             n.w.flags.probe = true;
             n.c.want_tx = true;
         }

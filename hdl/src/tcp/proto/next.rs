@@ -77,12 +77,12 @@ pub fn taken(s: Step, conn: Bits<16>, out: bool, opcode: Bits<8>) -> Step {
 
 /// `OpExec`.
 #[kernel]
-fn op(s: Step, o: ConnOp, image: Bits<2304>, now: (Bits<32>, Bits<32>), min_rto_us: Bits<32>) -> Step {
+fn op(s: Step, o: ConnOp, image: Bits<2304>, now: (Bits<32>, Bits<32>), p: TcpParams) -> Step {
     let r = unpack::<TcpRecord, 2304>(image);
     if o.opcode == INITIATE {
-        initiate(s, o, r, now, min_rto_us)
+        initiate(s, o, r, now, p)
     } else {
-        execute(s, o, r)
+        execute(s, o, r, now.0)
     }
 }
 
@@ -191,9 +191,9 @@ pub fn next(s: Step, e: News, l: Live, image: Bits<2304>, p: TcpParams) -> Step 
         St::Commit => committed(s, e.commit, e.commit_error, now, p),
         St::TxDone => tx_done(s, e.done),
         St::Expire => expire(s, now, p),
-        St::TxPlan => tx_plan(s),
+        St::TxPlan => tx_plan(s, now),
         St::TxSent => tx_sent(s, now, p.max_rto_us),
-        St::OpExec => op(s, e.op, image, (now, l.now_ms), p.min_rto_us),
+        St::OpExec => op(s, e.op, image, (now, l.now_ms), p),
         St::Close => close(s),
         St::OpOut => op_out(s),
         St::Finish => finish(s),

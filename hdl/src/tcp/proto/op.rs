@@ -1,7 +1,7 @@
 //! Commands for one connection (programmer's guide 4, 5, 9).
 use super::image::{cached, load};
 use super::news::MAX_WINDOW;
-use super::record::Work;
+use super::record::{ConstFlags, Flags, Work};
 use super::step::{
     reason, St, Step, BAD_REQUEST, CLOSED, CLOSE_WAIT, CLOSING, ESTABLISHED, FIN_WAIT_1, FIN_WAIT_2,
     INVALID_STATE, LAST_ACK, REJECTED, STALE, SUCCESS, TCP_ENTRIES, TCP_RCV_WINDOW,
@@ -9,7 +9,8 @@ use super::step::{
 use crate::mirror::{PageMapEntry, TcpRecord};
 use crate::prelude::*;
 use crate::tcp::pages::PageSlot;
-use crate::types::ConnOp;
+use crate::tcp::seq::at_or_before;
+use crate::types::{ConnOp, TcpParams};
 use chimney_abi::cmd::Opcode;
 
 /// `Opcode` numbers.
@@ -39,6 +40,29 @@ fn may_offload(state: Bits<8>) -> bool {
         || state == LAST_ACK
 }
 
+/// log2 of a ring is 1 to 15, and the producer is inside.
+#[kernel]
+fn is_ring(log2: Bits<8>, producer: Bits<16>) -> bool {
+    log2 != 0 && log2 < 16 && producer <= (bits::<16>(1) << log2)
+}
+
+/// The image's numbers fit together (programmer's guide 5).
+#[kernel]
+fn is_sound(r: TcpRecord) -> bool {
+    let flags = unpack::<Flags, 16>(r.deleg_flags);
+    let end = r.snd_limit + flags.fin_sent;
+    let consts = unpack::<ConstFlags, 16>(r.const_flags);
+    r.eff_mss != 0
+        && !consts.ipv6
+        && r.snd_wind_shift < 15
+        && r.rcv_wind_shift < 15
+        && is_ring(r.send_ring_log2, r.send_producer)
+        && is_ring(r.recv_ring_log2, r.recv_producer)
+        && at_or_before(r.snd_una, r.snd_nxt)
+        && at_or_before(r.snd_nxt, r.snd_max)
+        && at_or_before(r.snd_max, end)
+}
+
 /// May this image be taken over under this id?
 #[kernel]
 fn initiate_status(w: Work, out: bool, op: ConnOp, r: TcpRecord) -> Bits<8> {
@@ -46,7 +70,7 @@ fn initiate_status(w: Work, out: bool, op: ConnOp, r: TcpRecord) -> Bits<8> {
         bits::<8>(TCP_ENTRIES)
     } else if op.generation == 0 {
         bits::<8>(BAD_REQUEST)
-    } else if !may_offload(r.tcp_state) || r.eff_mss == 0 {
+    } else if !may_offload(r.tcp_state) || !is_sound(r) {
         bits::<8>(REJECTED)
     } else if (r.rcv_right - r.rcv_nxt) > MAX_WINDOW {
         bits::<8>(TCP_RCV_WINDOW)
@@ -57,21 +81,26 @@ fn initiate_status(w: Work, out: bool, op: ConnOp, r: TcpRecord) -> Bits<8> {
 
 /// The record at the start of an offload: nothing of the previous owner's doings is under way.
 #[kernel]
-fn begin(x: Work, min_rto_us: Bits<32>) -> Work {
+fn begin(x: Work, now: Bits<32>, p: TcpParams) -> Work {
     let mut w = x;
     w.flags.aborted = false;
     w.flags.stopped = false;
     w.flags.invalid = false;
     w.flags.post_loaded = false;
+    let rto = if x.tm.rto_us == 0 { p.min_rto_us } else { x.tm.rto_us };
+    w.tm.rto_us = rto;
     // With nothing unacknowledged the timer is FIN_WAIT_2's or persist's, or off.
-    w.tm.on.rtx = x.tm.on.rtx && (x.snd.una != x.snd.max || x.flags.persist || x.state == FIN_WAIT_2);
-    w.tm.rto_us = if x.tm.rto_us == 0 { min_rto_us } else { x.tm.rto_us };
+    let needed = x.snd.una != x.snd.max || x.state == FIN_WAIT_2;
+    w.tm.on.rtx = needed || (x.tm.on.rtx && x.flags.persist);
+    if needed && !x.tm.on.rtx {
+        w.tm.rtx = now + if x.state == FIN_WAIT_2 { p.fin_wait_2_us } else { rto };
+    }
     w
 }
 
 /// `OpExec`: Initiate.
 #[kernel]
-pub fn initiate(s: Step, op: ConnOp, r: TcpRecord, now: (Bits<32>, Bits<32>), min_rto_us: Bits<32>) -> Step {
+pub fn initiate(s: Step, op: ConnOp, r: TcpRecord, now: (Bits<32>, Bits<32>), p: TcpParams) -> Step {
     let status = initiate_status(s.w, s.c.out, op, r);
     let mut n = s;
     n.c.beat = bits::<6>(0);
@@ -79,7 +108,7 @@ pub fn initiate(s: Step, op: ConnOp, r: TcpRecord, now: (Bits<32>, Bits<32>), mi
     n.c.op_ends = true;
     n.st = St::OpPages;
     if status == SUCCESS {
-        n.w = begin(load(r, op.generation, op.path, now.0, now.1), min_rto_us);
+        n.w = begin(load(r, op.generation, op.path, now.0, now.1), now.0, p);
         n.c.publish = true;
         n.c.want_tx = true;
     }
@@ -88,7 +117,7 @@ pub fn initiate(s: Step, op: ConnOp, r: TcpRecord, now: (Bits<32>, Bits<32>), mi
 
 /// `OpExec`: all others.
 #[kernel]
-pub fn execute(s: Step, op: ConnOp, r: TcpRecord) -> Step {
+pub fn execute(s: Step, op: ConnOp, r: TcpRecord, now: Bits<32>) -> Step {
     let code = op.opcode;
     let mut n = s;
     n.c.beat = bits::<6>(0);
@@ -100,9 +129,11 @@ pub fn execute(s: Step, op: ConnOp, r: TcpRecord) -> Step {
         n.st = St::OpDone;
     } else if code == UPDATE {
         n.w.cached = cached(r);
-        if n.w.cached.flags.keep_alive && (n.w.cached.flags.keep_alive_restart || !s.w.tm.on.keep_alive) {
+        if n.w.cached.flags.keep_alive
+            && (n.w.cached.flags.keep_alive_restart || !s.w.cached.flags.keep_alive)
+        {
             n.w.tm.ka_probes = bits::<8>(0);
-            n.w.tm.keep_alive = s.w.rcv.last_rx_us + r.ka_timeout_us;
+            n.w.tm.keep_alive = now + r.ka_timeout_us;
         }
         n.w.tm.on.keep_alive = n.w.cached.flags.keep_alive;
         if n.w.cached.flags.max_rt_restart {
@@ -121,6 +152,7 @@ pub fn execute(s: Step, op: ConnOp, r: TcpRecord) -> Step {
         n.c.raise = true;
     } else if code == ABORT {
         n.w.flags.aborted = true;
+        n.w.state = bits::<8>(CLOSED);
         n.w.side.reset = true;
         n.c.want_tx = true;
         n.c.publish = true;

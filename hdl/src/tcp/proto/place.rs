@@ -175,6 +175,8 @@ pub fn text_end(s: Step, seg: RxSeg, len: Bits<32>) -> Step {
         n.st = St::Retire;
     } else if fin_here {
         n.w.rcv.nxt = w.rcv.nxt + 1;
+        // A FIN behind a full window needs no buffer.
+        n.w.rcv.right = later(w.rcv.right, w.rcv.nxt + 1);
         n.w.state = after_peer_fin(w.state);
         n.w.flags.peer_fin = true;
         n.c.fin = false;

@@ -15,6 +15,9 @@ use crate::tcp::seq::{after, at_or_after, before};
 use crate::tcp::window::{paws_rejects, takes_ts};
 use crate::types::{RxSeg, TcpParams, TCP_ACK, TCP_FIN, TCP_PSH, TCP_RST, TCP_SYN, TCP_URG};
 
+/// Keepalive time after a challenge ACK, microseconds.
+const CHALLENGE_US: u64 = 300_000_000;
+
 /// Does the segment carry this flag?
 #[kernel]
 pub fn has(seg: RxSeg, flag: u64) -> bool {
@@ -69,6 +72,18 @@ fn rearm(w: Work, now: Bits<32>, fin_wait_2_us: Bits<32>) -> Clocks {
     t
 }
 
+/// a challenged peer that is gone must be found out: keepalive at the latest in 5 minutes.
+#[kernel]
+fn challenge_timer(tm: Clocks, now: Bits<32>) -> Clocks {
+    let latest = now + CHALLENGE_US;
+    let mut t = tm;
+    if !tm.on.keep_alive || after(tm.keep_alive, latest) {
+        t.on.keep_alive = true;
+        t.keep_alive = latest;
+    }
+    t
+}
+
 /// The verdict on a segment, before its contents count.
 #[derive(Clone, Copy, Debug, PartialEq, LogicState)]
 enum Fate {
@@ -95,7 +110,9 @@ fn fate(w: Work, seg: RxSeg) -> Fate {
     let stale = w.fixed.flags.timestamps && seg.has_ts && !rst && paws_rejects(w.rcv.ts_recent, seg.ts_val);
     let class = classify(w.snd, seg.ack);
     let d = check(seg.seq, seg_len(seg), rst, has(seg, TCP_SYN), w.rcv.nxt, rcv_wnd(w.rcv));
-    if stale {
+    if w.fixed.flags.timestamps && !seg.has_ts && !rst {
+        Fate::Drop // RFC 7323 3.2
+    } else if stale {
         Fate::Answer
     } else {
         match d {
@@ -134,12 +151,14 @@ pub fn arrive(s: Step, seg: RxSeg, now: Bits<32>, fin_wait_2_us: Bits<32>) -> St
         n.c.forget = true;
         n.c.counts.handed_up = true;
         n.st = St::Verdict;
-    } else if f == Fate::Urgent {
-        // this segment and all later ones go up.
+    } else if f == Fate::Urgent || f == Fate::Syn {
+        // this segment and all later ones go up. R-225: the same for a SYN, in state CLOSED.
+        let why = if f == Fate::Urgent { bits::<8>(URGENT) } else { bits::<8>(REQUESTED) };
         n.c.up = true;
         n.c.counts.handed_up = true;
+        n.w.state = if f == Fate::Urgent { s.w.state } else { bits::<8>(CLOSED) };
         n.w.flags.stopped = true;
-        n.w.reason = reason(s.w.reason, bits::<8>(URGENT));
+        n.w.reason = reason(s.w.reason, why);
         n.c.publish = true;
         n.c.raise = true;
         n.st = St::Verdict;
@@ -170,18 +189,12 @@ pub fn arrive(s: Step, seg: RxSeg, now: Bits<32>, fin_wait_2_us: Bits<32>) -> St
         if f == Fate::Challenge && !s.w.flags.challenged {
             // one until the next acceptable segment.
             n.w.flags.challenged = true;
+            n.w.tm = challenge_timer(s.w.tm, now);
             n.c.counts.challenge_acks = true;
         }
         if f == Fate::Reset {
             n.w.flags.aborted = true;
-            n.c.publish = true;
-            n.c.raise = true;
-        }
-        if f == Fate::Syn {
-            // upload in state CLOSED.
             n.w.state = bits::<8>(CLOSED);
-            n.w.flags.stopped = true;
-            n.w.reason = reason(s.w.reason, bits::<8>(REQUESTED));
             n.c.publish = true;
             n.c.raise = true;
         }

@@ -1,8 +1,9 @@
 //! Where PROTO's events come from: the queue of shadow records under way, the ready list, and whose turn it is.
 //!
 //! Order of the sources: durable shadow records, doorbells, commands, finished jobs, deadlines, a waiting
-//! Terminate; segments and the ready list take turns (law L5). All but the first wait while the queue of
-//! shadow records under way is nearly full, which the write engine ends in bounded time.
+//! Terminate, segments, the ready list; but after a segment or a durable record the ready list has its turn
+//! (law L5). All but the first wait while the queue of shadow records under way is nearly full, which the
+//! write engine ends in bounded time.
 //!
 //! Latency: `choice` is combinational; an entry of a queue counts one cycle after it was written, when the
 //! memory has it. Back-pressure: none; the queues cannot overflow (an event writes at most one shadow record,
@@ -39,8 +40,6 @@ pub struct Offers {
     pub rx: Bit,
     /// A connection that may send.
     pub tx: Bit,
-    /// It is the ready list's turn.
-    pub tx_turn: Bit,
 }
 
 /// The source whose turn it is.
@@ -58,7 +57,7 @@ pub fn pick(o: Offers) -> Pick {
         Pick::Timer
     } else if o.close {
         Pick::Close
-    } else if o.rx && !(o.tx && o.tx_turn) {
+    } else if o.rx {
         Pick::Rx
     } else if o.tx {
         Pick::Tx
@@ -170,16 +169,19 @@ impl<const LOG2: usize> Logic for Sources<LOG2> {
         let room = (wr - rd) < COMMITS_HIGH;
         let on = room && self.enable.val();
         let waits = self.ready_seen.q.val() != self.ready_rd.q.val();
+        // An acknowledgment goes out before the next segment or record adds to it, also while its entry is
+        // on its way into the list.
+        let entered = self.ready_wr.q.val() != self.ready_rd.q.val();
+        let turn = on && entered && self.tx_job_ready.val() && self.tx_turn.q.val();
         let choice = pick(Offers {
-            commit: done != rd,
+            commit: done != rd && !turn,
             bell: on && self.doorbell_valid.val(),
             op: on && self.op_valid.val() && !self.closing.q.val(),
             tx_done: room && self.tx_done_valid.val(),
             timer: on && self.expired_valid.val(),
             close: room && self.closing.q.val() && self.check.q.val(),
-            rx: on && self.rx_seg_valid.val(),
+            rx: on && self.rx_seg_valid.val() && !turn,
             tx: on && waits && self.tx_job_ready.val(),
-            tx_turn: self.tx_turn.q.val(),
         });
         let errors = self.errors.q.val() >> bit_cast::<COMMIT_LOG2, COMMITS>(rd);
         self.agenda.next = Agenda {
@@ -188,7 +190,7 @@ impl<const LOG2: usize> Logic for Sources<LOG2> {
             commit_error: errors.get_bit(0),
             ready_conn: self.ready.rdata.val(),
             close_conn: self.conn.q.val(),
-            idle: wr == rd && !waits && !self.closing.q.val(),
+            idle: wr == rd && !entered && !self.closing.q.val(),
         };
         self.doorbell_ready.next = n.taken == Pick::Bell;
         self.op_ready.next = n.taken == Pick::Op;
@@ -220,8 +222,8 @@ impl<const LOG2: usize> Logic for Sources<LOG2> {
         self.ready_seen.d.next = self.ready_wr.q.val();
         self.ready_wr.d.next = self.ready_wr.q.val() + n.ready_push;
         self.ready_rd.d.next = self.ready_rd.q.val() + (n.taken == Pick::Tx);
-        if n.taken == Pick::Rx || n.taken == Pick::Tx {
-            self.tx_turn.d.next = n.taken == Pick::Rx;
+        if n.taken == Pick::Rx || n.taken == Pick::Commit || n.taken == Pick::Tx {
+            self.tx_turn.d.next = n.taken != Pick::Tx;
         }
 
         // A Terminate looks again whenever something was stored.

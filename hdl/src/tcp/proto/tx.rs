@@ -73,8 +73,7 @@ fn choose(w: Work) -> Plan {
     let is_again = before(snd.nxt, snd.max);
     let data = is_active(w) && !w.flags.invalid && may_send(w.state);
     let new = fresh(w, usable, smss);
-    // A bare ACK carries SND.NXT as the peer knows it; into a closed window only SND.UNA is acceptable.
-    let at = if w.flags.persist { snd.una } else { snd.max };
+    let at = snd.max;
     let probe = is_pending(w);
     if w.side.reset {
         Plan { why: Why::Reset, seq: snd.max, len: bits::<16>(0), fin: false }
@@ -87,6 +86,9 @@ fn choose(w: Work) -> Plan {
         repeat(w, Why::Again, snd.nxt, again)
     } else if data && !is_again && new.why == Why::New {
         new
+    } else if data && w.flags.probe && before(snd.nxt, w.limit) && usable != 0 {
+        let some = min32(min32(w.limit - snd.nxt, usable), smss);
+        Plan { why: Why::New, seq: snd.nxt, len: bit_cast::<16, 32>(some), fin: false }
     } else if w.flags.probe && is_active(w) && !w.flags.invalid {
         Plan { why: Why::KeepAlive, seq: snd.una - 1, len: bits::<16>(0), fin: false }
     } else if ack_due(w) && !w.flags.stopped && !w.flags.aborted && !w.flags.invalid && w.state != CLOSED {
@@ -98,7 +100,8 @@ fn choose(w: Work) -> Plan {
 
 /// `TxPlan`: the connection left the ready list.
 #[kernel]
-pub fn tx_plan(s: Step) -> Step {
+pub fn tx_plan(s: Step, now: Bits<32>) -> Step {
+    let (w, snd) = (s.w, s.w.snd);
     let mut n = s;
     n.w.side.queued = false;
     n.w.flags.retransmit = s.w.flags.retransmit && s.w.snd.una != s.w.snd.max;
@@ -107,6 +110,16 @@ pub fn tx_plan(s: Step) -> Step {
     } else {
         n.c.plan = choose(s.w);
         n.st = if n.c.plan.why == Why::Nothing { St::Finish } else { St::TxEmit };
+        if n.c.plan.why == Why::Nothing
+            && is_active(w)
+            && before(snd.nxt, w.limit)
+            && snd.una == snd.max
+            && !w.tm.on.rtx
+        {
+            // The window is too small for a segment and nothing is in flight.
+            n.w.tm.on.rtx = true;
+            n.w.tm.rtx = now + w.tm.rto_us;
+        }
     }
     n
 }
@@ -140,7 +153,7 @@ fn sent_text(w: Work, p: Plan, now: Bits<32>, max_rto_us: Bits<32>) -> Work {
     if p.why == Why::Lost {
         n.flags.retransmit = false;
     }
-    if p.why == Why::Probe {
+    if p.why == Why::Probe || is_new {
         n.flags.probe = false;
     }
     if !w.tm.on.rtx {

@@ -1,0 +1,528 @@
+//! The engine (PROTO, pages, timers, events) in its surroundings: directed scenarios under native simulation.
+mod engine_env;
+
+use chimney_abi::cmd::{Opcode, Phase, Status, TcpState, UploadReason};
+use chimney_abi::desc::{
+    RecvDesc, RECV_NO_PUSH, RECV_RETIRED, SHADOW_ABORTED, SHADOW_FIN_ACKED, SHADOW_PEER_FIN,
+};
+use chimney_abi::state::{
+    TcpRecord, CACHED_KEEP_ALIVE, CACHED_NAGLE, CONST_SACK, CONST_TIMESTAMPS, DELEG_POOL_MODE, NO_TIMER,
+};
+use chimney_hdl::types::*;
+use chimney_hdl_kernel::diff::{Bench, Rnd};
+use engine_env::{code, record, Dut, Env, Todo};
+
+const PEER: u32 = 0xffff_f000;
+const OURS: u32 = 0x0000_8000;
+const GEN: u64 = 7;
+const MSS: u32 = 1000;
+
+/// An established connection with nothing under way.
+fn image() -> TcpRecord {
+    TcpRecord {
+        local_port: 80,
+        remote_port: 40_000,
+        const_flags: CONST_SACK,
+        eff_mss: MSS as u16,
+        ttl: 64,
+        max_retransmissions: 3,
+        ka_probe_count: 2,
+        ka_timeout_us: 1_000_000,
+        ka_interval_us: 100_000,
+        initial_rcv_wnd: 60_000,
+        tcp_state: TcpState::Established.code(),
+        deleg_flags: DELEG_POOL_MODE,
+        rcv_nxt: PEER,
+        rcv_right: PEER.wrapping_add(60_000),
+        adv_right: PEER.wrapping_add(60_000),
+        last_ack_sent: PEER,
+        snd_una: OURS,
+        snd_nxt: OURS,
+        snd_max: OURS,
+        snd_limit: OURS,
+        snd_wnd: 50_000,
+        max_snd_wnd: 50_000,
+        snd_wl1: PEER,
+        snd_wl2: OURS,
+        cwnd: 10 * MSS,
+        ssthresh: 1 << 30,
+        recover: OURS,
+        rto_us: 300_000,
+        srtt_us_x8: 8000,
+        rttvar_us_x4: 2000,
+        rtx_deadline: NO_TIMER,
+        ka_deadline: NO_TIMER,
+        send_ring: 0x20_0000,
+        send_ring_log2: 6,
+        recv_ring: engine_env::RECV_RING,
+        recv_ring_log2: 4,
+        ..TcpRecord::default()
+    }
+}
+
+struct World {
+    e: Env,
+    r: Rnd,
+    b: Bench<Dut, fn(&mut Dut, bool)>,
+}
+
+impl World {
+    fn new(pages: u64) -> World {
+        let clock: fn(&mut Dut, bool) = |u, c| u.clock.next = c.into();
+        World { e: Env::new(pages), r: Rnd::new(1), b: Bench::new(Dut::default(), clock) }
+    }
+
+    /// With one connection offloaded as number 2.
+    fn with(pages: u64, r: &TcpRecord) -> World {
+        let mut w = World::new(pages);
+        w.e.offload(2, GEN, r, &[0; 32]);
+        w.run();
+        assert_eq!(w.e.answers.pop(), Some((code(Status::Success), vec![])));
+        w
+    }
+
+    fn cycle(&mut self) {
+        let (e, r) = (&mut self.e, &mut self.r);
+        self.b.cycle(|u| e.poke(u, r));
+    }
+
+    /// Until everything planned is done.
+    fn run(&mut self) {
+        for _ in 0..20_000 {
+            self.cycle();
+            if self.e.is_done() {
+                return;
+            }
+        }
+        panic!("still busy");
+    }
+
+    fn run_for(&mut self, cycles: usize) {
+        (0..cycles).for_each(|_| self.cycle());
+    }
+
+    fn segment(&mut self, seq: u32, ack: u32, flags: u64, bytes: &[u8]) {
+        self.e.plan(Todo::Seg(seg(seq, ack, flags, bytes.len()), bytes.to_vec()));
+    }
+
+    fn bell(&mut self, receive: bool, producer: u64, limit: u32, flags: u64) {
+        self.e.plan(Todo::Bell(Doorbell {
+            conn: 2u64.into(),
+            receive,
+            producer: producer.into(),
+            generation: GEN.into(),
+            flags: flags.into(),
+            limit: u64::from(limit).into(),
+        }));
+    }
+
+    fn take(&mut self) -> (u64, TcpRecord) {
+        self.e.command(Opcode::Terminate, 2, GEN, None);
+        self.run();
+        let (status, beats) = self.e.answers.pop().expect("an answer");
+        (status, record(&beats))
+    }
+}
+
+fn seg(seq: u32, ack: u32, flags: u64, len: usize) -> RxSeg {
+    RxSeg {
+        conn: 2u64.into(),
+        seq: u64::from(seq).into(),
+        ack: u64::from(ack).into(),
+        wnd: 50_000u64.into(),
+        flags: (flags | TCP_ACK).into(),
+        payload_len: (len as u64).into(),
+        frame_len: (len as u64 + 54).into(),
+        ..RxSeg::default()
+    }
+}
+
+fn text(len: usize, from: u8) -> Vec<u8> {
+    (0..len).map(|i| (i as u8).wrapping_mul(7).wrapping_add(from)).collect()
+}
+
+/// Verifies
+#[test]
+fn upload_gives_back_what_the_offload_brought() {
+    let given = TcpRecord { rcv_right: PEER + 50_000u32.min(4000), snd_wl1: PEER - 9, ..image() };
+    let mut w = World::with(4, &given);
+    let s = w.e.shadow(2).expect("the first shadow record");
+    assert_eq!((s.tag, s.generation, s.rcv_nxt, s.snd_una), (2, GEN as u8, PEER, OURS));
+    let (status, back) = w.take();
+    assert_eq!(status, code(Status::Success));
+    let want = TcpRecord {
+        generation: GEN as u8,
+        path: 3,
+        durable_rcv_nxt: given.rcv_nxt,
+        durable_rcv_right: given.rcv_right,
+        shadow_tag: 4,
+        delack_deadline: NO_TIMER,
+        push_deadline: NO_TIMER,
+        ..given
+    };
+    assert_eq!(back, want);
+    w.e.command(Opcode::Query, 2, GEN, None);
+    w.run();
+    assert_eq!(w.e.answers.pop(), Some((code(Status::Stale), vec![])), "the id is free");
+    w.e.offload(2, GEN + 1, &given, &[0; 32]);
+    w.e.offload(2, GEN + 2, &given, &[0; 32]);
+    w.e.offload(3, GEN, &TcpRecord { rcv_right: PEER.wrapping_add(200_000), ..given }, &[0; 32]);
+    w.e.offload(3, GEN, &TcpRecord { tcp_state: TcpState::SynSent.code(), ..given }, &[0; 32]);
+    w.run();
+    let got: Vec<u64> = w.e.answers.drain(..).map(|a| a.0).collect();
+    let want = [Status::Success, Status::TcpEntries, Status::TcpRcvWindow, Status::Rejected].map(code);
+    assert_eq!(got, want);
+}
+
+/// Law L2: the acknowledgment leaves only when the shadow record is in memory.
+/// Verifies: R-025
+#[test]
+fn text_in_order_goes_to_pages_and_is_acknowledged_when_durable() {
+    let mut w = World::with(4, &image());
+    let a = text(1000, 1);
+    w.e.plan(Todo::Hold(true));
+    for i in 0..6 {
+        w.segment(PEER.wrapping_add(i * 1000), OURS, 0, &a);
+    }
+    w.run_for(600);
+    assert_eq!(w.e.verdicts, [false; 6]);
+    assert!(w.e.sent.is_empty(), "nothing is durable: {:?}", w.e.sent);
+    w.e.plan(Todo::Hold(false));
+    w.run();
+    let acks: Vec<u32> = w.e.sent.iter().map(|s| s.ack).collect();
+    assert_eq!(acks, [2000, 4000, 6000].map(|n| PEER.wrapping_add(n)), "every second segment");
+    assert_eq!(w.e.sent[2].wnd, 54_000);
+    assert_eq!(w.e.paged(2, PEER, 6000), [&a[..]; 6].concat(), "across a page and across sequence number 0");
+    let s = w.e.shadow(2).expect("a record");
+    assert_eq!((s.rcv_nxt, s.snd_una), (PEER.wrapping_add(6000), OURS));
+    assert_eq!(w.e.freed, 6 * 1056);
+    assert!(w.e.events >= 1);
+    w.segment(PEER.wrapping_add(6000), OURS, 0, &a[..10]);
+    w.run();
+    assert_eq!(w.e.sent.len(), 3, "one segment waits for the timer");
+    w.e.plan(Todo::Time(40_001));
+    w.run();
+    assert_eq!(w.e.sent.last().expect("an ACK").ack, PEER.wrapping_add(6010));
+    assert_eq!(w.take().1.rcv_nxt, PEER.wrapping_add(6010));
+}
+
+/// Verifies
+#[test]
+fn direct_mode_fills_posts_and_retires_them() {
+    let mut w = World::with(4, &TcpRecord { deleg_flags: 0, recv_producer: 2, ..image() });
+    let post = |addr: u64, len, flags| RecvDesc { addr, len, flags, seq: PEER };
+    w.e.set_post(0, post(0x30_0001, 700, 0));
+    w.e.set_post(1, post(0x31_0000, 2000, RECV_NO_PUSH));
+    w.e.set_post(2, post(0x32_0000, 2000, 0));
+    let a = text(1000, 1);
+    w.segment(PEER, OURS, TCP_PSH, &a);
+    w.run();
+    assert_eq!(w.e.read(0x30_0001, 700), a[..700]);
+    assert_eq!(w.e.read(0x31_0000, 300), a[700..]);
+    let done = w.e.post(0);
+    assert_eq!((done.len, done.flags, done.seq), (700, RECV_RETIRED, PEER));
+    let s = w.e.shadow(2).expect("a record");
+    assert_eq!((s.post_idx, s.post_off, s.flags & 1), (1, 300, 0), "a non-push post waits on");
+    w.bell(true, 3, PEER.wrapping_add(60_000), 0);
+    w.segment(PEER.wrapping_add(1000), OURS, TCP_PSH, &text(1800, 9));
+    w.run();
+    assert_eq!(w.e.post(1).len, 2000);
+    let last = w.e.post(2);
+    assert_eq!((last.len, last.flags, last.seq), (100, RECV_RETIRED, PEER.wrapping_add(2700)), "PSH");
+    w.segment(PEER.wrapping_add(2800), OURS, 0, &text(50, 3));
+    w.run();
+    let s = w.e.shadow(2).expect("a record");
+    assert_eq!((s.post_idx, s.flags & 1), (3, 1), "no post left: pool mode");
+    assert_eq!(w.e.paged(2, PEER.wrapping_add(2800), 50), text(50, 3));
+}
+
+#[test]
+fn only_a_post_for_the_next_byte_ends_pool_mode() {
+    let mut w = World::with(4, &image());
+    w.segment(PEER, OURS, 0, &text(100, 0));
+    w.run();
+    let at = PEER.wrapping_add(100);
+    w.e.set_post(0, RecvDesc { addr: 0x30_0000, len: 500, flags: 0, seq: PEER });
+    w.e.set_post(1, RecvDesc { addr: 0x31_0000, len: 500, flags: 0, seq: at });
+    w.bell(true, 2, PEER.wrapping_add(61_000), 0);
+    w.segment(at, OURS, 0, &text(100, 5));
+    w.run();
+    let s = w.e.shadow(2).expect("a record");
+    assert_eq!((s.post_idx, s.post_off, s.flags & 1), (1, 100, 0));
+    assert_eq!(s.rcv_right, PEER.wrapping_add(61_000));
+    assert_eq!(w.e.read(0x31_0000, 100), text(100, 5));
+    assert_eq!(w.e.post(0).flags, 0, "skipped, not used");
+    w.e.plan(Todo::Time(500_001));
+    w.run();
+    assert_eq!((w.e.post(1).flags, w.e.post(1).len), (RECV_RETIRED, 100), "push timer");
+}
+
+#[test]
+fn out_of_order_text_waits_in_pages_and_is_reported() {
+    let mut w = World::with(8, &image());
+    let part = |i: u32| text(1000, i as u8 * 11);
+    let at = |i: u32| PEER.wrapping_add(i * 1000);
+    w.segment(at(2), OURS, 0, &part(2));
+    w.segment(at(4), OURS, 0, &part(4));
+    w.segment(at(1), OURS, 0, &part(1));
+    w.run();
+    let last = w.e.sent.last().expect("ACKs");
+    assert_eq!(w.e.sent.len(), 3, "each at once");
+    assert_eq!((last.ack, last.sack), (PEER, [Some((at(1), at(3))), Some((at(4), at(5))), None, None]));
+    w.segment(at(0), OURS, 0, &part(0));
+    w.run();
+    assert_eq!(w.e.sent.last().expect("an ACK").ack, at(3));
+    w.segment(at(3), OURS, 0, &part(3));
+    w.run();
+    assert_eq!(w.e.shadow(2).expect("a record").rcv_nxt, at(5));
+    let all: Vec<u8> = (0..5).flat_map(part).collect();
+    assert_eq!(w.e.paged(2, PEER, 5000), all);
+    for i in [7, 9, 11, 13, 15] {
+        w.segment(at(i), OURS, 0, &part(i));
+    }
+    w.run();
+    assert_eq!(w.e.counts[4], 1, "a fifth range is dropped");
+}
+
+#[test]
+fn without_a_page_nothing_is_taken() {
+    let mut w = World::with(1, &image());
+    w.segment(PEER, OURS, 0, &text(1000, 0));
+    w.segment(PEER.wrapping_add(1000), OURS, 0, &text(4000, 0));
+    w.run();
+    assert_eq!(w.e.shadow(2).expect("a record").rcv_nxt, PEER.wrapping_add(4096));
+    assert_eq!(w.e.counts[3], 1);
+    w.e.give_page(9);
+    w.segment(PEER.wrapping_add(4096), OURS, 0, &text(100, 1));
+    w.run();
+    assert_eq!(w.e.paged(2, PEER.wrapping_add(4096), 100), text(100, 1));
+}
+
+/// Verifies
+#[test]
+fn sends_what_the_window_allows_and_publishes_after_the_transmitter() {
+    let mut w = World::with(4, &TcpRecord { cwnd: 3 * MSS, cached_flags: CACHED_NAGLE, ..image() });
+    w.e.plan(Todo::HoldJobs(true));
+    w.bell(false, 1, OURS + 5500, 0);
+    w.run_for(300);
+    let sent: Vec<(u32, u64)> = w.e.sent.iter().map(|s| (s.seq, s.len)).collect();
+    assert_eq!(sent, [(OURS, 1000), (OURS + 1000, 1000), (OURS + 2000, 1000)]);
+    assert!(w.e.sent[0].first && !w.e.sent[1].first);
+    w.segment(PEER, OURS + 2000, 0, &[]);
+    w.run_for(200);
+    assert_eq!(w.e.shadow(2).expect("a record").snd_una, OURS, "jobs are still reading");
+    w.e.plan(Todo::HoldJobs(false));
+    w.run();
+    assert_eq!(w.e.shadow(2).expect("a record").snd_una, OURS + 2000);
+    let last = *w.e.sent.last().expect("data");
+    assert_eq!((last.seq, last.len), (OURS + 4000, 1000), "Nagle holds the rest");
+    w.segment(PEER, OURS + 5000, 0, &[]);
+    w.run();
+    let last = *w.e.sent.last().expect("data");
+    assert_eq!((last.seq, last.len, last.flags), (OURS + 5000, 500, TCP_PSH | TCP_ACK));
+    w.segment(PEER, OURS + 5500, 0, &[]);
+    let (_, back) = w.take();
+    assert_eq!((back.snd_una, back.snd_nxt, back.snd_max), (OURS + 5500, OURS + 5500, OURS + 5500));
+    assert_eq!(back.rtx_deadline, NO_TIMER);
+}
+
+/// Verifies
+#[test]
+fn a_timeout_goes_back_and_too_many_ask_for_an_upload() {
+    let mut w = World::with(4, &image());
+    w.bell(false, 1, OURS + 2000, 0);
+    w.run();
+    for (wait, count) in [(300_001, 3), (600_001, 4), (1_200_001, 5)] {
+        w.e.plan(Todo::Time(wait));
+        w.run();
+        assert_eq!(w.e.sent.len(), count);
+        let s = w.e.sent.last().expect("data");
+        assert_eq!((s.seq, s.len, s.again), (OURS, 1000, true));
+    }
+    w.e.plan(Todo::Time(2_400_001));
+    w.run();
+    let s = w.e.shadow(2).expect("a record");
+    assert_eq!(s.state >> 4, UploadReason::TimeoutExpiration.code());
+    assert_eq!(w.e.counts[1], 3);
+    let (status, back) = w.take();
+    assert_eq!((status, back.snd_nxt, back.snd_max), (0, OURS + 1000, OURS + 2000));
+    assert_eq!((back.phase, back.cwnd), (Phase::RtoRecovery.code(), MSS));
+}
+
+#[test]
+fn three_duplicates_start_fast_retransmit() {
+    let mut w = World::with(4, &image());
+    w.bell(false, 1, OURS + 8000, 0);
+    w.run();
+    assert_eq!(w.e.sent.len(), 8);
+    for _ in 0..3 {
+        w.segment(PEER, OURS, 0, &[]);
+    }
+    w.run();
+    let s = *w.e.sent.last().expect("data");
+    assert_eq!((s.seq, s.len, s.again, w.e.counts[2]), (OURS, 1000, true, 1));
+    w.segment(PEER, OURS + 3000, 0, &[]);
+    w.run();
+    let s = *w.e.sent.last().expect("data");
+    assert_eq!((s.seq, s.again), (OURS + 3000, true), "a partial ACK names the next hole");
+    w.segment(PEER, OURS + 8000, 0, &[]);
+    let back = w.take().1;
+    assert_eq!((back.phase, back.snd_una), (Phase::Open.code(), OURS + 8000));
+}
+
+/// Verifies
+#[test]
+fn both_sides_close() {
+    let mut w = World::with(4, &image());
+    w.bell(false, 1, OURS + 100, 1);
+    w.run();
+    let s = *w.e.sent.last().expect("data");
+    assert_eq!((s.len, s.flags & TCP_FIN), (100, TCP_FIN));
+    w.segment(PEER, OURS + 101, 0, &[]);
+    w.run();
+    let s = w.e.shadow(2).expect("a record");
+    assert_eq!((s.state, s.flags & SHADOW_FIN_ACKED), (TcpState::FinWait2.code(), SHADOW_FIN_ACKED));
+    w.segment(PEER, OURS + 101, TCP_FIN, &text(10, 0));
+    w.run();
+    let s = w.e.shadow(2).expect("a record");
+    assert_eq!((s.state & 15, s.flags & SHADOW_PEER_FIN), (TcpState::TimeWait.code(), SHADOW_PEER_FIN));
+    assert_eq!(s.rcv_nxt, PEER.wrapping_add(11));
+    assert_eq!(w.e.sent.last().expect("an ACK").ack, PEER.wrapping_add(11));
+    w.segment(PEER, OURS + 101, TCP_FIN, &text(10, 0));
+    w.run();
+    assert_eq!(w.e.sent.len(), 3, "a repeated FIN is acknowledged again");
+    assert_eq!(w.take().1.tcp_state, TcpState::TimeWait.code());
+}
+
+/// Verifies
+#[test]
+fn only_an_exact_reset_aborts() {
+    let mut w = World::with(4, &image());
+    w.segment(PEER.wrapping_add(5), OURS, TCP_RST, &[]);
+    w.segment(PEER.wrapping_add(5), OURS, TCP_RST, &[]);
+    w.segment(PEER.wrapping_sub(5), OURS, TCP_RST, &[]);
+    w.run();
+    assert_eq!((w.e.sent.len(), w.e.counts[6]), (1, 1), "one challenge");
+    w.segment(PEER, OURS, TCP_RST, &[]);
+    w.segment(PEER, OURS, 0, &text(4, 0));
+    w.run();
+    assert_eq!(w.e.shadow(2).expect("a record").flags & SHADOW_ABORTED, SHADOW_ABORTED);
+    assert_eq!(w.e.verdicts, [false, false, false, false, true], "later segments go up");
+}
+
+/// Verifies
+#[test]
+fn a_closed_window_is_probed() {
+    let mut w = World::with(4, &TcpRecord { snd_wnd: 0, ..image() });
+    w.bell(false, 1, OURS + 2000, 0);
+    w.run();
+    assert!(w.e.sent.is_empty());
+    w.e.plan(Todo::Time(300_001));
+    w.run();
+    assert_eq!((w.e.sent[0].seq, w.e.sent[0].len), (OURS, 1));
+    let mut closed = seg(PEER, OURS, 0, 0);
+    closed.wnd = 0u64.into();
+    w.e.plan(Todo::Seg(closed, vec![]));
+    w.e.plan(Todo::Wait(100));
+    w.e.plan(Todo::Time(600_001));
+    w.run();
+    assert_eq!(w.e.sent.len(), 2, "next round");
+    w.segment(PEER, OURS, 0, &[]);
+    w.run();
+    let rest: Vec<u32> = w.e.sent[2..].iter().map(|s| s.seq).collect();
+    assert_eq!(rest, [OURS, OURS + 1, OURS + 1001].as_slice()[..rest.len()].to_vec());
+    assert!(rest.len() >= 2, "sending goes on: {rest:?}");
+}
+
+/// Verifies: R-260
+#[test]
+fn an_idle_peer_is_probed_and_given_up() {
+    let given = TcpRecord { cached_flags: CACHED_KEEP_ALIVE, ka_deadline: 1000, ..image() };
+    let mut w = World::with(4, &given);
+    for wait in [1001, 100_001] {
+        w.e.plan(Todo::Time(wait));
+        w.run();
+        let s = w.e.sent.last().expect("a probe");
+        assert_eq!((s.seq, s.len), (OURS - 1, 0));
+    }
+    w.e.plan(Todo::Time(100_001));
+    w.run();
+    assert_eq!(w.e.shadow(2).expect("a record").state >> 4, UploadReason::TimeoutExpiration.code());
+}
+
+#[test]
+fn stale_and_wrong_doorbells_are_refused() {
+    let mut w = World::with(4, &image());
+    w.bell(false, 1, OURS - 1, 0);
+    let bell = |conn: u64, generation: u64| {
+        Todo::Bell(Doorbell {
+            conn: conn.into(),
+            generation: generation.into(),
+            limit: 100u64.into(),
+            ..Doorbell::default()
+        })
+    };
+    w.e.plan(bell(2, GEN + 1));
+    w.e.plan(bell(10, GEN));
+    w.run();
+    assert_eq!((w.e.counts[7], w.e.counts[9]), (2, 1));
+    w.bell(true, 0, PEER.wrapping_add(59_000), 0);
+    w.bell(true, 0, PEER.wrapping_add(200_000), 0);
+    w.run();
+    assert_eq!(w.take().1.rcv_right, PEER.wrapping_add(60_000), "the edge stays");
+}
+
+#[test]
+fn a_write_that_fails_stops_the_connection() {
+    let mut w = World::with(4, &image());
+    w.e.plan(Todo::Fail);
+    w.segment(PEER, OURS, 0, &text(100, 0));
+    w.segment(PEER.wrapping_add(100), OURS, 0, &text(100, 0));
+    w.e.plan(Todo::Wait(100));
+    w.segment(PEER.wrapping_add(200), OURS, 0, &text(100, 0));
+    w.run();
+    assert_eq!(w.e.shadow(2).expect("a record").state >> 4, UploadReason::HardwareFailure.code());
+    assert_eq!(w.e.verdicts.last(), Some(&true));
+}
+
+#[test]
+fn stamps_are_echoed_and_old_ones_rejected() {
+    let given = TcpRecord { const_flags: CONST_TIMESTAMPS, ts_recent: 500, ts_offset: 70_000, ..image() };
+    let mut w = World::with(4, &given);
+    let stamped = |seq: u32, val: u64| {
+        let mut s = seg(seq, OURS, 0, 10);
+        s.has_ts = true;
+        s.ts_val = val.into();
+        Todo::Seg(s, text(10, 0))
+    };
+    w.e.plan(stamped(PEER, 600));
+    w.e.plan(stamped(PEER.wrapping_add(10), 601));
+    w.run();
+    assert_eq!(w.e.sent[0].stamps, Some((70_000, 600)), "the first of the pair (RFC 7323 4.3)");
+    w.e.plan(Todo::Time(5000));
+    w.e.plan(stamped(PEER.wrapping_add(20), 599));
+    w.run();
+    assert_eq!(w.e.sent.last().expect("an ACK").stamps, Some((70_005, 600)));
+    assert_eq!((w.e.counts[5], w.e.shadow(2).expect("a record").rcv_nxt), (1, PEER.wrapping_add(20)), "PAWS");
+    w.e.plan(Todo::Time(7000));
+    assert_eq!(w.take().1.ts_offset, 70_012);
+}
+
+/// Verifies
+#[test]
+fn update_query_invalidate_and_abort() {
+    let mut w = World::with(4, &image());
+    w.e.command(Opcode::Update, 2, GEN, Some(&TcpRecord { ttl: 9, initial_rcv_wnd: 1234, ..image() }));
+    w.e.command(Opcode::Query, 2, GEN, None);
+    w.run();
+    let r = record(&w.e.answers[1].1);
+    assert_eq!((r.ttl, r.initial_rcv_wnd, r.rcv_nxt), (9, 1234, PEER));
+    w.e.command(Opcode::Abort, 2, GEN, None);
+    w.run();
+    assert_eq!(w.e.sent.last().expect("a RST").flags, TCP_RST | TCP_ACK);
+    w.e.offload(3, GEN, &image(), &[0; 32]);
+    w.e.command(Opcode::Invalidate, 3, GEN, None);
+    w.run();
+    assert_eq!(w.e.shadow(3).expect("a record").state >> 4, UploadReason::InvalidState.code());
+    assert!(w.e.answers.iter().all(|a| a.0 == 0));
+}
