@@ -13,6 +13,7 @@
 //! * [`clock`]: simulated microseconds, virtual or slewed to wall time.
 //! * [`ffi`], [`pins`]: the Verilated RTL and its pins in bundles.
 //! * [`rig`]: a Verilated top with all of that around it.
+//! * [`model`]: the RTL as a device.
 //! * [`device`]: the boundary of any NIC behind the ABI; [`golden`]: the NIC in plain Rust, untimed.
 //! * [`yardstick`]: how fast this machine simulates.
 //! * [`net`]: the wire: impairments, captures, a Linux peer in its own network namespace.
@@ -26,6 +27,7 @@ pub mod device;
 pub mod ffi;
 pub mod golden;
 pub mod host_mem;
+pub mod model;
 pub mod net;
 pub mod pins;
 pub mod rig;

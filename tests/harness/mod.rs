@@ -15,9 +15,11 @@ use chimney_abi::offload::{
 };
 use chimney_abi::state::{TcpRecord, CACHED_NAGLE, NO_TIMER};
 use chimney_driver::{Config, Driver};
+use chimney_sim::bfm::axi_memory::AxiTiming;
 use chimney_sim::device::{Device, Limit};
 use chimney_sim::golden::{self, Golden};
 use chimney_sim::host_mem::{DmaPort, HostMemory};
+use chimney_sim::model::RtlNic;
 
 use host::Host;
 use late_bus::LateBus;
@@ -76,6 +78,28 @@ impl GoldenWorld {
     }
 }
 
+/// The Verilated RTL with its driver.
+pub type RtlWorld = World<RtlNic>;
+
+impl RtlWorld {
+    /// The RTL at 125 MHz on a bus without latency, brought up.
+    pub fn rtl() -> Self {
+        Self::rtl_with(config(), AxiTiming::default())
+    }
+
+    /// With another configuration of the driver, and with bus latencies and stalls.
+    pub fn rtl_with(config: Config, timing: AxiTiming) -> Self {
+        let memory = HostMemory::new();
+        let device = RtlNic::with_timing(&memory, 8.0, timing);
+        Self::new(device, memory, config, 0)
+    }
+
+    /// The watchers must have seen nothing.
+    pub fn assert_clean(&self) {
+        assert_eq!(self.device.borrow().violations(), None);
+    }
+}
+
 impl<D: Device> World<D> {
     /// Brings up the driver on a device.
     pub fn new(device: D, memory: HostMemory, config: Config, now_us: u64) -> Self {
@@ -99,6 +123,8 @@ impl<D: Device> World<D> {
     pub fn step(&mut self) -> bool {
         let arrived = self.driver.bus().deliver();
         self.device.borrow_mut().advance(Limit::until(self.now_us));
+        // A clocked device makes time while it works.
+        self.now_us = self.now_us.max(self.device.borrow().now_us());
         let any = self.driver.poll(self.now_us, &mut self.host);
         self.host.collect(&mut self.driver);
         any | arrived
