@@ -78,6 +78,96 @@ pub fn words_len(len: Bits<16>) -> Bits<16> {
     cat::<16, _>(((len + 7).get_bits::<13>(3), bits::<3>(0)))
 }
 
+/// What moves the dispatcher on.
+#[derive(Clone, Copy, Debug, Default, PartialEq, LogicStruct)]
+struct Happens {
+    /// A frame's bytes were answered: its entry can be written.
+    answered: Bit,
+    /// A frame is taken.
+    meta: Bit,
+    /// It is a candidate.
+    candidate: Bit,
+    /// The lookup takes the question.
+    asked: Bit,
+    /// It answers.
+    found: Bit,
+    /// It knows the connection.
+    hit: Bit,
+    /// PROTO takes the segment.
+    offered: Bit,
+    /// It decides.
+    verdict: Bit,
+    /// The frame goes up.
+    handed_up: Bit,
+    /// The write engine takes the command, or there is no buffer for the frame.
+    taken: Bit,
+}
+
+#[kernel]
+fn next_state(state: DispatchState, now: Happens) -> DispatchState {
+    match state {
+        DispatchState::Idle => {
+            if now.answered {
+                DispatchState::Completion
+            } else if now.meta {
+                if now.candidate {
+                    DispatchState::Find
+                } else {
+                    DispatchState::Payload
+                }
+            } else {
+                state
+            }
+        }
+        DispatchState::Find => {
+            if now.asked {
+                DispatchState::Found
+            } else {
+                state
+            }
+        }
+        DispatchState::Found => {
+            if !now.found {
+                state
+            } else if now.hit {
+                DispatchState::Offer
+            } else {
+                DispatchState::Payload
+            }
+        }
+        DispatchState::Offer => {
+            if now.offered {
+                DispatchState::Verdict
+            } else {
+                state
+            }
+        }
+        DispatchState::Verdict => {
+            if !now.verdict {
+                state
+            } else if now.handed_up {
+                DispatchState::Payload
+            } else {
+                DispatchState::Idle
+            }
+        }
+        DispatchState::Payload => {
+            if now.taken {
+                DispatchState::Free
+            } else {
+                state
+            }
+        }
+        DispatchState::Completion | DispatchState::Free => {
+            if now.taken {
+                DispatchState::Idle
+            } else {
+                state
+            }
+        }
+    }
+}
+
 /// The command for the frame's bytes.
 #[kernel]
 fn payload_cmd(m: FrameMeta, buffer: Bits<64>) -> WriteCmd {
@@ -255,58 +345,26 @@ impl Logic for Dispatch {
             WriteCmd { kind: bits::<2>(WRITE_FREE), len: words_len(m.len), ..WriteCmd::default() }
         };
 
-        match state {
-            DispatchState::Idle => {
-                self.m.d.next = self.meta.val();
-                if answered {
-                    self.state.d.next = DispatchState::Completion;
-                } else if ready && self.meta_valid.val() {
-                    let candidate = self.meta.val().candidate;
-                    self.state.d.next = if candidate { DispatchState::Find } else { DispatchState::Payload };
-                }
-            }
-            DispatchState::Find => {
-                if self.find_ready.val() {
-                    self.state.d.next = DispatchState::Found;
-                }
-            }
-            DispatchState::Found => {
-                self.m.d.next.seg.conn = self.find_conn.val();
-                if self.find_done.val() {
-                    let hit = self.find_hit.val();
-                    self.state.d.next = if hit { DispatchState::Offer } else { DispatchState::Payload };
-                }
-            }
-            DispatchState::Offer => {
-                if self.seg_ready.val() {
-                    self.state.d.next = DispatchState::Verdict;
-                }
-            }
-            DispatchState::Verdict => {
-                if self.verdict_valid.val() {
-                    let up = self.verdict_handed_up.val();
-                    self.state.d.next = if up { DispatchState::Payload } else { DispatchState::Idle };
-                }
-            }
-            DispatchState::Payload => {
-                if !have {
-                    self.state.d.next = DispatchState::Free;
-                } else if taken {
-                    self.state.d.next = DispatchState::Free;
-                }
-            }
-            DispatchState::Completion => {
-                if taken {
-                    self.used.d.next = used + 1;
-                    self.state.d.next = DispatchState::Idle;
-                }
-            }
-            DispatchState::Free => {
-                if taken {
-                    self.state.d.next = DispatchState::Idle;
-                }
-            }
+        let now = Happens {
+            answered,
+            meta: ready && self.meta_valid.val(),
+            candidate: self.meta.val().candidate,
+            asked: self.find_ready.val(),
+            found: self.find_done.val(),
+            hit: self.find_hit.val(),
+            offered: self.seg_ready.val(),
+            verdict: self.verdict_valid.val(),
+            handed_up: self.verdict_handed_up.val(),
+            taken: taken || (payload && !have),
+        };
+        self.state.d.next = next_state(state, now);
+        if state == DispatchState::Idle {
+            self.m.d.next = self.meta.val();
         }
+        if state == DispatchState::Found {
+            self.m.d.next.seg.conn = self.find_conn.val();
+        }
+        self.used.d.next = used + (entering && taken);
         dff_reset!(self, reset, state, used);
     }
 }
