@@ -133,7 +133,7 @@ pub struct RxStream {
     pub cnt_drop_too_long: Signal<Out, Bit>,
     /// Pulse: dropped, no room.
     pub cnt_drop_overrun: Signal<Out, Bit>,
-    /// Nothing is in work here.
+    /// No frame is being kept, none waits for the dispatcher.
     pub idle: Signal<Out, Bit>,
     b: Dff<AxisBeat>,
     take_lb: Dff<Bit>,
@@ -245,7 +245,8 @@ impl Logic for RxStream {
         self.cnt_drop_bad.next = counted && b.bad;
         self.cnt_drop_too_long.next = counted && !b.bad && fail == RxFail::TooLong;
         self.cnt_drop_overrun.next = counted && !b.bad && fail == RxFail::Overrun;
-        self.idle.next = !b.valid && !self.in_frame.q.val() && self.metas.q.val() == 0;
+        // A frame that is swallowed does not count: the wire may be busy while the device is disabled.
+        self.idle.next = self.metas.q.val() == 0 && self.wr.q.val() == self.start.q.val();
         dff_reset!(self, reset, b, take_lb, in_frame, idx, wr, start, used, metas, fail);
     }
 }
