@@ -1,3 +1,4 @@
 //! Frames in: packet memory and the receive path in front of the dispatcher.
 pub mod rx;
 pub mod rx_stream;
+pub mod tx;

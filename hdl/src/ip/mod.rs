@@ -1,3 +1,4 @@
 //! IPv4: headers and checksums.
 pub mod checksum;
 pub mod rx_parse;
+pub mod tx_build;

@@ -69,12 +69,9 @@ pub fn ip_id(start: Bits<16>, counter: Bits<16>) -> Bits<16> {
 pub fn beat(r: Route, f: IpFields, i: Bits<4>) -> Bits<64> {
     match i.index() {
         0 => cat::<64, _>((r.src_mac.get_bits::<16>(0), r.dst_mac)),
-        1 => cat::<64, _>((
-            f.tos,
-            bits::<8>(VERSION_IHL),
-            bits::<16>(TYPE_LANE),
-            r.src_mac.get_bits::<32>(16),
-        )),
+        1 => {
+            cat::<64, _>((f.tos, bits::<8>(VERSION_IHL), bits::<16>(TYPE_LANE), r.src_mac.get_bits::<32>(16)))
+        }
         2 => cat::<64, _>((
             bits::<8>(TCP),
             f.ttl,

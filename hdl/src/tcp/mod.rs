@@ -11,4 +11,5 @@ pub mod rtt;
 pub mod rx_parse;
 pub mod seq;
 pub mod timers;
+pub mod tx;
 pub mod window;

@@ -32,6 +32,7 @@
 //! A path or neighbor is made unusable (invalidate, terminate) by storing it again with `usable` = 0; jobs accepted but not
 //! yet looked up then end with result 1. The command block holds the image bodies; only the counter changes here.
 
+pub mod build;
 pub mod fetch;
 pub mod header;
 pub mod pack;

@@ -1,0 +1,287 @@
+//! Host memory, send streams and frames in plain Rust, for the transmitter's tests.
+
+use chimney_abi::desc::{TxDesc, SEND_PUSH, TX_CSUM, TX_LOOPBACK};
+use chimney_abi::wire::{ethernet, ip_protocol, ipv4, tcp};
+use chimney_hdl::tcp::tx::tables::{NeighborEntry, PathEntry};
+use chimney_hdl::types::{ReadBeat, TxJob};
+use chimney_hdl_kernel::diff::Rnd;
+use std::collections::{HashMap, VecDeque};
+
+/// Addresses with this bit answer with an error.
+pub const BAD: u64 = 1 << 40;
+
+/// Host memory: any content, but for the words that were put.
+#[derive(Default)]
+pub struct Host(HashMap<u64, u64>);
+
+impl Host {
+    /// Sets the word at a multiple of 8.
+    pub fn put(&mut self, at: u64, word: u64) {
+        self.0.insert(at, word);
+    }
+
+    fn word(&self, at: u64) -> u64 {
+        let any = || (at ^ 0x5bd1_e995).wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(29);
+        self.0.get(&at).copied().unwrap_or_else(any)
+    }
+
+    /// Bytes of memory.
+    pub fn bytes(&self, at: u64, len: usize) -> Vec<u8> {
+        (at..at + len as u64).map(|a| self.word(a & !7).to_le_bytes()[(a & 7) as usize]).collect()
+    }
+
+    /// A TX descriptor, sometimes wrong, and the frame it must become.
+    pub fn random_tx(&mut self, r: &mut Rnd) -> (TxDesc, Option<Vec<u8>>) {
+        let len = match r.below(8) {
+            0 => 14 + r.below(60),
+            1 => r.below(14),
+            2 => 2040 + r.below(12),
+            _ => 14 + r.below(200),
+        } as u16;
+        let csum_start = if r.chance(1, 4) { r.below(256) as u8 } else { r.below(60) as u8 };
+        let d = TxDesc {
+            addr: 0x5000_0000 + r.below(1 << 20) + if r.chance(1, 30) { BAD } else { 0 },
+            len,
+            flags: [0, 0, TX_CSUM, TX_LOOPBACK | TX_CSUM, TX_LOOPBACK, TX_CSUM][r.below(6) as usize],
+            csum_start,
+            csum_offset: r.below(40) as u8,
+            reserved: 0,
+        };
+        let field = usize::from(d.csum_start) + usize::from(d.csum_offset);
+        let fits = d.flags & TX_CSUM == 0 || field + 2 <= usize::from(len);
+        if !(14..=2048).contains(&len) || !fits || d.addr & BAD != 0 {
+            // The model counts a refused descriptor by its length; one with a bad address must be fine otherwise.
+            let fine = if d.addr & BAD != 0 { TxDesc { len: 100, flags: 0, ..d } } else { d };
+            return (fine, None);
+        }
+        let mut f = self.bytes(d.addr, usize::from(len));
+        if d.flags & TX_CSUM != 0 {
+            let c = !sum(&[&f[usize::from(d.csum_start)..]]);
+            f[field..field + 2].copy_from_slice(&(if c == 0 { 0xffff } else { c }).to_be_bytes());
+        }
+        (d, Some(f))
+    }
+}
+
+/// A read client's bursts.
+#[derive(Default)]
+pub struct Bus(VecDeque<(u64, u64, usize)>);
+
+impl Bus {
+    /// A burst is asked for; its first beat comes not before `when`.
+    pub fn ask(&mut self, at: u64, beats: u64, when: usize) {
+        assert!(at % 8 == 0 && (1..=32).contains(&beats), "{at:x} {beats}");
+        assert_eq!(at / 256, (at + 8 * beats - 1) / 256, "a burst stays within its block");
+        self.0.push_back((at, beats, when));
+    }
+
+    /// The next beat.
+    pub fn next(&mut self, host: &Host, now: usize) -> Option<ReadBeat> {
+        let (at, beats, when) = self.0.front_mut()?;
+        if *when > now {
+            return None;
+        }
+        let beat = ReadBeat { data: host.word(*at).into(), last: *beats == 1, error: *at & BAD != 0 };
+        (*at, *beats) = (*at + 8, *beats - 1);
+        if *beats == 0 {
+            self.0.pop_front();
+        }
+        Some(beat)
+    }
+}
+
+#[derive(Clone, Copy)]
+struct Desc {
+    addr: u64,
+    len: u32,
+    flags: u8,
+    seq: u32,
+}
+
+/// One connection's send ring and the stream in it.
+pub struct Stream {
+    ring: u64,
+    log2: u64,
+    live: VecDeque<Desc>,
+    producer: u64,
+    end: u32,
+    nxt: u32,
+    fresh: bool,
+    /// Jobs in flight.
+    pub flight: usize,
+    /// The last job was for bytes before the newest.
+    pub went_back: bool,
+}
+
+impl Stream {
+    /// An empty ring.
+    pub fn new(i: u64, r: &mut Rnd) -> Self {
+        let start = if r.chance(1, 2) { 0xffff_f000 } else { r.next_u64() as u32 };
+        Stream {
+            ring: 0x1_0000_0000 + 0x1_0000 * i + 16 * r.below(64),
+            log2: 1 + r.below(4),
+            live: VecDeque::new(),
+            producer: 0,
+            end: start,
+            nxt: start,
+            fresh: true,
+            flight: 0,
+            went_back: false,
+        }
+    }
+
+    /// The peer acknowledges, the host posts; sometimes the connection is another one.
+    pub fn advance(&mut self, host: &mut Host, r: &mut Rnd) {
+        if self.flight == 0 && r.chance(1, 60) {
+            (self.producer, self.fresh, self.live) = (0, true, VecDeque::new());
+            self.end = r.next_u64() as u32;
+            self.nxt = self.end;
+        }
+        while self.flight == 0 && self.live.len() > 1 && r.chance(2, 3) {
+            let d = self.live[0];
+            if (self.nxt.wrapping_sub(d.seq.wrapping_add(d.len)) as i32) < 0 {
+                break;
+            }
+            self.live.pop_front();
+        }
+        while self.live.is_empty() || (self.live.len() < 1 << self.log2 && r.chance(2, 3)) {
+            let len = [1, 7, 8, 20, 60, 300, 4000][r.below(7) as usize];
+            let d = Desc {
+                addr: 0x2000_0000 + r.below(1 << 24) + if r.chance(1, 25) { BAD } else { 0 },
+                len: if r.chance(1, 2) { len } else { 1 + r.below(200) as u32 },
+                flags: if r.chance(1, 3) { SEND_PUSH } else { 0 },
+                seq: self.end,
+            };
+            let at = self.ring + 16 * (self.producer % (1 << self.log2));
+            host.put(at, d.addr);
+            host.put(at + 8, u64::from(d.len) | u64::from(d.flags) << 24 | u64::from(d.seq) << 32);
+            self.end = self.end.wrapping_add(d.len);
+            self.producer += 1;
+            self.live.push_back(d);
+        }
+    }
+
+    /// A job for bytes that are in the ring: mostly the next ones, sometimes older ones, or none.
+    pub fn random_job(&mut self, conn: u64, paths: u64, r: &mut Rnd) -> TxJob {
+        let una = self.live.front().map_or(self.end, |d| d.seq);
+        if (self.nxt.wrapping_sub(una) as i32) < 0 || r.chance(1, 6) {
+            self.nxt = una;
+        }
+        let left = u64::from(self.end.wrapping_sub(self.nxt));
+        self.went_back = r.chance(1, 6) && self.nxt != una;
+        let span = u64::from(self.nxt.wrapping_sub(una));
+        let seq = if self.went_back { una.wrapping_add(r.below(span) as u32) } else { self.nxt };
+        let room = if self.went_back { u64::from(self.end.wrapping_sub(seq)) } else { left };
+        let want = [0, 1, 6, 40, 1 + r.below(60), 1 + r.below(300), 1448][r.below(7) as usize];
+        let len = want.min(room);
+        if !self.went_back {
+            self.nxt = seq.wrapping_add(len as u32);
+        }
+        let j = TxJob {
+            conn: conn.into(),
+            path: r.bits_below(paths),
+            seq: u64::from(seq).into(),
+            len: len.into(),
+            sack_count: if len == 0 { r.bits_below(4) } else { 0u64.into() },
+            flags: [0x10u64, 0x11, 0x18, 0x14][r.below(4) as usize].into(),
+            send_ring: self.ring.into(),
+            send_ring_log2: self.log2.into(),
+            reset_cursor: self.fresh,
+            retransmit: self.went_back,
+            ..r.any()
+        };
+        self.fresh = false;
+        TxJob { has_ts: r.chance(1, 2), ..j }
+    }
+
+    /// The bytes of a segment and whether it is pushed; `None` when they cannot be read.
+    pub fn text(&self, host: &Host, seq: u32, len: usize) -> Option<(Vec<u8>, bool)> {
+        let (mut text, mut push) = (vec![], false);
+        for d in &self.live {
+            let at = seq.wrapping_add(text.len() as u32).wrapping_sub(d.seq);
+            if at >= d.len || text.len() == len {
+                continue;
+            }
+            let n = ((d.len - at) as usize).min(len - text.len());
+            if d.addr & BAD != 0 {
+                return None;
+            }
+            text.extend(host.bytes(d.addr + u64::from(at), n));
+            push |= at as usize + n == d.len as usize && d.flags & SEND_PUSH != 0;
+        }
+        assert_eq!(text.len(), len, "the model asks only for bytes that are there");
+        Some((text, push))
+    }
+}
+
+/// Ones-complement sum of big-endian words, folded.
+fn sum(parts: &[&[u8]]) -> u16 {
+    let words = parts.iter().flat_map(|p| p.chunks(2));
+    let mut s: u32 = words.map(|w| u32::from(w[0]) << 8 | u32::from(*w.get(1).unwrap_or(&0))).sum();
+    while s >> 16 != 0 {
+        s = (s & 0xffff) + (s >> 16);
+    }
+    s as u16
+}
+
+fn options(j: &TxJob) -> Vec<u8> {
+    let mut o = vec![];
+    let be = |v: u64| (v as u32).to_be_bytes();
+    if j.has_ts {
+        o.extend([tcp::OPT_NOP, tcp::OPT_NOP, tcp::OPT_TIMESTAMPS, tcp::OPT_TIMESTAMPS_LEN as u8]);
+        o.extend(be(j.ts_val.to_u64()));
+        o.extend(be(j.ts_ecr.to_u64()));
+    }
+    let n = j.sack_count.to_u64() as usize;
+    if n != 0 {
+        o.extend([tcp::OPT_NOP, tcp::OPT_NOP, tcp::OPT_SACK, (2 + 8 * n) as u8]);
+        for i in 0..n {
+            o.extend(be(j.sack.get_bits::<32>(64 * i).to_u64()));
+            o.extend(be(j.sack.get_bits::<32>(64 * i + 32).to_u64()));
+        }
+    }
+    o
+}
+
+/// The frame of a job, without padding.
+pub fn segment(
+    j: &TxJob,
+    p: &PathEntry,
+    n: &NeighborEntry,
+    counter: u16,
+    own: u64,
+    text: &[u8],
+    push: bool,
+) -> Vec<u8> {
+    let o = options(j);
+    let src = if n.src_mac.to_u64() == 0 { own } else { n.src_mac.to_u64() };
+    let mut f = vec![];
+    f.extend(&n.dst_mac.to_u64().to_le_bytes()[..6]);
+    f.extend(&src.to_le_bytes()[..6]);
+    f.extend(ethernet::TYPE_IPV4.to_be_bytes());
+    let total = (ipv4::HEADER_LEN + tcp::HEADER_LEN + o.len() + text.len()) as u16;
+    let id = (p.ip_id_start.to_u64() as u16).wrapping_add(counter & 0x7fff);
+    f.extend([ipv4::VERSION_IHL_PLAIN, j.tos.to_u64() as u8]);
+    f.extend(total.to_be_bytes());
+    f.extend(id.to_be_bytes());
+    f.extend(ipv4::FLAG_DF.to_be_bytes());
+    f.extend([j.ttl.to_u64() as u8, ip_protocol::TCP, 0, 0]);
+    f.extend((p.src_ip.to_u64() as u32).to_le_bytes());
+    f.extend((p.dst_ip.to_u64() as u32).to_le_bytes());
+    let c = !sum(&[&f[14..34]]);
+    f[24..26].copy_from_slice(&c.to_be_bytes());
+    f.extend((j.local_port.to_u64() as u16).to_be_bytes());
+    f.extend((j.remote_port.to_u64() as u16).to_be_bytes());
+    f.extend((j.seq.to_u64() as u32).to_be_bytes());
+    f.extend((j.ack.to_u64() as u32).to_be_bytes());
+    let flags = j.flags.to_u64() as u8 | if push { tcp::FLAG_PSH } else { 0 };
+    f.extend([((5 + o.len() / 4) << 4) as u8, flags]);
+    f.extend((j.wnd.to_u64() as u16).to_be_bytes());
+    f.extend([0, 0, 0, 0]);
+    f.extend(o);
+    f.extend(text);
+    let tail = [&[0, ip_protocol::TCP][..], &(total - 20).to_be_bytes()].concat();
+    let c = !sum(&[&f[26..34], &tail, &f[34..]]);
+    f[50..52].copy_from_slice(&c.to_be_bytes());
+    f
+}
