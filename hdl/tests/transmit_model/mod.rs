@@ -1,5 +1,7 @@
 //! Host memory, send streams and frames in plain Rust, for the transmitter's tests.
 
+#![allow(dead_code)]
+
 use chimney_abi::desc::{TxDesc, SEND_PUSH, TX_CSUM, TX_LOOPBACK};
 use chimney_abi::wire::{ethernet, ip_protocol, ipv4, tcp};
 use chimney_hdl::tcp::tx::tables::{NeighborEntry, PathEntry};

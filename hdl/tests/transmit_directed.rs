@@ -1,0 +1,220 @@
+//! The transmitter, single cases: reset, long walks in the send ring, sizes.
+
+mod transmit_model;
+
+use chimney_hdl::tcp::tx::build::{NO_DATA, NO_ROUTE, SENT};
+use chimney_hdl::tcp::tx::tables::{NeighborEntry, PathEntry, TableOp, TABLE_NEIGHBOR, TABLE_PATH_NEW};
+use chimney_hdl::tcp::tx::transmit::Transmit;
+use chimney_hdl::types::{ReadBeat, TxJob};
+use chimney_hdl_kernel::diff::Bench;
+use transmit_model::{segment, Bus, Host};
+
+type Dut = Transmit<3, 2>;
+const RING: u64 = 0x1000;
+/// Clocks between a request and its data.
+const LATENCY: usize = 3;
+/// Clocks after which nothing more is expected.
+const PATIENCE: usize = 20_000;
+
+/// The device, its memory, and what came out of it.
+struct Rig<C: FnMut(&mut Dut, bool)> {
+    bench: Bench<Dut, C>,
+    host: Host,
+    bus: [Bus; 2],
+    now: usize,
+    frame: Vec<u8>,
+    frames: Vec<Vec<u8>>,
+}
+
+fn rig() -> Rig<impl FnMut(&mut Dut, bool)> {
+    let mut r = Rig {
+        bench: Bench::new(Dut::default(), |u: &mut Dut, c| u.clock.next = c.into()),
+        host: Host::default(),
+        bus: Default::default(),
+        now: 0,
+        frame: vec![],
+        frames: vec![],
+    };
+    r.reset();
+    r
+}
+
+impl<C: FnMut(&mut Dut, bool)> Rig<C> {
+    fn reset(&mut self) {
+        self.bench.cycle(|u| u.reset.next = true);
+        self.bench.cycle(|u| u.reset.next = false);
+    }
+
+    /// One clock. Returns the result of a job that ended in it.
+    fn clock(&mut self, poke: impl FnOnce(&mut Dut)) -> Option<u64> {
+        self.now += 1;
+        let (host, bus, now) = (&self.host, &mut self.bus, self.now);
+        let mut ended = None;
+        let frame = &mut self.frame;
+        let mut last = false;
+        self.bench.cycle(|u| {
+            (u.job_valid.next, u.table_op_valid.next) = (false, false);
+            (u.desc_req_ready.next, u.payload_req_ready.next) = (true, true);
+            (u.m_axis_tready.next, u.lb_tready.next, u.done_ready.next) = (true, true, true);
+            poke(u);
+            for (i, (valid, req)) in
+                [(u.desc_req_valid.val(), u.desc_req.val()), (u.payload_req_valid.val(), u.payload_req.val())]
+                    .into_iter()
+                    .enumerate()
+            {
+                if valid {
+                    bus[i].ask(req.iova.to_u64(), req.beats.to_u64(), now + LATENCY);
+                }
+            }
+            let desc = bus[0].next(host, now);
+            let data = if desc.is_some() { None } else { bus[1].next(host, now) };
+            u.desc_beat_valid.next = desc.is_some();
+            u.payload_beat_valid.next = data.is_some();
+            u.beat.next = desc.or(data).unwrap_or(ReadBeat::default());
+            if u.m_axis_tvalid.val() {
+                let n = u.m_axis_tkeep.val().to_u64().trailing_ones() as usize;
+                frame.extend(&u.m_axis_tdata.val().to_u64().to_le_bytes()[..n]);
+                last = u.m_axis_tlast.val();
+            }
+            ended = u.done_valid.val().then(|| u.done.val().result.to_u64());
+        });
+        if last {
+            self.frames.push(std::mem::take(&mut self.frame));
+        }
+        ended
+    }
+
+    fn table(&mut self, op: TableOp) {
+        while !self.bench.u.table_op_ready.val() {
+            self.clock(|_| {});
+        }
+        self.clock(|u| {
+            u.table_op_valid.next = true;
+            u.table_op.next = op;
+        });
+    }
+
+    /// Path 1 through neighbor 2.
+    fn route(&mut self) -> (PathEntry, NeighborEntry) {
+        let n = NeighborEntry {
+            usable: true,
+            dst_mac: 0x0605_0403_0201u64.into(),
+            src_mac: 0x1615_1413_1211u64.into(),
+        };
+        let p = PathEntry {
+            usable: true,
+            src_ip: 0x0100_000au64.into(),
+            dst_ip: 0x0200_000au64.into(),
+            neighbor: 2u64.into(),
+            ip_id_start: 0x8000u64.into(),
+        };
+        let op = TableOp { neighbor: n, path: p, ..Default::default() };
+        self.table(TableOp { kind: TABLE_NEIGHBOR.into(), id: 2u64.into(), ..op });
+        self.table(TableOp {
+            kind: TABLE_PATH_NEW.into(),
+            id: 1u64.into(),
+            ip_id_counter: 0xffffu64.into(),
+            ..op
+        });
+        (p, n)
+    }
+
+    /// Sends a job; returns its result and the clocks it took.
+    fn send(&mut self, j: &TxJob) -> (u64, usize) {
+        let start = self.now;
+        let mut ended = self.clock(|u| {
+            u.job_valid.next = true;
+            u.job.next = *j;
+        });
+        while ended.is_none() {
+            assert!(self.now < start + PATIENCE, "no result");
+            ended = self.clock(|_| {});
+        }
+        let clocks = self.now - start;
+        for _ in 0..300 {
+            self.clock(|_| {});
+        }
+        (ended.expect("it ended"), clocks)
+    }
+}
+
+fn job(seq: u32, len: u64) -> TxJob {
+    TxJob {
+        conn: 5u64.into(),
+        path: 1u64.into(),
+        seq: u64::from(seq).into(),
+        len: len.into(),
+        flags: 0x10u64.into(),
+        ttl: 64u64.into(),
+        send_ring: RING.into(),
+        send_ring_log2: 8u64.into(),
+        ..Default::default()
+    }
+}
+
+/// Verifies: R-135 (nothing leaves through what is not there), R-279 (the counter wraps within its half).
+#[test]
+fn reset_forgets_paths_and_neighbors() {
+    let mut r = rig();
+    assert_eq!(r.send(&job(1, 0)).0, NO_ROUTE);
+    let (p, n) = r.route();
+    for counter in [0xffffu16, 0] {
+        assert_eq!(r.send(&job(1, 0)).0, SENT);
+        let mut f = segment(&job(1, 0), &p, &n, counter, 0, &[], false);
+        f.resize(60, 0);
+        assert_eq!(r.frames.pop(), Some(f));
+    }
+    r.reset();
+    r.table(TableOp { kind: 3u64.into(), ..Default::default() });
+    assert_eq!(r.send(&job(1, 0)).0, NO_ROUTE);
+    assert!(r.frames.is_empty());
+}
+
+/// A retransmission may begin any number of descriptors before the newest one.
+///
+/// Verifies: R-176.
+#[test]
+fn walks_over_more_than_a_hundred_descriptors_and_back() {
+    let mut r = rig();
+    let (p, n) = r.route();
+    let seq = |i: u64| 0xffff_ff00u32.wrapping_add(3 * i as u32);
+    for i in 0..200 {
+        r.host.put(RING + 16 * i, 0x5_0000 + 100 * i);
+        r.host.put(RING + 16 * i + 8, 3 | u64::from(i == 150) << 24 | u64::from(seq(i)) << 32);
+    }
+    for (counter, (first, count)) in [(0, 1), (149, 1), (149, 3), (0, 2), (120, 80)].into_iter().enumerate() {
+        let j = job(seq(first), 3 * count);
+        let (result, clocks) = r.send(&j);
+        eprintln!("{count} descriptors from {first}: {clocks} clocks");
+        let text: Vec<u8> =
+            (first..first + count).flat_map(|i| r.host.bytes(0x5_0000 + 100 * i, 3)).collect();
+        let push = (first..first + count).contains(&150);
+        let mut f = segment(&j, &p, &n, 0xffffu16.wrapping_add(counter as u16), 0, &text, push);
+        f.resize(f.len().max(60), 0);
+        assert_eq!((result, r.frames.pop()), (SENT, Some(f)));
+    }
+}
+
+/// The device does not hang on a ring that does not hold what PROTO believes.
+#[test]
+fn a_hole_in_the_ring_ends_the_job() {
+    let mut r = rig();
+    r.route();
+    for i in 0..256u64 {
+        r.host.put(RING + 16 * i + 8, 10 | (20 * i) << 32);
+    }
+    let (result, clocks) = r.send(&job(15, 5));
+    eprintln!("given up after {clocks} clocks");
+    assert_eq!(result, NO_DATA);
+    assert_eq!(r.send(&job(20, 10)).0, SENT);
+    assert_eq!(r.send(&job(0, 4000)).0, NO_DATA, "no frame is that long");
+    assert_eq!(r.frames.len(), 1);
+}
+
+/// 256 connections are only a wider address.
+#[test]
+fn elaborates_for_256_connections() {
+    let text =
+        chimney_hdl_kernel::verilog(&Transmit::<8, 6>::default(), "transmit_256").expect("it elaborates");
+    assert!(text.contains("module transmit_256"));
+}
