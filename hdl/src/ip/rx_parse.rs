@@ -102,24 +102,21 @@ pub struct RxHeader {
     pub tcp_sum: Bits<SUM_BITS>,
 }
 
-/// 1 = an IPv4 header without options, inside the frame, with the right checksum.
+/// 1 = an IPv4 header without options and with the right checksum. The datagram need not be whole.
 #[kernel]
 pub fn ip_ok(h: RxHeader) -> bool {
-    let end = bit_cast::<17, 16>(h.total_len) + IP_AT;
-    h.ethertype == TYPE_IPV4
-        && h.version_ihl == VERSION_IHL_PLAIN
-        && h.total_len >= IP_LEN
-        && end <= bit_cast::<17, 16>(h.len)
-        && is_clean(h.ip_sum)
+    h.ethertype == TYPE_IPV4 && h.version_ihl == VERSION_IHL_PLAIN && h.len >= TCP_AT && is_clean(h.ip_sum)
 }
 
-/// 1 = additionally a whole TCP segment with the right checksum.
+/// 1 = additionally a whole, unfragmented TCP segment with the right checksum.
 #[kernel]
 pub fn l4_ok(h: RxHeader) -> bool {
+    let end = bit_cast::<17, 16>(h.total_len) + IP_AT;
     let tcp_len = h.total_len - IP_LEN;
     let lane = bit_cast::<SUM_BITS, 16>(be16(tcp_len)) + TCP_LANE;
-    let whole = h.total_len >= IP_LEN + TCP_LEN && (h.fragment & FRAGMENT) == 0 && h.protocol == TCP;
-    ip_ok(h) && whole && is_clean(h.tcp_sum + lane)
+    let whole = h.total_len >= IP_LEN + TCP_LEN && end <= bit_cast::<17, 16>(h.len);
+    let plain = (h.fragment & FRAGMENT) == 0 && h.protocol == TCP;
+    ip_ok(h) && whole && plain && is_clean(h.tcp_sum + lane)
 }
 
 /// Takes the fields of one beat.
@@ -190,7 +187,7 @@ fn tcp_mask(idx: Bits<13>, left: Bits<16>) -> Bits<64> {
 #[kernel]
 fn left_after(idx: Bits<13>, left: Bits<16>, data: Bits<64>) -> Bits<16> {
     if idx == 2 {
-        // Beat 3 begins at byte 24. A length below 10 wraps: such a frame is refused by `ip_ok`.
+        // Beat 3 begins at byte 24. A length below 10 wraps: such a frame is refused by `l4_ok`.
         be16(data.get_bits::<16>(0)) + IP_AT - 24
     } else if left >= 8 {
         left - 8

@@ -1,9 +1,10 @@
 //! The end of the receive parser: scans the TCP options and makes the dispatcher's [`FrameMeta`].
 //!
 //! A frame is a *candidate* for the engine when everything in the programmer's guide 3 that can be
-//! known without the lookup holds, and its option list is well formed. Of the options only timestamps
-//! (RFC 7323) matter to the engine; the others are checked for their length and skipped. Several
-//! timestamps: the last one counts, as in `host-stack/core`.
+//! known without the lookup holds. Of the options only timestamps (RFC 7323) matter to the engine; the
+//! others are skipped. Several timestamps: the last one counts. A malformed list ends where it makes no sense, and what
+//! was seen before counts, as in `host-stack/core`. (Such a frame must not go up: the host would forward it back, R-239, and a
+//! hostile peer could keep both busy with one segment for ever.)
 //!
 //! Latency: 1 cycle without options, 7 with NOP NOP TS, at most 43. Throughput: one frame per latency
 //! plus 1; a frame of 60 bytes takes 8 beats. Back-pressure: `header_ready` is low while scanning.
@@ -18,15 +19,7 @@ use chimney_abi::wire::tcp;
 const OPT_END: u64 = tcp::OPT_END as u64;
 const OPT_NOP: u64 = tcp::OPT_NOP as u64;
 const OPT_TIMESTAMPS: u64 = tcp::OPT_TIMESTAMPS as u64;
-const OPT_SACK: u64 = tcp::OPT_SACK as u64;
-const OPT_MSS: u64 = tcp::OPT_MSS as u64;
-const OPT_WINDOW_SCALE: u64 = tcp::OPT_WINDOW_SCALE as u64;
-const OPT_SACK_PERMITTED: u64 = tcp::OPT_SACK_PERMITTED as u64;
 const TIMESTAMPS_LEN: u64 = tcp::OPT_TIMESTAMPS_LEN as u64;
-const MSS_LEN: u64 = tcp::OPT_MSS_LEN as u64;
-const WINDOW_SCALE_LEN: u64 = tcp::OPT_WINDOW_SCALE_LEN as u64;
-const SACK_PERMITTED_LEN: u64 = tcp::OPT_SACK_PERMITTED_LEN as u64;
-const SACK_BASE_LEN: u64 = tcp::OPT_SACK_BASE_LEN as u64;
 const HEADER_WORDS: u64 = tcp::HEADER_LEN as u64 / 4;
 const IP_OK: u64 = RX_IP_CSUM_OK as u64;
 const L4_OK: u64 = RX_L4_CSUM_OK as u64;
@@ -42,8 +35,6 @@ pub struct OptionScan {
     pub skip: Bits<6>,
     /// Bytes to drop from the front now, 0 to 4.
     pub shift: Bits<3>,
-    /// 1 = the list is malformed.
-    pub is_malformed: Bit,
     /// 1 = timestamps were seen.
     pub has_ts: Bit,
     /// TSval.
@@ -58,25 +49,6 @@ fn at_most_4(n: Bits<6>) -> Bits<3> {
         bits::<3>(4)
     } else {
         n.get_bits::<3>(0)
-    }
-}
-
-/// 1 = an option of this kind may have this length (RFC 9293 3.2, RFC 7323, RFC 2018).
-#[kernel]
-fn length_ok(kind: Bits<8>, len: Bits<8>) -> bool {
-    let sack = (len & 7) == SACK_BASE_LEN && len > SACK_BASE_LEN;
-    if kind == OPT_TIMESTAMPS {
-        len == TIMESTAMPS_LEN
-    } else if kind == OPT_SACK {
-        sack
-    } else if kind == OPT_MSS {
-        len == MSS_LEN
-    } else if kind == OPT_WINDOW_SCALE {
-        len == WINDOW_SCALE_LEN
-    } else if kind == OPT_SACK_PERMITTED {
-        len == SACK_PERMITTED_LEN
-    } else {
-        len >= 2
     }
 }
 
@@ -98,11 +70,10 @@ pub fn option_step(s: OptionScan, opts: Bits<OPTION_BITS>) -> OptionScan {
         let pair = s.left >= 2 && len == OPT_NOP;
         n.shift = if pair { bits::<3>(2) } else { bits::<3>(1) };
         n.left = if pair { s.left - 2 } else { s.left - 1 };
-    } else if s.left < 2 || len > bit_cast::<8, 6>(s.left) || !length_ok(kind, len) {
-        n.is_malformed = true;
+    } else if s.left < 2 || len < 2 || len > bit_cast::<8, 6>(s.left) {
         n.left = bits::<6>(0);
     } else {
-        if kind == OPT_TIMESTAMPS {
+        if kind == OPT_TIMESTAMPS && len == TIMESTAMPS_LEN {
             n.has_ts = true;
             n.ts_val = be32(opts.get_bits::<32>(16));
             n.ts_ecr = be32(opts.get_bits::<32>(48));
@@ -135,7 +106,6 @@ fn start(h: RxHeader) -> OptionScan {
         left: if h.data_offset > HEADER_WORDS { bytes } else { bits::<6>(0) },
         skip: bits::<6>(0),
         shift: bits::<3>(0),
-        is_malformed: false,
         has_ts: false,
         ts_val: bits::<32>(0),
         ts_ecr: bits::<32>(0),
@@ -156,7 +126,7 @@ fn frame_meta(h: RxHeader, s: OptionScan) -> FrameMeta {
         src: h.src,
         len: h.len,
         verdict: ip | l4,
-        candidate: good && h.is_ours && fits && !s.is_malformed,
+        candidate: good && h.is_ours && fits,
         remote_ip: h.remote_ip,
         local_ip: h.local_ip,
         remote_port: h.remote_port,
