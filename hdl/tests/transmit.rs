@@ -12,14 +12,14 @@ use chimney_hdl::tcp::tx::transmit::Transmit;
 use chimney_hdl::types::{ReadBeat, TxJob};
 use chimney_hdl_kernel::diff::{diff, long, Rnd};
 use std::collections::VecDeque;
-use transmit_model::{segment, Bus, Host, Stream, BAD};
+use transmit_model::{segment, Bus, Host, Stream, Way, BAD};
 
 /// log2 of connections, and of paths and neighbors.
 const CONN: usize = 3;
 const TABLE: usize = 2;
 type Dut = Transmit<CONN, TABLE>;
 
-const MAC: u64 = 0xee_ddcc_bbaa_02;
+const MAC: u64 = 0xeedd_ccbb_aa02;
 const TX_RING: u64 = 0x7000_0000;
 const TX_LOG2: u64 = 3;
 
@@ -141,7 +141,8 @@ impl Test {
         self.results.push_back((j.conn.to_u64(), result));
         self.by_result[result as usize] += 1;
         let Some((text, push)) = text.filter(|_| result == SENT) else { return };
-        let frame = segment(j, &path, &n, self.counters[path_id], MAC, &text, push);
+        let way = Way { path, neighbor: n, counter: self.counters[path_id], own: MAC };
+        let frame = segment(j, &way, &text, push);
         self.counters[path_id] = self.counters[path_id].wrapping_add(1);
         self.expected[FRAMES] += 1;
         self.expected[OFFLOADED] += 1;

@@ -5,9 +5,9 @@ mod transmit_model;
 use chimney_hdl::tcp::tx::build::{NO_DATA, NO_ROUTE, SENT};
 use chimney_hdl::tcp::tx::tables::{NeighborEntry, PathEntry, TableOp, TABLE_NEIGHBOR, TABLE_PATH_NEW};
 use chimney_hdl::tcp::tx::transmit::Transmit;
-use chimney_hdl::types::{ReadBeat, TxJob};
+use chimney_hdl::types::TxJob;
 use chimney_hdl_kernel::diff::Bench;
-use transmit_model::{segment, Bus, Host};
+use transmit_model::{segment, Bus, Host, Way};
 
 type Dut = Transmit<3, 2>;
 const RING: u64 = 0x1000;
@@ -70,7 +70,7 @@ impl<C: FnMut(&mut Dut, bool)> Rig<C> {
             let data = if desc.is_some() { None } else { bus[1].next(host, now) };
             u.desc_beat_valid.next = desc.is_some();
             u.payload_beat_valid.next = data.is_some();
-            u.beat.next = desc.or(data).unwrap_or(ReadBeat::default());
+            u.beat.next = desc.or(data).unwrap_or_default();
             if u.m_axis_tvalid.val() {
                 let n = u.m_axis_tkeep.val().to_u64().trailing_ones() as usize;
                 frame.extend(&u.m_axis_tdata.val().to_u64().to_le_bytes()[..n]);
@@ -95,7 +95,7 @@ impl<C: FnMut(&mut Dut, bool)> Rig<C> {
     }
 
     /// Path 1 through neighbor 2.
-    fn route(&mut self) -> (PathEntry, NeighborEntry) {
+    fn route(&mut self) -> Way {
         let n = NeighborEntry {
             usable: true,
             dst_mac: 0x0605_0403_0201u64.into(),
@@ -116,7 +116,7 @@ impl<C: FnMut(&mut Dut, bool)> Rig<C> {
             ip_id_counter: 0xffffu64.into(),
             ..op
         });
-        (p, n)
+        Way { path: p, neighbor: n, counter: 0xffff, own: 0 }
     }
 
     /// Sends a job; returns its result and the clocks it took.
@@ -157,10 +157,10 @@ fn job(seq: u32, len: u64) -> TxJob {
 fn reset_forgets_paths_and_neighbors() {
     let mut r = rig();
     assert_eq!(r.send(&job(1, 0)).0, NO_ROUTE);
-    let (p, n) = r.route();
+    let way = r.route();
     for counter in [0xffffu16, 0] {
         assert_eq!(r.send(&job(1, 0)).0, SENT);
-        let mut f = segment(&job(1, 0), &p, &n, counter, 0, &[], false);
+        let mut f = segment(&job(1, 0), &Way { counter, ..way }, &[], false);
         f.resize(60, 0);
         assert_eq!(r.frames.pop(), Some(f));
     }
@@ -176,7 +176,7 @@ fn reset_forgets_paths_and_neighbors() {
 #[test]
 fn walks_over_more_than_a_hundred_descriptors_and_back() {
     let mut r = rig();
-    let (p, n) = r.route();
+    let way = r.route();
     let seq = |i: u64| 0xffff_ff00u32.wrapping_add(3 * i as u32);
     for i in 0..200 {
         r.host.put(RING + 16 * i, 0x5_0000 + 100 * i);
@@ -189,7 +189,8 @@ fn walks_over_more_than_a_hundred_descriptors_and_back() {
         let text: Vec<u8> =
             (first..first + count).flat_map(|i| r.host.bytes(0x5_0000 + 100 * i, 3)).collect();
         let push = (first..first + count).contains(&150);
-        let mut f = segment(&j, &p, &n, 0xffffu16.wrapping_add(counter as u16), 0, &text, push);
+        let mut f =
+            segment(&j, &Way { counter: way.counter.wrapping_add(counter as u16), ..way }, &text, push);
         f.resize(f.len().max(60), 0);
         assert_eq!((result, r.frames.pop()), (SENT, Some(f)));
     }

@@ -72,7 +72,7 @@ pub struct Bus(VecDeque<(u64, u64, usize)>);
 impl Bus {
     /// A burst is asked for; its first beat comes not before `when`.
     pub fn ask(&mut self, at: u64, beats: u64, when: usize) {
-        assert!(at % 8 == 0 && (1..=32).contains(&beats), "{at:x} {beats}");
+        assert!(at.is_multiple_of(8) && (1..=32).contains(&beats), "{at:x} {beats}");
         assert_eq!(at / 256, (at + 8 * beats - 1) / 256, "a burst stays within its block");
         self.0.push_back((at, beats, when));
     }
@@ -245,16 +245,22 @@ fn options(j: &TxJob) -> Vec<u8> {
     o
 }
 
+/// The way of a segment.
+#[derive(Clone, Copy, Debug)]
+pub struct Way {
+    /// Its path.
+    pub path: PathEntry,
+    /// Its neighbor.
+    pub neighbor: NeighborEntry,
+    /// IP ID counter.
+    pub counter: u16,
+    /// The interface's MAC address.
+    pub own: u64,
+}
+
 /// The frame of a job, without padding.
-pub fn segment(
-    j: &TxJob,
-    p: &PathEntry,
-    n: &NeighborEntry,
-    counter: u16,
-    own: u64,
-    text: &[u8],
-    push: bool,
-) -> Vec<u8> {
+pub fn segment(j: &TxJob, way: &Way, text: &[u8], push: bool) -> Vec<u8> {
+    let Way { path: p, neighbor: n, counter, own } = *way;
     let o = options(j);
     let src = if n.src_mac.to_u64() == 0 { own } else { n.src_mac.to_u64() };
     let mut f = vec![];

@@ -74,6 +74,82 @@ pub struct TxCounts {
     pub bytes: Bits<16>,
 }
 
+/// What decides about the next state.
+#[derive(Clone, Copy, Debug, Default, PartialEq, LogicStruct)]
+pub struct Facts {
+    /// A job has its turn next.
+    pub job_turn: Bit,
+    /// A job or frame waits, and there is a buffer for it.
+    pub waits: Bit,
+    /// The job has a way and fits.
+    pub may_go: Bit,
+    /// Everything asked for is here, or not to be had.
+    pub fault: Bit,
+    /// Headers and bytes are in the buffer.
+    pub whole: Bit,
+    /// There are checksums.
+    pub csum: Bit,
+    /// The last fix-up is made.
+    pub fixed: Bit,
+    /// The result is told.
+    pub told: Bit,
+}
+
+/// The next state; see the picture at the top.
+#[kernel]
+pub fn next_state(state: TxState, f: Facts) -> TxState {
+    let begin = if f.job_turn { TxState::Route } else { TxState::Start };
+    let whole = if f.whole { TxState::Flush } else { TxState::Fill };
+    match state {
+        TxState::Idle => {
+            if f.waits {
+                begin
+            } else {
+                TxState::Idle
+            }
+        }
+        TxState::Route => {
+            if f.may_go {
+                TxState::Start
+            } else {
+                TxState::Report
+            }
+        }
+        TxState::Start => TxState::Fill,
+        TxState::Fill => {
+            if f.fault {
+                TxState::Report
+            } else {
+                whole
+            }
+        }
+        TxState::Flush => {
+            if f.csum {
+                TxState::Settle
+            } else {
+                TxState::Commit
+            }
+        }
+        TxState::Settle => TxState::Total,
+        TxState::Total => TxState::Fix,
+        TxState::Fix => {
+            if f.fixed {
+                TxState::Commit
+            } else {
+                TxState::Fix
+            }
+        }
+        TxState::Commit => TxState::Report,
+        TxState::Report => {
+            if f.told {
+                TxState::Idle
+            } else {
+                TxState::Report
+            }
+        }
+    }
+}
+
 /// A write to the frame buffer.
 #[derive(Clone, Copy, Debug, Default, PartialEq, LogicStruct)]
 pub struct Patch {
@@ -241,7 +317,10 @@ impl Logic for Build {
         let commit = state == TxState::Commit;
         let loopback = !is_job && f.loopback;
         let told = state == TxState::Report && (!is_job || self.done_ready.val());
+        let read = self.fetched.val() && self.gathered.val();
         let fault = reads && (self.fetch_error.val() || self.lost.val() || self.pack_error.val());
+        let job_turn = self.job_valid.val() && (!self.frame_valid.val() || !is_job);
+        let waits = self.room.val() && (self.job_valid.val() || self.frame_valid.val());
         let too_long = len > MAX_LEN || j.len.get_bit(15);
         self.idle.next = state == TxState::Idle;
         self.looks.next = state == TxState::Route;
@@ -263,11 +342,7 @@ impl Logic for Build {
             offloaded: commit && is_job,
             retransmit: commit && is_job && j.retransmit && reads,
             bad_request: (state == TxState::Route && self.route.val().ok && too_long)
-                || (state == TxState::Fill
-                    && self.fetched.val()
-                    && self.gathered.val()
-                    && reads
-                    && self.lost.val()),
+                || (state == TxState::Fill && read && reads && self.lost.val()),
             bytes: len,
         };
 
@@ -292,69 +367,52 @@ impl Logic for Build {
             self.patch.next = ordinary_fix(self.fix.q.val(), f, self.csum.q.val());
         }
 
+        self.state.d.next = next_state(
+            state,
+            Facts {
+                job_turn,
+                waits,
+                may_go: self.route.val().ok && !too_long,
+                fault: read && fault,
+                whole: read && !self.head_left.q.val(),
+                csum: is_job || f.csum,
+                fixed: self.fix.q.val() == (if is_job { bits::<2>(2) } else { bits::<2>(1) }),
+                told,
+            },
+        );
         match state {
             TxState::Idle => {
-                let turn = self.job_valid.val() && (!self.frame_valid.val() || !is_job);
+                // Who had his turn last is kept until there is a frame again.
+                self.job_turn.d.next = if waits { job_turn } else { is_job };
                 self.result.d.next = bits::<2>(SENT);
-                if self.room.val() && (self.job_valid.val() || self.frame_valid.val()) {
-                    self.job_turn.d.next = turn;
-                    self.head_left.d.next = turn;
-                    self.head.d.next = bits::<4>(0);
-                    self.ip_sum.d.next = bits::<SUM_BITS>(0);
-                    self.tcp_sum.d.next = bits::<SUM_BITS>(0);
-                    self.head_len.d.next = headers_len(j);
-                    self.len.d.next = if turn { headers_len(j) + j.len } else { f.len };
-                    self.state.d.next = if turn { TxState::Route } else { TxState::Start };
-                }
+                self.head_left.d.next = job_turn;
+                self.head.d.next = bits::<4>(0);
+                self.ip_sum.d.next = bits::<SUM_BITS>(0);
+                self.tcp_sum.d.next = bits::<SUM_BITS>(0);
+                self.head_len.d.next = headers_len(j);
+                self.len.d.next = if job_turn { headers_len(j) + j.len } else { f.len };
             }
             TxState::Route => {
                 self.way.d.next = self.route.val();
                 if !self.route.val().ok {
                     self.result.d.next = bits::<2>(NO_ROUTE);
-                    self.state.d.next = TxState::Report;
                 } else if too_long {
                     self.result.d.next = bits::<2>(NO_DATA);
-                    self.state.d.next = TxState::Report;
-                } else {
-                    self.state.d.next = TxState::Start;
                 }
             }
-            TxState::Start => self.state.d.next = TxState::Fill,
             TxState::Fill => {
-                let read = self.fetched.val() && self.gathered.val();
                 if read && fault {
                     self.result.d.next = bits::<2>(NO_DATA);
-                    self.state.d.next = TxState::Report;
-                } else if read && !self.head_left.q.val() {
-                    self.state.d.next = TxState::Flush;
                 }
             }
-            TxState::Flush => {
-                self.state.d.next = if is_job || f.csum { TxState::Settle } else { TxState::Commit };
-            }
-            TxState::Settle => self.state.d.next = TxState::Total,
             TxState::Total => {
                 let all = self.sum.val() + self.tcp_sum.q.val() + pseudo(segment_len(j), flags & !j.flags);
                 self.csum.d.next = checksum(if is_job { all } else { self.sum.val() });
                 self.fix.d.next = bits::<2>(0);
-                self.state.d.next = TxState::Fix;
             }
-            TxState::Fix => {
-                self.fix.d.next = self.fix.q.val() + 1;
-                let last = if is_job { bits::<2>(2) } else { bits::<2>(1) };
-                if self.fix.q.val() == last {
-                    self.state.d.next = TxState::Commit;
-                }
-            }
-            TxState::Commit => {
-                self.in_buffer.d.next = !self.in_buffer.q.val();
-                self.state.d.next = TxState::Report;
-            }
-            TxState::Report => {
-                if told {
-                    self.state.d.next = TxState::Idle;
-                }
-            }
+            TxState::Fix => self.fix.d.next = self.fix.q.val() + 1,
+            TxState::Commit => self.in_buffer.d.next = !self.in_buffer.q.val(),
+            _ => {}
         }
         dff_reset!(self, reset, state, job_turn, in_buffer, result, head_left);
     }
