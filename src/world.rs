@@ -17,13 +17,19 @@ use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::time::Instant;
 
+/// Longest step by the wall clock, microseconds. When this process did not run for a while, what arrived meanwhile is
+/// taken in before a timer sees all of that time.
+const MOST_STEP_US: u64 = 1000;
+/// Rounds between an untimed device and its host in one step.
+const MOST_ROUNDS: usize = 16;
+
 /// Who makes the time.
 #[derive(Clone, Copy, Debug)]
 pub enum Pace {
     /// A clocked device, so many cycles a step.
     Cycles(u64),
-    /// The wall clock, from this moment.
-    Wall(Instant),
+    /// The wall clock, from the moment the world is made.
+    Wall,
     /// So many microseconds a step.
     Virtual(u64),
 }
@@ -42,7 +48,20 @@ pub struct World<D: Device, F: FarEnd> {
     pub wire: Wire<F>,
     pace: Pace,
     now_us: u64,
+    started: Instant,
+    lag: WallLag,
     removal: Rc<Cell<bool>>,
+}
+
+/// How far the common time was behind the wall clock, where that makes the time.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct WallLag {
+    /// Largest, microseconds.
+    pub max_us: u64,
+    /// Sum over all steps, microseconds.
+    pub sum_us: u64,
+    /// Steps.
+    pub steps: u64,
 }
 
 impl<D: Device, F: FarEnd> World<D, F> {
@@ -65,7 +84,9 @@ impl<D: Device, F: FarEnd> World<D, F> {
         let driver = Driver::open(bus, driver)?;
         let now_us = device.borrow().now_us();
         let switch = Switch::new(Stack::new(stack), switch);
-        Ok(Self { device, memory, driver, switch, wire, pace, now_us, removal })
+        let started = Instant::now();
+        let lag = WallLag::default();
+        Ok(Self { device, memory, driver, switch, wire, pace, now_us, started, lag, removal })
     }
 
     /// The common time, microseconds.
@@ -76,6 +97,25 @@ impl<D: Device, F: FarEnd> World<D, F> {
     /// The common time, nanoseconds.
     pub fn now_ns(&self) -> u64 {
         self.now_us * 1000
+    }
+
+    /// How far the time was behind the wall clock; nothing unless the pace is [`Pace::Wall`].
+    pub fn wall_lag(&self) -> WallLag {
+        self.lag
+    }
+
+    /// Lets the device work for some more cycles, so that it stops in the middle of something; what it sent until
+    /// then is on the wire. See [`World::stop_device`].
+    ///
+    /// # Errors
+    /// When the wire breaks.
+    pub fn stop_device_after(&mut self, cycles: u64, seed: u64) -> Result<(), WireError> {
+        self.device.borrow_mut().advance(Limit::cycles(cycles));
+        while let Some(frame) = self.device.borrow_mut().pop_tx_frame() {
+            self.wire.send(self.now_ns(), frame)?;
+        }
+        self.stop_device(seed);
+        Ok(())
     }
 
     /// The device works no more and answers no more, as if it had been pulled out. `seed`: which of its
@@ -91,10 +131,45 @@ impl<D: Device, F: FarEnd> World<D, F> {
     /// When the wire breaks.
     pub fn step(&mut self) -> Result<bool, WireError> {
         self.advance();
+        let mut any = self.send_frames()?;
+        let now_ns = self.now_ns();
+        self.wire.poll(now_ns)?;
+        while let Some(frame) = self.wire.receive(now_ns)? {
+            any = true;
+            if self.switch.is_lost() {
+                self.switch.handle_frame(self.now_us, &frame);
+            } else if !self.removal.get() {
+                self.device.borrow_mut().rx_frame(&frame, false);
+            }
+        }
+        if matches!(self.pace, Pace::Wall) {
+            return Ok(any | self.settle()?);
+        }
+        Ok(any | self.switch.poll(self.now_us, &mut self.driver))
+    }
+
+    /// An untimed device needs no time, so what it has to say to the host and back is said before the next frames arrive:
+    /// segments that the host kept during an offload are forwarded before the NIC sees a younger one.
+    fn settle(&mut self) -> Result<bool, WireError> {
+        let mut any = false;
+        for _ in 0..MOST_ROUNDS {
+            if !self.removal.get() {
+                self.device.borrow_mut().advance(Limit::until(self.now_us));
+            }
+            let has_sent = self.send_frames()?;
+            if !self.switch.poll(self.now_us, &mut self.driver) && !has_sent {
+                break;
+            }
+            any = true;
+        }
+        Ok(any)
+    }
+
+    /// Frames of the device, or of the host when the device is stopped, go to the wire.
+    fn send_frames(&mut self) -> Result<bool, WireError> {
         let now_ns = self.now_ns();
         let mut any = false;
-        let is_stopped = self.removal.get();
-        if !is_stopped {
+        if !self.removal.get() {
             while let Some(frame) = self.device.borrow_mut().pop_tx_frame() {
                 any = true;
                 self.wire.send(now_ns, frame)?;
@@ -104,16 +179,7 @@ impl<D: Device, F: FarEnd> World<D, F> {
             any = true;
             self.wire.send(now_ns, frame)?;
         }
-        self.wire.poll(now_ns)?;
-        while let Some(frame) = self.wire.receive(now_ns)? {
-            any = true;
-            if self.switch.is_lost() {
-                self.switch.handle_frame(self.now_us, &frame);
-            } else if !is_stopped {
-                self.device.borrow_mut().rx_frame(&frame, false);
-            }
-        }
-        Ok(any | self.switch.poll(self.now_us, &mut self.driver))
+        Ok(any)
     }
 
     fn advance(&mut self) {
@@ -125,9 +191,14 @@ impl<D: Device, F: FarEnd> World<D, F> {
                 self.now_us += 100;
                 return;
             }
-            Pace::Wall(start) => {
+            Pace::Wall => {
                 // `as`: half a million years.
-                self.now_us = self.now_us.max(start.elapsed().as_micros() as u64);
+                let wall_us = self.started.elapsed().as_micros() as u64;
+                self.now_us = self.now_us.max(wall_us.min(self.now_us + MOST_STEP_US));
+                let lag_us = wall_us.saturating_sub(self.now_us);
+                self.lag.max_us = self.lag.max_us.max(lag_us);
+                self.lag.sum_us += lag_us;
+                self.lag.steps += 1;
                 Limit::until(self.now_us)
             }
             Pace::Virtual(step_us) => {

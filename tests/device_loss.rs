@@ -6,9 +6,11 @@ use chimney_abi::offload::Residence;
 use chimney_driver::Config;
 use chimney_host_stack::switch::{Direction, SwitchConfig};
 use chimney_host_stack::{ConnId, ListenerId, MacAddr, Stack, StackConfig, StackEvent, TcpConfig};
+use chimney_sim::bfm::axi_memory::AxiTiming;
 use chimney_sim::device::Device;
 use chimney_sim::golden::{self, Golden};
 use chimney_sim::host_mem::HostMemory;
+use chimney_sim::model::RtlNic;
 use chimney_sim::net::impairment::Impairment;
 use chimney_sim::net::wire::{QueueEnd, Wire};
 use chimney_sim::rng::{test_seed, Rng};
@@ -132,8 +134,9 @@ impl<D: Device> Duel<D> {
         }
     }
 
-    /// Offloads after a first piece, loses the device when the host has `at` bytes and `steps` more steps were made.
-    fn lose(mut self, at: usize, steps: u64, seed: u64) {
+    /// Offloads after a first piece, loses the device when the host has `at` bytes, `steps` more steps were made and
+    /// it ran for `cycles` more clocks.
+    fn lose(mut self, at: usize, steps: u64, cycles: u64, seed: u64) {
         self.run_until("first piece", |d| d.host.received.len() > 4000 && d.host.sent > 4000);
         self.world.switch.offload(self.conn).expect("in the host");
         self.run_until("offload", |d| d.world.switch.residence(d.conn) == Residence::Offloaded);
@@ -141,7 +144,7 @@ impl<D: Device> Duel<D> {
         for _ in 0..steps {
             self.step();
         }
-        self.world.stop_device(seed);
+        self.world.stop_device_after(cycles, seed).expect("the wire holds");
         self.run_until("rebuilding", |d| d.world.switch.is_lost());
         self.run_until("the rest", |d| d.host.is_done() && d.far.is_done());
         assert!(self.host.received == self.host.wanted, "the host's stream is right");
@@ -165,6 +168,23 @@ fn streams_survive_the_loss_of_the_golden_device_at_any_moment() {
         let device = Golden::new(golden::Config { conn_log2: 4, table_log2: 3 }, memory.port());
         let link = ["", "loss 1%", "delay 2ms 1ms reorder 2%"][run % 3];
         let duel = Duel::new(device, memory, Pace::Virtual(100), seed, link, 300_000);
-        duel.lose(5_000 + rng.below(250_000) as usize, rng.below(64), seed);
+        duel.lose(5_000 + rng.below(250_000) as usize, rng.below(64), 0, seed);
+    }
+}
+
+/// Verifies: law L2 on the RTL: stopped at a random cycle, with writes on their way that may or may not arrive.
+#[test]
+fn streams_survive_the_loss_of_the_rtl_at_any_cycle() {
+    let seed = test_seed(0x10c5);
+    println!("CHIMNEY_SEED={seed}");
+    let runs = if std::env::var("CHIMNEY_LONG").is_ok_and(|v| v == "1") { 300 } else { 100 };
+    let mut rng = Rng::new(seed);
+    for run in 0..runs {
+        let seed = rng.next_u64();
+        let memory = HostMemory::new();
+        let device = RtlNic::with_timing(&memory, 8.0, AxiTiming::random(seed));
+        let link = ["", "loss 1%", "delay 2ms 1ms reorder 2%"][run % 3];
+        let duel = Duel::new(device, memory, Pace::Virtual(100), seed, link, 60_000);
+        duel.lose(5_000 + rng.below(40_000) as usize, rng.below(16), rng.below(2_000), seed);
     }
 }

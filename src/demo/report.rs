@@ -53,6 +53,14 @@ pub struct Lag {
     pub mean_us: f64,
 }
 
+impl Lag {
+    /// The lag of a world that runs by the wall clock.
+    pub fn of_wall(lag: crate::world::WallLag) -> Self {
+        // `as`: far below 2^53.
+        Self { max_us: lag.max_us as f64, mean_us: lag.sum_us as f64 / lag.steps.max(1) as f64 }
+    }
+}
+
 /// `result.json`.
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct Report {

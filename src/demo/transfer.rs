@@ -4,6 +4,7 @@
 //!   open -> 64 KiB in the host -> NIC -> half of the file -> host -> a little -> NIC -> end -> host -> closed
 //! ```
 
+use super::moment::{Moment, Place};
 use crate::world::World;
 use anyhow::{bail, Context, Result};
 use chimney_abi::cmd::TcpState;
@@ -23,10 +24,8 @@ pub const UPLOAD_PORT: u16 = 9000;
 pub const FILE_NAME: &str = "file.bin";
 /// Bytes that pass in the host before the first hand-over.
 const HOST_FIRST_BYTES: u64 = 64 << 10;
-/// Bytes that pass in the host between the upload and the second offload.
-const HOST_MIDDLE_BYTES: u64 = 64 << 10;
-/// The application stops reading for at most so long before a hand-over, so that some bytes are undelivered.
-const MAX_PAUSE_US: u64 = 3000;
+/// This part of the file passes in the host between the upload and the second offload.
+const HOST_MIDDLE_PART: u64 = 64;
 
 /// The file of a seed.
 pub fn file_bytes(seed: u64, len: u64) -> Vec<u8> {
@@ -72,11 +71,10 @@ pub struct Transfer {
     in_body: bool,
     hash: Sha256,
     step: Step,
-    pause_until_us: Option<u64>,
+    moment: Moment,
     is_connected: bool,
     is_shut: bool,
     is_closed: bool,
-    reread: Rng,
 }
 
 impl Transfer {
@@ -110,11 +108,10 @@ impl Transfer {
             in_body: false,
             hash: Sha256::new(),
             step: Step::FirstOffload,
-            pause_until_us: None,
+            moment: Moment::new(seed, port),
             is_connected: false,
             is_shut: false,
             is_closed: false,
-            reread: Rng::new(seed ^ u64::from(port)),
         })
     }
 
@@ -166,7 +163,7 @@ impl Transfer {
             return Ok(());
         }
         self.write(world)?;
-        if self.pause_until_us.is_none() {
+        if self.moment.is_reading() {
             self.read(world)?;
         }
         self.hand_over(world)?;
@@ -233,7 +230,7 @@ impl Transfer {
         match self.step {
             Step::FirstOffload => Some(HOST_FIRST_BYTES),
             Step::Upload => Some(self.total / 2),
-            Step::SecondOffload => Some(self.total / 2 + HOST_MIDDLE_BYTES),
+            Step::SecondOffload => Some(self.total / 2 + self.total / HOST_MIDDLE_PART),
             Step::Finish | Step::Closing => None,
         }
     }
@@ -248,31 +245,32 @@ impl Transfer {
         if !settled || self.threshold().is_none_or(|t| passed < t) {
             return Ok(());
         }
-        let now_us = world.now_us();
-        match self.pause_until_us {
-            None => self.pause_until_us = Some(now_us + self.reread.below(MAX_PAUSE_US)),
-            Some(until_us) if now_us >= until_us => {
-                self.pause_until_us = None;
-                self.step = match (self.step, residence) {
-                    (Step::FirstOffload, Residence::InHost) => {
-                        world.switch.offload(self.id)?;
-                        Step::Upload
-                    }
-                    (Step::Upload, Residence::Offloaded) => {
-                        world.switch.upload(self.id)?;
-                        Step::SecondOffload
-                    }
-                    (Step::SecondOffload, Residence::InHost) => {
-                        world.switch.offload(self.id)?;
-                        Step::Finish
-                    }
-                    // The device asked for it back meanwhile, or refused: the next threshold will do.
-                    (Step::Upload, _) => Step::SecondOffload,
-                    (step, _) => step,
-                };
-            }
-            Some(_) => {}
+        let place = Place {
+            is_receiving: self.way == Way::Download,
+            is_in_nic: residence == Residence::Offloaded,
+            passed,
+            total: self.total,
+        };
+        if !self.moment.has_come(world, place) {
+            return Ok(());
         }
+        self.step = match (self.step, residence) {
+            (Step::FirstOffload, Residence::InHost) => {
+                world.switch.offload(self.id)?;
+                Step::Upload
+            }
+            (Step::Upload, Residence::Offloaded) => {
+                world.switch.upload(self.id)?;
+                Step::SecondOffload
+            }
+            (Step::SecondOffload, Residence::InHost) => {
+                world.switch.offload(self.id)?;
+                Step::Finish
+            }
+            // The device asked for it back meanwhile, or refused: the next threshold will do.
+            (Step::Upload, _) => Step::SecondOffload,
+            (step, _) => step,
+        };
         Ok(())
     }
 
