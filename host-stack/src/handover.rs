@@ -10,11 +10,44 @@
 //! Law L1: between `freeze` and `resume` or `thaw` nothing here changes the connection or sends for it.
 
 use crate::socket::{ConnId, Place, StackError, StackEvent};
-use crate::stack::Stack;
+use crate::stack::{Connection, Stack, MAX_HELD};
 use crate::tcp::snapshot;
-use crate::wire::tcp::parse_trusted;
+use crate::wire::tcp::{parse_trusted, TcpSegment};
 use chimney_abi::offload::{NeighborState, PathState, TcpBlockState};
+use chimney_host_stack_core::segment::Flags;
 use std::net::IpAddr;
+
+impl Connection {
+    /// Keeps a segment for whoever has the connection in the end; false if there is no room.
+    ///
+    /// Of pure acknowledgments that move on, only the last is kept. It says all that the others say, and those could be
+    /// forwarded when the new owner has already seen younger ones: then it would have to answer each as too old
+    /// (RFC 7323 5.3 R1). Repeated acknowledgments are kept: they count (RFC 5681 3.2).
+    pub(crate) fn hold(&mut self, segment: &TcpSegment<'_>, bytes: &[u8]) -> bool {
+        if let Some(last) = self.held.back_mut() {
+            let is_superseded = parse_trusted(last).is_ok_and(|old| {
+                is_pure_ack(&old)
+                    && is_pure_ack(segment)
+                    && old.seq == segment.seq
+                    && old.ack.before(segment.ack)
+            });
+            if is_superseded {
+                *last = bytes.to_vec();
+                return true;
+            }
+        }
+        let has_room = self.held.len() < MAX_HELD;
+        if has_room {
+            self.held.push_back(bytes.to_vec());
+        }
+        has_room
+    }
+}
+
+/// Nothing but an acknowledgment.
+fn is_pure_ack(segment: &TcpSegment<'_>) -> bool {
+    segment.text.is_empty() && segment.flags == Flags::ACK
+}
 
 impl Stack {
     /// Stops a connection and returns all of it. The acknowledgment owed goes out with the next poll.
@@ -103,7 +136,7 @@ impl Stack {
     /// `NoSuchId`.
     pub fn give_back_held(&mut self, now_us: u64, id: ConnId, segment: Vec<u8>) -> Result<(), StackError> {
         let connection = self.connections.get_mut(&id).ok_or(StackError::NoSuchId)?;
-        if connection.held.len() < crate::stack::MAX_HELD {
+        if connection.held.len() < MAX_HELD {
             connection.held.push_back(segment);
         } else {
             self.counters.held_overflow += 1;

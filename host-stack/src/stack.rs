@@ -266,8 +266,7 @@ impl Stack {
         let connection = self.connections.get_mut(&id).expect("lookup and connections agree");
         if connection.place != Place::Host {
             // the state is somebody else's; keep the segment for whoever has it in the end.
-            if connection.held.len() < MAX_HELD {
-                connection.held.push_back(bytes.to_vec());
+            if connection.hold(segment, bytes) {
                 self.counters.held += 1;
             } else {
                 self.counters.held_overflow += 1;

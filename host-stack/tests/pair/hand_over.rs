@@ -231,3 +231,28 @@ fn a_fin_behind_a_full_window_comes_back() {
     world.stacks[0].thaw(world.now_us, a, block).expect("a window of minus one is the FIN");
     assert_eq!(world.stacks[0].tcb(a).map(|tcb| tcb.rcv_wnd()), Ok(0));
 }
+
+/// Verifies: R-115
+#[test]
+fn of_pure_acknowledgments_that_move_on_only_the_last_is_held() {
+    let mut world = World::perfect();
+    let [a, b] = world.connect();
+    world.stacks[0].send(a, &[7; 8000]).expect("open");
+    let frames = world.stacks[0].poll(world.now_us);
+    let block = world.stacks[0].freeze(world.now_us, a).expect("established");
+    for frame in frames {
+        world.stacks[1].handle_frame(world.now_us, &frame);
+        for ack in world.stacks[1].poll(world.now_us) {
+            world.stacks[0].handle_frame(world.now_us, &ack);
+        }
+    }
+    let acks = world.stacks[0].counters().held;
+    let held = world.stacks[0].take_held(a).expect("known");
+    assert!(acks > 1 && held.len() == 1, "{acks} acknowledgments, {} held", held.len());
+    let arrived = world.stacks[1].status(b).map_or(0, |s| s.readable_bytes);
+    world.stacks[0].resume(world.now_us, a).expect("frozen");
+    world.stacks[0].give_back_held(world.now_us, a, held[0].clone()).expect("known");
+    let left = world.stacks[0].status(a).map_or(0, |s| s.unacknowledged_bytes);
+    // The peer delays the acknowledgment of at most one segment.
+    assert!(left + arrived <= 8000 + 1460, "{left} left, {arrived} arrived, {} moved", block.send_data.len());
+}
