@@ -1,0 +1,107 @@
+//! A whole demo: hashes, counts, hand-overs, and a capture that Wireshark likes.
+
+use crate::run::{has_linux_peer, has_tool, result, Demo};
+use crate::{capture, run};
+use serde_json::Value;
+
+/// Least share of the bytes that the NIC carries.
+const LEAST_NIC_SHARE: f64 = 0.8;
+
+fn count(value: &Value, name: &str) -> u64 {
+    value[name].as_u64().unwrap_or_else(|| panic!("{name} is a count in {value}"))
+}
+
+/// Runs the demo to a good end and checks `result.json`.
+fn good_run(name: &str, peer: &str, args: &[&str]) -> Value {
+    let outcome = Demo::start(name, &[&["--peer", peer], args].concat()).finish();
+    assert!(outcome.status.success(), "{outcome:#?}");
+    outcome.assert_nothing_left();
+    assert_eq!(outcome.stderr, "", "a good run has nothing to complain about");
+    assert!(outcome.stdout.trim_end().ends_with("OK"), "{}", outcome.stdout);
+    let r = result(name);
+    assert_eq!(r["peer"], peer);
+    for good in ["ok", "received_ok", "sent_ok"] {
+        assert_eq!(r[good], true, "{good} in {r}");
+    }
+    let (nic, host) = (count(&r, "bytes_by_nic"), count(&r, "bytes_by_host"));
+    assert_eq!(nic + host, count(&r, "bytes_in_capture"));
+    assert!(nic as f64 >= LEAST_NIC_SHARE * (nic + host) as f64, "{nic} of {}", nic + host);
+    assert_eq!((r["peer_checksum_errors"].as_i64(), r["peer_resets"].as_i64()), (Some(0), Some(0)));
+    assert_eq!(count(&r, "nic_cycles"), 0, "the golden model has no cycles");
+    assert!(r["clock_lag"]["max_us"].is_f64() && r["clock_lag"]["mean_us"].is_f64(), "{r}");
+    assert!(r["seconds"].as_f64().is_some_and(|s| s > 0.0), "{r}");
+    check_handovers(&r);
+    r
+}
+
+/// Each connection was handed over twice, taken back in mid-stream, and at its end.
+fn check_handovers(r: &Value) {
+    let rows = r["handover"].as_array().expect("rows");
+    assert_eq!(count(r, "handovers"), rows.len() as u64, "every hand-over succeeded: {rows:#?}");
+    for transfer in ["download", "upload"] {
+        let mine = rows.iter().filter(|row| row["transfer"] == transfer);
+        let directions: Vec<&str> = mine.filter_map(|row| row["direction"].as_str()).collect();
+        assert!(directions.starts_with(&["offload", "upload", "offload"]), "{transfer}: {directions:?}");
+    }
+    for row in rows {
+        for bytes in ["unsent", "unacknowledged", "undelivered", "out_of_order"] {
+            count(row, bytes);
+        }
+    }
+}
+
+fn check_capture(name: &str, r: &Value, options: &[&str]) {
+    assert_eq!(capture::bytes(name), count(r, "bytes_in_capture"));
+    let broken = capture::broken(name, options);
+    assert!(broken.is_empty(), "malformed or with a bad checksum: frames {broken:?}");
+}
+
+#[test]
+fn a_linux_kernel_does_not_notice() {
+    if !has_linux_peer() || !has_tool("socat") {
+        return;
+    }
+    let r = good_run("linux", "linux", &[]);
+    assert_eq!(count(&r, "retransmits_by_nic") + count(&r, "retransmits_by_host"), 0, "nothing was lost");
+    if has_tool("tshark") {
+        check_capture("linux", &r, &[]);
+        let anomalies = capture::anomalies("linux", count(&r, "handovers") as usize / 2);
+        assert!(anomalies.is_empty(), "unexplained: {anomalies:#?}");
+    }
+}
+
+#[test]
+fn a_linux_kernel_on_a_bad_link_does_not_notice() {
+    if !has_linux_peer() || !has_tool("socat") {
+        return;
+    }
+    let r = good_run("linux-loss", "linux", &["--loss", "1%", "--seed", "7"]);
+    assert!(count(&r, "retransmits_by_nic") + count(&r, "retransmits_by_host") > 0, "something was lost");
+    if has_tool("tshark") {
+        check_capture("linux-loss", &r, capture::WITHOUT_HTTP);
+    }
+}
+
+#[test]
+fn without_root_our_own_stack_is_the_peer() {
+    let r = good_run("builtin", "builtin", &["--seed", "3"]);
+    if has_tool("tshark") {
+        check_capture("builtin", &r, &[]);
+        let anomalies = capture::anomalies("builtin", count(&r, "handovers") as usize / 2);
+        assert!(anomalies.is_empty(), "unexplained: {anomalies:#?}");
+    }
+    let r = good_run("builtin-loss", "builtin", &["--loss", "1%", "--seed", "4"]);
+    if has_tool("tshark") {
+        check_capture("builtin-loss", &r, capture::WITHOUT_HTTP);
+    }
+}
+
+#[test]
+fn a_program_gets_json_and_nothing_else() {
+    let outcome = Demo::start("json", &["--peer", "builtin", "--json"]).finish();
+    assert!(outcome.status.success(), "{outcome:#?}");
+    assert_eq!(outcome.stderr, "");
+    let printed: Value = serde_json::from_str(&outcome.stdout).expect("JSON and nothing else");
+    assert_eq!(printed, result("json"));
+    assert_eq!(printed["capture"], run::directory("json").join("wire.pcapng").display().to_string());
+}
