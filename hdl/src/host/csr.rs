@@ -171,6 +171,7 @@ pub struct Csr {
     draining: Dff<Bit>,
     reset_left: Dff<Bits<4>>,
     error_seen: Dff<Bit>,
+    resetting: Dff<Bit>,
 }
 
 /// Two registers as one 64-bit value, low word first.
@@ -280,18 +281,21 @@ fn word(from: Bits<20>, value: [Bits<32>; PLAIN], live: Live) -> Bits<32> {
 impl Logic for Csr {
     fn update(&mut self) {
         dff_setup!(self, clock, held_high, read_word, read_is_counter, read_high, read_now, read_later);
-        dff_setup!(self, clock, draining, reset_left, error_seen);
+        dff_setup!(self, clock, draining, reset_left, error_seen, resetting);
         clock!(self, clock, axil, file, device_clock, counters, interrupt, bells);
         AxilSlave::<20>::link(&mut self.s_axil, &mut self.axil.s_axil);
         let is_held = self.reset_left.q.val().any();
         let in_reset = self.reset.val() || is_held;
         self.axil.reset.next = self.reset.val();
-        self.file.reset.next = in_reset;
-        self.device_clock.reset.next = in_reset;
-        self.counters.reset.next = in_reset;
-        self.interrupt.reset.next = in_reset;
-        self.bells.reset.next = in_reset;
-        self.soft_reset.next = in_reset;
+        // Registered: else a simulator evaluates the next state of every block whenever an input may have changed.
+        self.resetting.d.next = in_reset;
+        let soft = self.resetting.q.val();
+        self.file.reset.next = soft;
+        self.device_clock.reset.next = soft;
+        self.counters.reset.next = soft;
+        self.interrupt.reset.next = soft;
+        self.bells.reset.next = soft;
+        self.soft_reset.next = soft;
 
         // Writes.
         let addr = self.axil.write_addr.val();
