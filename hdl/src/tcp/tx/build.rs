@@ -401,9 +401,7 @@ impl Logic for Build {
                 }
             }
             TxState::Fill => {
-                if read && fault {
-                    self.result.d.next = bits::<2>(NO_DATA);
-                }
+                self.result.d.next = if read && fault { bits::<2>(NO_DATA) } else { bits::<2>(SENT) };
             }
             TxState::Total => {
                 let all = self.sum.val() + self.tcp_sum.q.val() + pseudo(segment_len(j), flags & !j.flags);
