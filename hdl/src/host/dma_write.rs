@@ -13,8 +13,8 @@
 //! | block | file | job |
 //! |---|---|---|
 //! | [`WriteArbiter`] | `dma_write.rs` | one command at a time, round robin |
-//! | [`WriteIssue`](crate::host::write_issue::WriteIssue) | `write_issue.rs` | bursts, packet memory reads, realignment, strobes |
-//! | [`WriteReport`](crate::host::write_report::WriteReport) | `write_report.rs` | the bus channels, responses, reports |
+//! | [`WriteIssue`] | `write_issue.rs` | bursts, packet memory reads, realignment, strobes |
+//! | [`WriteReport`] | `write_report.rs` | the bus channels, responses, reports |
 //!
 //! Latency: 7 cycles from `cmd_valid` to `awvalid`. Throughput: one beat per clock within a command and 1 to 2 cycles more
 //! per command; a client can hand in a command every second cycle. Back-pressure: `cmd_ready` when 8 commands wait. A report waits in
