@@ -60,17 +60,17 @@ impl Packed for bool {
     }
 }
 
+/// Up to this width rust-hdl keeps a number, above it an array of bits.
+const SHORT: usize = 32;
+
 /// `N` bits from a list, least significant first; missing ones are zero.
 pub fn from_bools<const N: usize>(b: &[bool]) -> Bits<N> {
-    let mut r = Bits::<N>::default();
-    for (k, w) in b.chunks(32).enumerate().rev() {
-        if k * 32 >= N {
-            continue;
-        }
-        let v = w.iter().take(N - k * 32).enumerate().fold(0u64, |v, (i, b)| v | (u64::from(*b) << i));
-        r = if N > 32 { (r << 32) | Bits::<N>::from(v) } else { v.into() };
+    if N > SHORT {
+        let mut all = [false; N];
+        all.iter_mut().zip(b).for_each(|(to, from)| *to = *from);
+        return Bits::Long(all.into());
     }
-    r
+    b.iter().take(N).enumerate().fold(0u64, |v, (i, b)| v | (u64::from(*b) << i)).into()
 }
 
 /// The bits of a record or code. `N` must be `T::BITS`.

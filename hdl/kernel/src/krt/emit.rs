@@ -300,7 +300,8 @@ fn declarations(c: &Ctx, groups: &BTreeMap<VarId, usize>, net: &impl Fn(VarId) -
         };
         if !skip {
             let kind = if net(id) { "wire" } else { "reg" };
-            let _ = writeln!(out, "{kind} {}{};", range(v.width), v.name);
+            let attr = if is_loose(c, id) { "(* nosync *) " } else { "" };
+            let _ = writeln!(out, "{attr}{kind} {}{};", range(v.width), v.name);
         }
     }
     out
@@ -326,14 +327,29 @@ fn logic(c: &Ctx, stmts: &[Stmt], members: &[VarId], out: &mut String) {
         }
     }
     let mut text = String::new();
-    for v in members.iter().filter(|v| c.vars[**v].nested) {
+    for v in members.iter().filter(|v| c.vars[**v].nested && !is_loose(c, **v)) {
         let v = &c.vars[*v];
         let _ = writeln!(text, "    {} = {};", v.name, super::ex::literal(v.width, "0"));
     }
     print(c, stmts, 1, &mut text);
     // A block that reads nothing would never run in an event-driven simulator.
     let head = if reads_nothing(stmts) { "initial" } else { "always @(*)" };
+    if members.iter().any(|v| is_loose(c, *v)) {
+        let (off, on) = ("/* verilator lint_off LATCH */", "/* verilator lint_on LATCH */");
+        let _ = write!(out, "{off}\n{head} begin\n{text}end\n{on}\n");
+        return;
+    }
     let _ = write!(out, "{head} begin\n{text}end\n");
+}
+
+/// Variables of a branch that are wider than this are not cleared outside of it.
+const WIDE: usize = 64;
+
+/// A wide variable that lives in one branch. It is written there before it is read, so no value of it ever outlives an
+/// evaluation: clearing it each time elsewhere costs a simulator half its speed, and `nosync` tells synthesis that it
+/// is no latch.
+fn is_loose(c: &Ctx, v: VarId) -> bool {
+    c.vars[v].nested && c.vars[v].width > WIDE
 }
 
 fn reads_nothing(stmts: &[Stmt]) -> bool {
