@@ -63,6 +63,7 @@ impl Traffic {
             rto_us: 300_000,
             rtx_deadline: NO_TIMER,
             ka_deadline: NO_TIMER,
+            send_ring_log2: 6,
             recv_ring: RECV_RING,
             recv_ring_log2: 4,
             recv_producer: p.posts as u16,
@@ -184,7 +185,8 @@ impl Traffic {
 fn random_traffic_is_the_same_in_verilog() {
     let mut t = Traffic { e: Env::new(30), peers: Default::default() };
     t.e.slow = true;
-    let steps = if long() { 200_000 } else { 20_000 };
+    t.e.command(Opcode::Query, 7, 1, None); // refused
+    let steps = if long() { 50_000 } else { 3_000 };
     Diff::new("engine_small", steps).constant("write_done_ready").constant("event_done_ready").run(
         Dut::default(),
         |u, r| {
