@@ -33,7 +33,7 @@ impl<B: Bus> Driver<B> {
         }
     }
 
-    /// Submits waiting operations, in order, as far as ring and image memory allow.
+    /// Submits waiting operations, in order, as far as ring, image memory and the frames before them allow.
     pub(crate) fn submit_waiting(&mut self) {
         while let Some(mut op) = self.waiting.pop_front() {
             match self.submit(&mut op) {
@@ -57,6 +57,9 @@ impl<B: Bus> Driver<B> {
                 ..Command::default()
             },
             Op::Tree(operation) => {
+                if self.queues.tx.taken() < operation.after_frames {
+                    return None;
+                }
                 let count = operation.entries.len();
                 if operation.span.is_none() {
                     let bytes = u32::try_from(count * STRIDE).ok()?;

@@ -35,7 +35,9 @@ impl<B: Bus> Driver<B> {
                 }
             }
         }
-        Ok(Operation { opcode: Opcode::Initiate, tree, entries, span: None, is_answered: false })
+        let after_frames = self.queues.tx.queued();
+        let opcode = Opcode::Initiate;
+        Ok(Operation { opcode, tree, entries, span: None, is_answered: false, after_frames })
     }
 
     fn plan_neighbor(&mut self, tree: &mut Tree, n: usize, entries: &mut Vec<Entry>) -> Option<Token> {
@@ -144,7 +146,7 @@ impl<B: Bus> Driver<B> {
             entries.reverse();
         }
         tree::preset(&mut tree, Status::Success); // what is only structure
-        Ok(Operation { opcode, tree, entries, span: None, is_answered: false })
+        Ok(Operation { opcode, tree, entries, span: None, is_answered: false, after_frames: 0 })
     }
 
     fn plan_entry(

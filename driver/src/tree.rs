@@ -56,6 +56,9 @@ pub struct Operation {
     pub span: Option<Span>,
     /// The device has answered: the images are its words.
     pub is_answered: bool,
+    /// It waits until the device has taken so many ordinary frames: what the host sent for a connection leaves before
+    /// what the device sends for it (law L3).
+    pub after_frames: u64,
 }
 
 /// Visits the blocks depth-first, breadth-next.

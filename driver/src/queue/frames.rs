@@ -23,13 +23,16 @@ pub struct TxFrames<M> {
     buffers: DmaView<M>,
     /// Per entry in use: whose frame it is, if somebody waits for it.
     tags: VecDeque<Option<u64>>,
+    /// Frames queued and frames that the device has taken, since bring-up.
+    queued: u64,
+    taken: u64,
     unrung: bool,
 }
 
 impl<M: DmaMemory> TxFrames<M> {
     /// A ring with one buffer of [`MAX_FRAME_BYTES`] per entry.
     pub fn new(ring: Ring<M>, buffers: DmaView<M>) -> Self {
-        Self { ring, buffers, tags: VecDeque::new(), unrung: false }
+        Self { ring, buffers, tags: VecDeque::new(), queued: 0, taken: 0, unrung: false }
     }
 
     /// The ring, for bring-up.
@@ -49,8 +52,19 @@ impl<M: DmaMemory> TxFrames<M> {
             TxDesc { addr: self.buffers.iova(at), len: frame.len() as u16, flags, ..TxDesc::default() };
         self.ring.push(&desc.to_bytes());
         self.tags.push_back(tag);
+        self.queued += 1;
         self.unrung = true;
         true
+    }
+
+    /// Frames queued since bring-up.
+    pub fn queued(&self) -> u64 {
+        self.queued
+    }
+
+    /// How many of them the device has taken.
+    pub fn taken(&self) -> u64 {
+        self.taken
     }
 
     /// The producer index, if the device must be told.
@@ -64,6 +78,7 @@ impl<M: DmaMemory> TxFrames<M> {
     /// [`DriverError::BadIndex`].
     pub fn retire_to(&mut self, consumer: u16) -> Result<Vec<u64>, DriverError> {
         let done = self.ring.retire_to(consumer)?;
+        self.taken += u64::from(done);
         Ok(self.tags.drain(..usize::from(done)).flatten().collect())
     }
 }

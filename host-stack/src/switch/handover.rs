@@ -97,7 +97,8 @@ impl Switch {
             self.start_upload(target, uploads);
             return;
         }
-        if !self.is_paused {
+        // What the host has sent leaves first: a frame that still waits here would be overtaken by the target (law L3).
+        if !self.is_paused && self.frames.is_empty() {
             let offloads = wanting(&self.links, Wish::Offload, Residence::InHost);
             self.start_offload(now_us, target, offloads);
         }
