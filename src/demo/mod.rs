@@ -216,6 +216,9 @@ impl<'a, D: Device> Run<'a, D> {
         r.bytes_by_host = total.saturating_sub(r.bytes_by_nic);
         r.segments_by_host = frames.saturating_sub(r.segments_by_nic);
         r.retransmits_by_nic = read(&regs::CNT_RETRANSMITS)?;
+        for reg in regs::ALL.iter().filter(|reg| reg.name.starts_with("CNT_")) {
+            r.nic_counters.insert(reg.name, read(reg)?);
+        }
         let wire = self.world.wire.stats();
         r.bytes_in_capture = wire.tx_bytes + wire.rx_bytes;
         let verdict = self.world.wire.far().verdict()?;

@@ -2,6 +2,7 @@
 
 use chimney_host_stack::switch::{Direction, Handover};
 use serde::Serialize;
+use std::collections::BTreeMap;
 
 /// One hand-over.
 #[derive(Clone, Debug, Serialize)]
@@ -110,6 +111,8 @@ pub struct Report {
     pub clock_lag: Lag,
     /// Wall time, seconds.
     pub seconds: f64,
+    /// The NIC's counters by register name.
+    pub nic_counters: BTreeMap<&'static str, u64>,
     /// Why not ok.
     pub problems: Vec<String>,
     /// The capture.
