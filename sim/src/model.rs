@@ -9,9 +9,9 @@
 //! A register write takes effect some clocks after the call; the device runs those clocks inside the call, so a
 //! later look at memory sees what an answer of the device would be. Watchers are always on: [`RtlNic::violations`].
 //!
-//! **Virtual time.** [`Limit::until`] runs until that time *and* until no bus has moved for [`QUIET_CLOCKS`], so all that is due
+//! **Virtual time.** [`Limit::until`] runs until that time *and* until no bus has moved for `QUIET_CLOCKS`, so all that is due
 //! is done, as in an untimed device. A quiet NIC only waits for its timers, so its clocks are made longer
-//! ([`FAST_US`]) until something moves again: a second of waiting costs some 10^5 clocks and not 10^8.
+//! (`FAST_US`) until something moves again: a second of waiting costs some 10^5 clocks and not 10^8.
 
 use crate::bfm::axi_memory::AxiTiming;
 use crate::bfm::axis::AxisFrame;

@@ -9,7 +9,7 @@
 //! | [`needs`] | what the project needs from the machine, and how each thing is recognised |
 //! | [`setup`] | finds it, installs what is missing, or says what to do |
 //! | [`apt`], [`wheel`] | the two ways to install: Debian packages as root, a Python wheel without |
-//! | [`test`] | the steps that CI runs, with progress, times and a table |
+//! | [`mod@test`] | the steps that CI runs, with progress, times and a table |
 //! | [`demo`] | hands over to the `chimney` program |
 //! | [`fresh`] | runs the two in a freshly made Debian 12 |
 //! | [`process`], [`paths`] | child processes that die with us; where things lie |
