@@ -13,7 +13,7 @@
 use crate::mem::SdpRam;
 use crate::mirror::Event;
 use crate::prelude::*;
-use crate::types::{WriteCmd, WriteDone};
+use crate::types::{WriteCmd, WriteDone, WRITE_INLINE};
 use chimney_abi::cmd::EventKind;
 
 /// State of one connection.
@@ -149,7 +149,7 @@ impl<const LOG2: usize> Logic for Events<LOG2> {
         };
         self.cmd_valid.next = state == EventState::Emit;
         self.cmd.next = WriteCmd {
-            kind: bits::<2>(1),
+            kind: bits::<2>(WRITE_INLINE),
             iova: self.ring.val() + (bit_cast::<64, 16>(index) << bits::<2>(3)),
             len: bits::<16>(8),
             data: bit_cast::<256, 64>(pack::<64, Event>(event)),

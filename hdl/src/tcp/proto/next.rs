@@ -111,13 +111,7 @@ fn pass(s: Step) -> Step {
                 St::OpIn
             }
         }
-        St::OpPages => {
-            if c.beat == LAST_SLOT {
-                St::OpPages
-            } else {
-                St::OpPages
-            }
-        }
+        St::OpPages => St::OpPages,
         St::OpPack => St::OpOut,
         St::Shadow => {
             if c.raise {

@@ -293,7 +293,7 @@ pub fn acked(s: Step, seg: RxSeg, now: Bits<32>, p: TcpParams) -> Step {
     // Old FlightSize and bytes acknowledged, for `recover`; these fields are free until then.
     n.c.iova = cat::<64, _>((w.snd.max - w.snd.una, seg.ack - w.snd.una));
     n.st = if n.c.moved || n.c.now { St::RxRecover } else { St::RxText };
-    if is_new || (updated.wnd != w.snd.wnd && !is_new) {
+    if is_new || updated.wnd != w.snd.wnd {
         n.c.want_tx = is_pending(n.w);
         n.c.publish = is_new;
         n.c.raise = is_new;

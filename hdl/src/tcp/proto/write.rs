@@ -4,12 +4,9 @@ use super::record::Work;
 use super::step::{Ctx, St, Step};
 use crate::mirror::{PageMapEntry, RecvDesc, Shadow};
 use crate::prelude::*;
-use crate::types::{ReadReq, RxSeg, WriteCmd};
+use crate::types::{ReadReq, RxSeg, WriteCmd, WRITE_FREE, WRITE_INLINE, WRITE_PAYLOAD};
 use chimney_abi::desc::{PAGE_MAP_STRIDE, RECV_RETIRED, SHADOW_STRIDE};
 
-const PAYLOAD: u64 = 0;
-const INLINE: u64 = 1;
-const FREE: u64 = 2;
 const RETIRED: u64 = RECV_RETIRED as u64;
 const SHADOW_BYTES: u64 = SHADOW_STRIDE as u64 / 2;
 
@@ -66,29 +63,28 @@ pub fn command(s: Step, seg: RxSeg, shadow_base: Bits<64>, page_map_base: Bits<6
     let (w, c) = (s.w, s.c);
     let frame = (seg.frame_len + 7) & bits::<16>(0xFFF8);
     let slot = cat::<9, _>((w.shadow_tag.get_bit(0), bits::<8>(0))) >> bits::<2>(3);
-    let mut cmd = WriteCmd::default();
-    cmd.tag = bit_cast::<48, 16>(c.conn);
+    let mut cmd = WriteCmd { tag: bit_cast::<48, 16>(c.conn), ..WriteCmd::default() };
     if s.st == St::Piece {
-        cmd.kind = bits::<2>(PAYLOAD);
+        cmd.kind = bits::<2>(WRITE_PAYLOAD);
         cmd.iova = c.iova;
         cmd.len = c.len;
         cmd.src = c.src;
     } else if s.st == St::RxFree {
-        cmd.kind = bits::<2>(FREE);
+        cmd.kind = bits::<2>(WRITE_FREE);
         cmd.len = frame;
     } else if s.st == St::PageMap {
-        cmd.kind = bits::<2>(INLINE);
+        cmd.kind = bits::<2>(WRITE_INLINE);
         cmd.iova = row(page_map_base, c.conn, MAP_LOG2)
             + (bit_cast::<64, 5>(c.cur.get_bits::<5>(12)) << bits::<2>(3));
         cmd.len = bits::<16>(8);
         cmd.data = bit_cast::<256, 64>(map_entry(w, c));
     } else if s.st == St::Retire {
-        cmd.kind = bits::<2>(INLINE);
+        cmd.kind = bits::<2>(WRITE_INLINE);
         cmd.iova = post_at(w) + 8;
         cmd.len = bits::<16>(8);
         cmd.data = bit_cast::<256, 64>(write_back(w));
     } else {
-        cmd.kind = bits::<2>(INLINE);
+        cmd.kind = bits::<2>(WRITE_INLINE);
         cmd.iova = row(shadow_base, c.conn, SHADOW_LOG2) + bit_cast::<64, 9>(slot);
         cmd.len = bits::<16>(SHADOW_BYTES);
         cmd.data = pack::<256, Shadow>(shadow(w));
