@@ -22,6 +22,11 @@ use std::time::Instant;
 const MOST_STEP_US: u64 = 1000;
 /// Rounds between an untimed device and its host in one step.
 const MOST_ROUNDS: usize = 16;
+/// What the wire carries to a clocked device, bytes a cycle: three quarters of its 64-bit datapath. Frames that waited for
+/// this process would otherwise come in one burst that no real wire brings.
+const WIRE_BYTES_PER_CYCLE: u64 = 6;
+/// Preamble, frame check sequence and gap: what a frame occupies on the wire beyond its bytes.
+const WIRE_OVERHEAD_BYTES: u64 = 24;
 
 /// Who makes the time.
 #[derive(Clone, Copy, Debug)]
@@ -50,6 +55,8 @@ pub struct World<D: Device, F: FarEnd> {
     now_us: u64,
     started: Instant,
     lag: WallLag,
+    /// Bytes that the wire has carried too many, or cycles it was idle: positive = it is free.
+    wire_credit: i64,
     removal: Rc<Cell<bool>>,
 }
 
@@ -86,7 +93,8 @@ impl<D: Device, F: FarEnd> World<D, F> {
         let switch = Switch::new(Stack::new(stack), switch);
         let started = Instant::now();
         let lag = WallLag::default();
-        Ok(Self { device, memory, driver, switch, wire, pace, now_us, started, lag, removal })
+        let wire_credit = 0;
+        Ok(Self { device, memory, driver, switch, wire, pace, now_us, started, lag, wire_credit, removal })
     }
 
     /// The common time, microseconds.
@@ -134,8 +142,11 @@ impl<D: Device, F: FarEnd> World<D, F> {
         let mut any = self.send_frames()?;
         let now_ns = self.now_ns();
         self.wire.poll(now_ns)?;
-        while let Some(frame) = self.wire.receive(now_ns)? {
+        while self.is_wire_free() {
+            let Some(frame) = self.wire.receive(now_ns)? else { break };
             any = true;
+            // `as`: a frame is short.
+            self.wire_credit -= (frame.len() as u64 + WIRE_OVERHEAD_BYTES) as i64;
             if self.switch.is_lost() {
                 self.switch.handle_frame(self.now_us, &frame);
             } else if !self.removal.get() {
@@ -146,6 +157,11 @@ impl<D: Device, F: FarEnd> World<D, F> {
             return Ok(any | self.settle()?);
         }
         Ok(any | self.switch.poll(self.now_us, &mut self.driver))
+    }
+
+    /// Can the next frame come in now? Always, unless the device is clocked and at work.
+    fn is_wire_free(&self) -> bool {
+        !matches!(self.pace, Pace::Cycles(_)) || self.removal.get() || self.wire_credit >= 0
     }
 
     /// An untimed device needs no time, so what it has to say to the host and back is said before the next frames arrive:
@@ -185,7 +201,12 @@ impl<D: Device, F: FarEnd> World<D, F> {
     fn advance(&mut self) {
         let is_stopped = self.removal.get();
         let limit = match self.pace {
-            Pace::Cycles(cycles) if !is_stopped => Limit::cycles(cycles),
+            Pace::Cycles(cycles) if !is_stopped => {
+                // `as`: a step has few cycles. What an idle wire did not carry is lost.
+                let carried = (cycles * WIRE_BYTES_PER_CYCLE) as i64;
+                self.wire_credit = (self.wire_credit + carried).min(carried);
+                Limit::cycles(cycles)
+            }
             // The clock of a stopped device stands still: the host's own goes on.
             Pace::Cycles(_) => {
                 self.now_us += 100;

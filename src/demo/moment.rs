@@ -143,5 +143,7 @@ fn frames_before_loss<D: Device, F: FarEnd>(world: &World<D, F>, seen: u64) -> O
         return None;
     }
     let last = link.log().filter(|r| r.fate == Fate::Lost).last()?.number;
-    Some(world.wire.stats().rx_frames.saturating_sub(stats.pushed - last))
+    // `as`: few are on the wire.
+    let arriving = world.wire.stats().rx_frames + link.in_flight() as u64;
+    Some(arriving.saturating_sub(stats.pushed - last))
 }
