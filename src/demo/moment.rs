@@ -19,8 +19,8 @@ use chimney_sim::rng::Rng;
 
 /// Longest ordinary pause.
 const SHORT_PAUSE_US: u64 = 3_000;
-/// Longest pause that is to fill the window, also when a frame takes half a millisecond of simulated time.
-const LONG_PAUSE_US: u64 = 40_000;
+/// Longest pause that is to fill the window, also when a frame takes a millisecond of simulated time.
+const LONG_PAUSE_US: u64 = 150_000;
 /// Nothing is waited for while more than this part of the file passes, so that the NIC keeps its share of the bytes.
 const WAIT_PART: u64 = 24;
 /// Most frames behind the hole that are waited for.
