@@ -14,8 +14,9 @@ mod transfer;
 pub use args::{Args, PeerChoice};
 pub use report::{HandoverRow, Lag, Report};
 
-use crate::world::{Pace, World};
+use crate::world::{Pace, Setup, World};
 use anyhow::{bail, Context, Result};
+use chimney_abi::offload::Residence;
 use chimney_abi::regs;
 use chimney_driver::Config;
 use chimney_host_stack::switch::SwitchConfig;
@@ -113,7 +114,7 @@ impl<'a, D: Device> Run<'a, D> {
         // Less room than the window: when the application does not read, bytes stay with the connection's owner.
         let switch =
             SwitchConfig { receive_queue_bytes: 32 << 10, posted_receives: 1, ..SwitchConfig::default() };
-        let world = World::new(device, memory, wire, driver, stack, switch, pace)
+        let world = World::new(device, memory, wire, Setup { driver, stack, switch, pace })
             .context("the NIC does not come up")?;
         let report = Report {
             peer: "",
@@ -178,10 +179,12 @@ impl<'a, D: Device> Run<'a, D> {
                 done = now.0 + now.1 as u64;
                 since = Instant::now();
                 bar.set_position(base + now.0);
-                bar.set_message(format!(
-                    "{name}, connection in {:?}",
-                    self.world.switch.residence(transfer.id())
-                ));
+                let owner = match self.world.switch.residence(transfer.id()) {
+                    Residence::InHost => "in the host",
+                    Residence::Offloaded => "in the NIC",
+                    Residence::Offloading | Residence::Uploading => "on its way",
+                };
+                bar.set_message(format!("{name} {owner}"));
             } else if since.elapsed() > STALL_LIMIT {
                 bail!("{name} made no progress for {} s after {} bytes", STALL_LIMIT.as_secs(), now.0);
             }
@@ -316,6 +319,6 @@ fn progress_bar(bytes: u64, is_quiet: bool) -> ProgressBar {
     if is_quiet {
         return ProgressBar::hidden();
     }
-    let style = ProgressStyle::with_template("{bar:32} {bytes}/{total_bytes} {bytes_per_sec} {msg}");
+    let style = ProgressStyle::with_template("{bar:24} {bytes}/{total_bytes} {bytes_per_sec} {msg}");
     ProgressBar::new(bytes).with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
 }
