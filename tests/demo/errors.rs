@@ -126,7 +126,7 @@ fn a_missing_tool_is_named() {
     }
     for tool in ["ip", "socat"] {
         let path = path_without(tool);
-        let demo = Demo::start_with("no-tool", &["--peer", "linux"], |c| {
+        let demo = Demo::start_with("no-tool", &["--golden", "--peer", "linux"], |c| {
             c.env("PATH", path);
         });
         demo.finish().assert_clean_failure(tool);
@@ -136,7 +136,7 @@ fn a_missing_tool_is_named() {
 #[test]
 fn without_ip_our_own_stack_is_the_peer() {
     let path = path_without("ip");
-    let outcome = Demo::start_with("no-ip", &[], |c| {
+    let outcome = Demo::start_with("no-ip", &["--golden"], |c| {
         c.env("PATH", path);
     })
     .finish();

@@ -31,16 +31,21 @@ pub struct Demo {
 impl Demo {
     /// Starts the demo on the golden model; results go to a directory of this name.
     pub fn start(name: &str, args: &[&str]) -> Demo {
+        Self::start_with(name, &[&["--golden"], args].concat(), |_| ())
+    }
+
+    /// Starts the demo on the RTL.
+    pub fn start_rtl(name: &str, args: &[&str]) -> Demo {
         Self::start_with(name, args, |_| ())
     }
 
-    /// With a change of the command, for example of its environment.
+    /// With exactly these arguments, and a change of the command, for example of its environment.
     pub fn start_with(name: &str, args: &[&str], change: impl FnOnce(&mut Command)) -> Demo {
         static TURN: Mutex<()> = Mutex::new(());
         let turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
         let out = directory(name);
         let mut command = Command::new(env!("CARGO_BIN_EXE_chimney"));
-        command.args(["demo", "--golden", "--out"]).arg(&out).args(args);
+        command.args(["demo", "--out"]).arg(&out).args(args);
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         change(&mut command);
         let child = command.spawn().expect("the program that was just built");
