@@ -8,6 +8,7 @@ pub const WAIVERS: &[(&str, &str)] = &[
     ("DECLFILENAME", "one file holds a top and all its modules"),
     ("UNUSEDSIGNAL", "a block may look at some bits of a record only"),
     ("CMPCONST", "a generic block may compare with the limit of its width"),
+    ("SYMRSVDWORD", "Verilator renames what C++ reserves"),
     ("UNSIGNED", "the same, with zero"),
 ];
 

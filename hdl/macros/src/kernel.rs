@@ -116,7 +116,7 @@ fn function(mut f: ItemFn) -> Result<T2> {
             (true, true) => return Err(Error::new_spanned(p, "an integer argument stays as it is")),
             (true, false) => T2::new(),
             (false, true) => quote!(let #n = ::chimney_hdl_kernel::krt::bind_mut(#text, #v);),
-            (false, false) => quote!(let #n = ::chimney_hdl_kernel::krt::bind(#text, #v);),
+            (false, false) => quote!(let #n = ::chimney_hdl_kernel::krt::bind_arg(#text, #v);),
         });
     }
     let ReturnType::Type(_, ret) = &f.sig.output else {

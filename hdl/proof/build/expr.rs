@@ -114,13 +114,13 @@ impl Gen {
     /// `a + b & c`: precedence is Rust's.
     fn chain(&mut self, w: usize, d: usize) -> String {
         let mut t = self.word(w, d);
+        let mut number_before = false;
         for _ in 0..1 + self.below(3) {
             let o = self.pick(&["+", "-", "&", "|", "^"]);
-            let b = if self.below(6) == 0 {
-                self.number(w).to_string()
-            } else {
-                self.word(w, d.saturating_sub(1))
-            };
+            // Two numbers side by side might be added to each other first, and then not fit.
+            number_before = !number_before && self.below(6) == 0;
+            let b =
+                if number_before { self.number(w).to_string() } else { self.word(w, d.saturating_sub(1)) };
             t = if self.below(2) == 0 { format!("({t}) {o} {b}") } else { format!("{t} {o} {b}") };
         }
         format!("({t})")

@@ -2,17 +2,23 @@
 //! concatenation, `let`, helper functions. 1 000 in the short run, 10 000 with `CHIMNEY_LONG=1`.
 #![allow(missing_docs, warnings, clippy::all)]
 
-use chimney_hdl_kernel::core::prelude::{Bits, Block, In, Logic, Out, Signal};
+use chimney_hdl_kernel::core::prelude::{Bits, Block, Clock, In, Logic, Out, Signal};
 use chimney_hdl_kernel::diff::{Diff, Rnd};
-use chimney_hdl_kernel::{kernel, LogicBlock};
+use chimney_hdl_kernel::{kernel, Dff, LogicBlock, LogicState, LogicStruct};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// Stimuli per block.
 const STEPS: usize = 150;
 
 /// Number of outputs that changed; a difference is a failure.
-fn compare<B: Block>(name: &str, block: B, poke: impl FnMut(&mut B, &mut Rnd), outputs: usize) -> usize {
-    let o = match Diff::new(name, STEPS).quick().outcome(block, poke, |_, _| {}) {
+fn compare<B: Block>(
+    name: &str,
+    block: B,
+    poke: impl FnMut(&mut B, &mut Rnd),
+    clock: impl FnMut(&mut B, bool),
+    outputs: usize,
+) -> usize {
+    let o = match Diff::new(name, STEPS).quick().outcome(block, poke, clock) {
         Ok(o) => o,
         Err(e) => panic!("{name}: {e}"),
     };

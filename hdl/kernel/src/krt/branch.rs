@@ -3,6 +3,7 @@
 use super::ctx::{cx, scoped, Stmt, VarId};
 use super::ex::{Ex, Idx};
 use super::expr::{konst, E};
+use super::val::Joint;
 use super::value::Res;
 use rust_hdl_core::prelude::Synth;
 use std::collections::HashSet;
@@ -23,18 +24,17 @@ impl Cond for bool {
 }
 impl Cond for E<bool> {
     fn branch<R: Res>(self, t: impl Fn() -> R, e: impl Fn() -> R) -> R {
-        let before = cx(|c| c.written.clone());
-        let (r1, mut then) = scoped(t);
+        let (before, mark) = cx(|c| (c.written.clone(), c.vars.len()));
+        let (r1, then) = scoped(t);
         let after_then = between(before);
-        let (r2, mut other) = scoped(e);
+        let (r2, other) = scoped(e);
         after(&after_then);
-        if then.is_empty() && other.is_empty() {
+        if then.is_empty() && other.is_empty() && !R::WIDE {
             return R::tern(&self, r1, r2);
         }
-        let v = r1.var();
-        then.extend(scoped(|| v.set(r1)).1);
-        other.extend(scoped(|| v.set(r2)).1);
-        record_if(&self.0, then, other);
+        let mut j = Joint::new(mark, vec![then, other]);
+        let v = R::join(vec![r1, r2], &mut j);
+        record_if(&self.x(), j);
         v
     }
 }
@@ -44,8 +44,12 @@ fn between(before: HashSet<VarId>) -> HashSet<VarId> {
 fn after(after_then: &HashSet<VarId>) {
     cx(|c| c.written.retain(|n| after_then.contains(n)));
 }
-fn record_if(cond: &Ex, then: Vec<Stmt>, other: Vec<Stmt>) {
-    cx(|c| c.push(Stmt::If { cond: cond.rhs(), then, other }));
+fn record_if(cond: &Ex, mut j: Joint) {
+    let (other, then) = (j.arms.pop().unwrap_or_default(), j.arms.pop().unwrap_or_default());
+    cx(|c| {
+        c.stmts.append(&mut j.before);
+        c.push(Stmt::If { cond: cond.rhs(), then, other });
+    });
 }
 /// `if c { t() } else { e() }`.
 pub fn branch<C: Cond, R: Res>(c: C, t: impl Fn() -> R, e: impl Fn() -> R) -> R {
@@ -66,10 +70,10 @@ pub trait Scrutinee {
 impl<T: Synth> Scrutinee for E<T> {
     type P = T;
     fn hardware(&self) -> Option<Ex> {
-        Some(self.0.clone())
+        Some(self.x())
     }
     fn label(&self, p: &T) -> Option<String> {
-        Some(konst(*p).0.text)
+        Some(konst(*p).x().text)
     }
     fn is(&self, _: &T) -> bool {
         false
@@ -118,10 +122,18 @@ pub struct Case<S: Scrutinee, R> {
     before: HashSet<VarId>,
     after: Option<HashSet<VarId>>,
     chosen: Option<R>,
+    mark: usize,
 }
 /// `match on {`.
 pub fn case<S: Scrutinee, R>(on: S) -> Case<S, R> {
-    Case { on, arms: vec![], before: cx(|c| c.written.clone()), after: None, chosen: None }
+    Case {
+        on,
+        arms: vec![],
+        before: cx(|c| c.written.clone()),
+        after: None,
+        chosen: None,
+        mark: cx(|c| c.vars.len()),
+    }
 }
 impl<S: Scrutinee, R: Res> Case<S, R> {
     /// One arm; no patterns mean the last one (Rust has checked that the arms are exhaustive).
@@ -158,14 +170,19 @@ impl<S: Scrutinee, R: Res> Case<S, R> {
         if let Some(w) = self.after.take() {
             cx(|c| c.written = w);
         }
-        let v = self.arms[0].value.var();
-        let mut arms = vec![];
+        let (mut labels, mut bodies, mut values) = (vec![], vec![], vec![]);
         for a in self.arms {
-            let mut stmts = a.stmts;
-            stmts.extend(scoped(|| v.set(a.value)).1);
-            arms.push((a.labels, stmts));
+            labels.push(a.labels);
+            bodies.push(a.stmts);
+            values.push(a.value);
         }
-        cx(|c| c.push(Stmt::Case { sel, arms }));
+        let mut j = Joint::new(self.mark, bodies);
+        let v = R::join(values, &mut j);
+        let arms = labels.into_iter().zip(j.arms).collect();
+        cx(|c| {
+            c.stmts.append(&mut j.before);
+            c.push(Stmt::Case { sel, arms });
+        });
         v
     }
 }

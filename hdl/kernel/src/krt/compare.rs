@@ -35,33 +35,33 @@ compare_plain!(usize, u64, bool);
 impl<T: Synth> Compare<E<T>> for E<T> {
     type O = E<bool>;
     fn cmp(self, o: &str, r: E<T>) -> E<bool> {
-        E::of(self.0.bin(o, &r.0))
+        E::of(self.x().bin(o, &r.x()))
     }
 }
 impl<const N: usize> Compare<u64> for E<Bits<N>> {
     type O = E<bool>;
     #[track_caller]
     fn cmp(self, o: &str, r: u64) -> E<bool> {
-        E::of(self.0.bin(o, &Ex::int(N, r)))
+        E::of(self.x().bin(o, &Ex::int(N, r)))
     }
 }
 impl<const N: usize> Compare<E<Bits<N>>> for u64 {
     type O = E<bool>;
     #[track_caller]
     fn cmp(self, o: &str, r: E<Bits<N>>) -> E<bool> {
-        E::of(Ex::int(N, self).bin(o, &r.0))
+        E::of(Ex::int(N, self).bin(o, &r.x()))
     }
 }
 impl Compare<bool> for E<bool> {
     type O = E<bool>;
     fn cmp(self, o: &str, r: bool) -> E<bool> {
-        E::of(self.0.bin(o, &Ex::bool(r)))
+        E::of(self.x().bin(o, &Ex::bool(r)))
     }
 }
 impl Compare<E<bool>> for bool {
     type O = E<bool>;
     fn cmp(self, o: &str, r: E<bool>) -> E<bool> {
-        E::of(Ex::bool(self).bin(o, &r.0))
+        E::of(Ex::bool(self).bin(o, &r.x()))
     }
 }
 impl Compare<usize> for Idx {
@@ -116,7 +116,7 @@ impl Lazy<E<bool>> for E<bool> {
     type O = E<bool>;
     fn lazy(self, and: bool, r: impl FnOnce() -> E<bool>) -> E<bool> {
         let r = r();
-        E::of(self.0.bin(if and { "&&" } else { "||" }, &r.0))
+        E::of(self.x().bin(if and { "&&" } else { "||" }, &r.x()))
     }
 }
 impl Lazy<bool> for E<bool> {

@@ -43,6 +43,10 @@ pub(crate) struct Var {
     pub nested: bool,
     /// Value of a constant, or initial value of a register.
     pub init: String,
+    /// A `let mut`: may be assigned again.
+    pub mutable: bool,
+    /// A record register is a variable per field; this one is then only their common name.
+    pub split: Vec<(super::val::Spot, VarId)>,
 }
 
 /// Verilog text of an expression and the variables it mentions.
@@ -97,9 +101,11 @@ pub(crate) struct Ctx {
     /// Clock inputs of children, wired straight to the named clock.
     pub clocks: HashMap<VarId, String>,
     pub stmts: Vec<Stmt>,
-    /// Definitely and wholly assigned on every path to this point.
+    /// Definitely and wholly assigned on every path to this point (`let`s always are).
     pub written: HashSet<VarId>,
     pub names: HashSet<String>,
+    /// Last number given to a name.
+    pub counts: HashMap<String, usize>,
     pub scopes: Vec<String>,
     pub depth: usize,
     pub errors: Vec<String>,
@@ -163,7 +169,15 @@ impl Ctx {
             self.errors.push(format!("`{name}` is a Verilog word; rename the field"));
         }
         self.names.insert(name.clone());
-        self.vars.push(Var { name, width, role, nested: self.depth > 0, init });
+        self.vars.push(Var {
+            name,
+            width,
+            role,
+            nested: self.depth > 0,
+            init,
+            mutable: false,
+            split: vec![],
+        });
         self.vars.len() - 1
     }
 
@@ -174,10 +188,10 @@ impl Ctx {
             base = format!("{s}$");
         }
         base += name;
-        let mut n = 0;
         let mut cand = base.clone();
         while self.names.contains(&cand) || KEYWORDS.contains(&cand.as_str()) {
-            n += 1;
+            let n = self.counts.entry(base.clone()).or_default();
+            *n += 1;
             cand = format!("{base}${n}");
         }
         self.add_var(cand, width, Role::Let, String::new())

@@ -1,7 +1,8 @@
 //! `elaborate`: finds out what a block consists of, runs the twin of its kernel, checks it, returns the module body.
 
-use super::ctx::{enter, leave, report, Child, Ctx, Reg, Role};
+use super::ctx::{enter, leave, report, Child, Ctx, Reg, Role, VarId};
 use super::emit;
+use super::val::{hex_slice, spots, Spot};
 use rust_hdl_core::prelude::{Atom, AtomKind, Block, Probe, Verilog};
 
 /// Looks at one block: its own signals, its registers, and the ports of its children.
@@ -27,16 +28,30 @@ impl Survey {
             }
         };
         let init = super::ex::konst_text(a.bits(), &a.verilog());
-        let id = self.ctx.add_var(name, a.bits(), role, init);
+        let id = self.ctx.add_var(name.clone(), a.bits(), role, init.clone());
         self.ctx.by_atom.insert(a.id(), id);
-        match role {
-            Role::DffD => self.ctx.regs.push(Reg { d: id, q: id, clock: None }),
-            Role::DffQ => {
-                if let Some(r) = self.ctx.regs.last_mut() {
-                    r.q = id;
-                }
-            }
-            _ => {}
+        if matches!(role, Role::DffD | Role::DffQ) {
+            self.register((id, name), role, &spots(&a.descriptor(), a.bits()), &init);
+        }
+    }
+    /// A register has a variable per field of its record.
+    fn register(&mut self, (id, name): (VarId, String), role: Role, fields: &[Spot], init: &str) {
+        let mut ids = vec![id];
+        if fields.len() > 1 {
+            let (stem, tail) = name.strip_suffix("$d").map_or((name.as_str(), ""), |s| (s, "$d"));
+            let hex = init.split_once("'h").map_or("0", |x| x.1);
+            let leaf = |f: &Spot| {
+                let text = super::ex::literal(f.width, &hex_slice(hex, f.off, f.width));
+                self.ctx.add_var(format!("{stem}${}{tail}", f.name), f.width, role, text)
+            };
+            ids = fields.iter().map(leaf).collect();
+            self.ctx.vars[id].split = fields.iter().cloned().zip(ids.iter().copied()).collect();
+        }
+        if role == Role::DffD {
+            self.ctx.regs.extend(ids.iter().map(|d| Reg { d: *d, q: *d, clock: None }));
+        } else {
+            let from = self.ctx.regs.len().saturating_sub(ids.len());
+            self.ctx.regs[from..].iter_mut().zip(ids).for_each(|(r, q)| r.q = q);
         }
     }
     fn child(&mut self, name: String, a: &dyn Atom) {
@@ -98,6 +113,7 @@ pub fn elaborate<B: Block>(block: &B, twin: impl FnOnce()) -> Verilog {
         report(c.errors);
         return Verilog::Empty;
     }
+    super::opt::tidy(&mut c);
     Verilog::Custom(emit::body(&c))
 }
 
@@ -106,7 +122,7 @@ fn check(c: &mut Ctx) {
     let mut errors = vec![];
     for (id, v) in c.vars.iter().enumerate() {
         let must = matches!(v.role, Role::Out | Role::Local | Role::ChildIn | Role::DffD);
-        if must && !c.written.contains(&id) {
+        if must && v.split.is_empty() && !c.written.contains(&id) {
             let what = if v.role == Role::DffD {
                 "missing in `dff_setup!`"
             } else {

@@ -88,68 +88,97 @@ fn group(c: &Ctx) -> BTreeMap<VarId, usize> {
         let d = *first_d.get_or_insert(r.d);
         g.union(d, r.d);
     }
-    merge_cycles(&events, &last, &mut g);
-    merge_private_lets(c, &events, &last, &mut g);
+    let readers = readers(&events, &last);
+    merge_cycles(&readers, &mut g);
+    merge_private_lets(c, &readers, &last, &mut g);
     last.keys().map(|v| (*v, g.root(*v))).collect()
 }
 
-fn edges(
-    events: &[(usize, Event)],
-    last: &BTreeMap<VarId, usize>,
-    g: &mut Groups,
-) -> BTreeMap<usize, BTreeSet<usize>> {
-    let mut out: BTreeMap<usize, BTreeSet<usize>> = BTreeMap::new();
+/// For each driven variable, the variables whose assignments read it.
+fn readers(events: &[(usize, Event)], last: &BTreeMap<VarId, usize>) -> BTreeMap<VarId, BTreeSet<VarId>> {
+    let mut out: BTreeMap<VarId, BTreeSet<VarId>> = last.keys().map(|v| (*v, BTreeSet::new())).collect();
     for (_, e) in events {
-        let to = g.root(e.dst);
         for (v, _) in &e.reads {
-            if last.contains_key(v) {
-                let from = g.root(*v);
-                if from != to {
-                    out.entry(from).or_default().insert(to);
-                }
+            if let Some(set) = out.get_mut(v) {
+                set.insert(e.dst);
             }
         }
     }
     out
 }
 
-/// Groups that need each other become one.
-fn merge_cycles(events: &[(usize, Event)], last: &BTreeMap<VarId, usize>, g: &mut Groups) {
-    loop {
-        let next = edges(events, last, g);
-        let reach = |from: usize| {
-            let (mut seen, mut todo) = (BTreeSet::new(), vec![from]);
-            while let Some(x) = todo.pop() {
-                for y in next.get(&x).into_iter().flatten() {
-                    if seen.insert(*y) {
-                        todo.push(*y);
-                    }
-                }
+/// Groups that need each other become one: strongly connected components (Kosaraju).
+fn merge_cycles(readers: &BTreeMap<VarId, BTreeSet<VarId>>, g: &mut Groups) {
+    let mut next: BTreeMap<usize, BTreeSet<usize>> = BTreeMap::new();
+    let mut back: BTreeMap<usize, BTreeSet<usize>> = BTreeMap::new();
+    for (v, users) in readers {
+        let from = g.root(*v);
+        next.entry(from).or_default();
+        for u in users {
+            let to = g.root(*u);
+            next.entry(from).or_default().insert(to);
+            back.entry(to).or_default().insert(from);
+        }
+    }
+    let (mut seen, mut order) = (BTreeSet::new(), vec![]);
+    for start in next.keys() {
+        // Depth first; a node is pushed a second time to be noted after its successors.
+        let mut todo = vec![(*start, false)];
+        while let Some((x, done)) = todo.pop() {
+            if done {
+                order.push(x);
+            } else if seen.insert(x) {
+                todo.push((x, true));
+                todo.extend(next.get(&x).into_iter().flatten().map(|y| (*y, false)));
             }
-            seen
-        };
-        let all: BTreeMap<usize, BTreeSet<usize>> = next.keys().map(|k| (*k, reach(*k))).collect();
-        let pair = all.iter().find_map(|(a, r)| {
-            r.iter().find(|b| *b != a && all.get(b).is_some_and(|rb| rb.contains(a))).map(|b| (*a, *b))
-        });
-        match pair {
-            Some((a, b)) => g.union(a, b),
-            None => return,
+        }
+    }
+    let mut placed = BTreeSet::new();
+    for start in order.into_iter().rev() {
+        let mut todo = vec![start];
+        while let Some(x) = todo.pop() {
+            if placed.insert(x) {
+                g.union(start, x);
+                todo.extend(back.get(&x).into_iter().flatten());
+            }
         }
     }
 }
 
 /// A `let` that serves one group moves into its block.
-fn merge_private_lets(c: &Ctx, events: &[(usize, Event)], last: &BTreeMap<VarId, usize>, g: &mut Groups) {
+fn merge_private_lets(
+    c: &Ctx,
+    readers: &BTreeMap<VarId, BTreeSet<VarId>>,
+    last: &BTreeMap<VarId, usize>,
+    g: &mut Groups,
+) {
+    let mut members: BTreeMap<usize, Vec<VarId>> = BTreeMap::new();
+    for v in last.keys() {
+        members.entry(g.root(*v)).or_default().push(*v);
+    }
     let mut lets: Vec<VarId> = last.keys().copied().filter(|v| c.vars[*v].role == Role::Let).collect();
     lets.sort_by_key(|v| std::cmp::Reverse(last[v]));
     for v in lets {
         let mine = g.root(v);
-        let users: BTreeSet<usize> = edges(events, last, g).remove(&mine).unwrap_or_default();
-        if users.len() == 1 {
-            for u in users {
-                g.union(mine, u);
+        if members[&mine].iter().any(|m| c.vars[*m].role != Role::Let) {
+            continue; // it drives something itself
+        }
+        let mut users = BTreeSet::new();
+        for u in members[&mine].iter().flat_map(|m| &readers[m]) {
+            let root = g.root(*u);
+            if root != mine {
+                users.insert(root);
             }
+            if users.len() > 1 {
+                break;
+            }
+        }
+        if let (1, Some(u)) = (users.len(), users.first()) {
+            let moved = members.remove(&mine).unwrap_or_default();
+            let mut joined = members.remove(u).unwrap_or_default();
+            joined.extend(moved);
+            g.union(mine, *u);
+            members.insert(g.root(mine), joined);
         }
     }
 }
@@ -296,7 +325,7 @@ fn declarations(c: &Ctx, groups: &BTreeMap<VarId, usize>, net: &impl Fn(VarId) -
             // An output that is a net is declared so by the header already.
             Role::Out => net(id),
             Role::Let => !groups.contains_key(&id),
-            _ => false,
+            _ => !v.split.is_empty(),
         };
         if !skip {
             let kind = if net(id) { "wire" } else { "reg" };

@@ -91,7 +91,6 @@ impl Ex {
         let id = cx(|c| {
             let id = c.fresh(name, width);
             c.push(Stmt::Assign { dst: id, part: None, rhs: self.rhs() });
-            c.written.insert(id);
             id
         });
         Ex { fix: true, ..Ex::var(id) } // assigned exactly here

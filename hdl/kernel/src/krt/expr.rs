@@ -6,12 +6,13 @@
 
 use super::ctx::fail;
 use super::ex::{Ex, Offset};
+use super::val::Val;
 use rust_hdl_core::prelude::{Bits, Synth};
 use std::marker::PhantomData;
 use std::ops::{Add, BitAnd, BitOr, BitXor, Mul, Not, Shl, Shr, Sub};
 
 /// A hardware value of type `T`, known as Verilog text.
-pub struct E<T>(pub(crate) Ex, PhantomData<fn() -> T>);
+pub struct E<T>(pub(crate) Val, PhantomData<fn() -> T>);
 
 impl<T> Clone for E<T> {
     fn clone(&self) -> Self {
@@ -22,11 +23,18 @@ impl<T> Clone for E<T> {
 impl<T> E<T> {
     /// The caller vouches for the width.
     pub(crate) fn of(x: Ex) -> E<T> {
-        E(x, PhantomData)
+        E(Val::One(x), PhantomData)
+    }
+    pub(crate) fn val(v: Val) -> E<T> {
+        E(v, PhantomData)
+    }
+    /// As one expression.
+    pub(crate) fn x(&self) -> Ex {
+        self.0.flat()
     }
     /// The same bits, seen as another type of the same width.
     pub(crate) fn retype<U>(self) -> E<U> {
-        E(self.0, PhantomData)
+        E::of(self.x())
     }
 }
 
@@ -43,21 +51,21 @@ macro_rules! arith {
         {
             type Output = E<Bits<N>>;
             fn $f(self, b: Self) -> Self::Output {
-                E::of(self.0.bin($o, &b.0))
+                E::of(self.x().bin($o, &b.x()))
             }
         }
         impl<const N: usize> $tr<u64> for E<Bits<N>> {
             type Output = E<Bits<N>>;
             #[track_caller]
             fn $f(self, b: u64) -> Self::Output {
-                E::of(self.0.bin($o, &Ex::int(N, b)))
+                E::of(self.x().bin($o, &Ex::int(N, b)))
             }
         }
         impl<const N: usize> $tr<E<Bits<N>>> for u64 {
             type Output = E<Bits<N>>;
             #[track_caller]
             fn $f(self, b: E<Bits<N>>) -> Self::Output {
-                E::of(Ex::int(N, self).bin($o, &b.0))
+                E::of(Ex::int(N, self).bin($o, &b.x()))
             }
         }
     };
@@ -73,19 +81,19 @@ macro_rules! logic {
         impl $tr for E<bool> {
             type Output = E<bool>;
             fn $f(self, b: Self) -> E<bool> {
-                E::of(self.0.bin($o, &b.0))
+                E::of(self.x().bin($o, &b.x()))
             }
         }
         impl $tr<bool> for E<bool> {
             type Output = E<bool>;
             fn $f(self, b: bool) -> E<bool> {
-                E::of(self.0.bin($o, &Ex::bool(b)))
+                E::of(self.x().bin($o, &Ex::bool(b)))
             }
         }
         impl $tr<E<bool>> for bool {
             type Output = E<bool>;
             fn $f(self, b: E<bool>) -> E<bool> {
-                E::of(Ex::bool(self).bin($o, &b.0))
+                E::of(Ex::bool(self).bin($o, &b.x()))
             }
         }
     };
@@ -97,7 +105,7 @@ logic!(BitXor, bitxor, "^");
 impl<const N: usize> Add<E<bool>> for E<Bits<N>> {
     type Output = E<Bits<N>>;
     fn add(self, b: E<bool>) -> Self {
-        E::of(self.0.bin("+", &b.0.resize(N, 1)))
+        E::of(self.x().bin("+", &b.x().resize(N, 1)))
     }
 }
 
@@ -113,7 +121,7 @@ pub(crate) fn product<const N: usize, const M: usize, const P: usize>(
     a: E<Bits<N>>,
     b: E<Bits<M>>,
 ) -> E<Bits<P>> {
-    E::of(a.0.resize(P, N).bin("*", &b.0.resize(P, M)))
+    E::of(a.x().resize(P, N).bin("*", &b.x().resize(P, M)))
 }
 
 impl<T> Not for E<T>
@@ -122,7 +130,7 @@ where
 {
     type Output = E<T>;
     fn not(self) -> E<T> {
-        E::of(self.0.unary("~"))
+        E::of(self.x().unary("~"))
     }
 }
 
@@ -135,13 +143,13 @@ macro_rules! shift {
                 if M > 64 {
                     fail("a shift amount has at most 64 bits");
                 }
-                E::of(self.0.bin($o, &b.0))
+                E::of(self.x().bin($o, &b.x()))
             }
         }
         impl<const N: usize> $tr<u64> for E<Bits<N>> {
             type Output = E<Bits<N>>;
             fn $f(self, b: u64) -> Self {
-                E::of(self.0.bin($o, &Ex::int(64, b)))
+                E::of(self.x().bin($o, &Ex::int(64, b)))
             }
         }
     };
@@ -152,19 +160,19 @@ shift!(Shr, shr, ">>");
 impl<const N: usize> E<Bits<N>> {
     /// At least one bit is set.
     pub fn any(self) -> E<bool> {
-        E::of(self.0.unary("|"))
+        E::of(self.x().unary("|"))
     }
     /// Every bit is set.
     pub fn all(self) -> E<bool> {
-        E::of(self.0.unary("&"))
+        E::of(self.x().unary("&"))
     }
     /// Odd number of set bits.
     pub fn xor(self) -> E<bool> {
-        E::of(self.0.unary("^"))
+        E::of(self.x().unary("^"))
     }
     /// The value as an index.
     pub fn index(self) -> super::Idx {
-        super::ex::Idx(self.0, N)
+        super::ex::Idx(self.x(), N)
     }
     /// One bit.
     #[track_caller]
@@ -174,21 +182,21 @@ impl<const N: usize> E<Bits<N>> {
                 fail(format!("bit {i} of {N} bits"));
                 Ex::bool(false)
             }
-            Some(i) => self.0.bits_at(N, i, 1),
-            None => self.0.bits_from(N, &i.idx(), 1),
+            Some(i) => self.x().bits_at(N, i, 1),
+            None => self.x().bits_from(N, &i.idx(), 1),
         })
     }
     /// `M` bits from position `i`; bits above the value are zero.
     #[track_caller]
     pub fn get_bits<const M: usize>(self, i: impl Offset) -> E<Bits<M>> {
         E::of(match i.fixed() {
-            Some(i) => self.0.bits_at(N, i, M),
-            None => self.0.bits_from(N, &i.idx(), M),
+            Some(i) => self.x().bits_at(N, i, M),
+            None => self.x().bits_from(N, &i.idx(), M),
         })
     }
     /// The value with one bit replaced.
     #[track_caller]
     pub fn replace_bit(self, i: impl Offset, v: impl super::lift::Hw<bool>) -> E<Bits<N>> {
-        E::of(super::stmt::with_bits(self.0, N, (i.fixed(), i.idx()), v.hw().0, 1))
+        E::of(super::stmt::with_bits(self.x(), N, (i.fixed(), i.idx()), v.hw().x(), 1))
     }
 }

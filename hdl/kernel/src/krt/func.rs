@@ -4,6 +4,7 @@ use super::ex::{merged, Ex};
 use super::expr::{product, E};
 use super::lift::Hw;
 use super::stmt::read;
+use super::val::{shape, Leaf, Val};
 use crate::builtin::Packed;
 use crate::dff::Dff;
 use rust_hdl_core::prelude::{Bits, Direction, Signal, Synth};
@@ -16,7 +17,7 @@ pub fn bits<const N: usize>(v: u64) -> E<Bits<N>> {
 
 /// `bit_cast::<M, N>(x)`.
 pub fn bit_cast<const M: usize, const N: usize>(x: impl Hw<Bits<N>>) -> E<Bits<M>> {
-    E::of(x.hw().0.resize(M, N))
+    E::of(x.hw().x().resize(M, N))
 }
 
 /// `mul::<N, M, P>(a, b)`.
@@ -52,7 +53,7 @@ pub trait Part {
 impl<T: Synth> Part for E<T> {
     const W: usize = T::BITS;
     fn part(self) -> Ex {
-        self.0
+        self.x()
     }
 }
 impl Part for bool {
@@ -96,13 +97,20 @@ pub fn cat<const N: usize, P: Part>(p: P) -> E<Bits<N>> {
 
 /// `select([a, b, c], i)`.
 pub fn select<T: Synth, X: Hw<T>, const N: usize, const W: usize>(list: [X; N], i: impl Hw<Bits<W>>) -> E<T> {
-    E::of(choose_one(list.into_iter().map(|x| x.hw().0).collect(), i.hw().0, W))
+    let list: Vec<Val> = list.into_iter().map(|x| x.hw().0).collect();
+    let i = i.hw().x().named("at", W);
+    if list.iter().all(|v| matches!(v, Val::One(_))) {
+        return E::of(choose_one(list.iter().map(Val::flat).collect(), i, W));
+    }
+    let shape = shape::<T>();
+    let list: Vec<_> = list.into_iter().map(|v| v.leaves(&shape)).collect();
+    let leaf = |k: usize| choose_one(list.iter().map(|v| v[k].x.clone()).collect(), i.clone(), W);
+    E::val(Val::Many(shape.iter().enumerate().map(|(k, s)| Leaf { at: s.clone(), x: leaf(k) }).collect()))
 }
 
 /// A tree of two-way choices, one level per index bit; an index of `w` bits beyond the end takes the last element.
 fn choose_one(list: Vec<Ex>, i: Ex, w: usize) -> Ex {
     let n = list.len();
-    let i = i.named("at", w);
     let levels = if n <= 1 { 0 } else { (n - 1).ilog2() as usize + 1 };
     let last = list[n - 1].clone();
     let mut tree = list;

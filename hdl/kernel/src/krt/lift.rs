@@ -4,6 +4,7 @@
 use super::ctx::fail;
 use super::ex::Ex;
 use super::expr::{konst, E};
+use super::val::Joint;
 use super::value::{Bind, Norm, Res};
 use rust_hdl_core::prelude::{Bits, Clock, Synth};
 
@@ -87,13 +88,17 @@ macro_rules! elab {
             }
         }
         impl Res for $t {
-            fn var(&self) -> Self {
-                fail("an integer cannot depend on a hardware condition");
-                *self
+            const WIDE: bool = false;
+            fn join(arms: Vec<Self>, _: &mut Joint) -> Self {
+                if arms.iter().any(|a| *a != arms[0]) {
+                    fail("an integer cannot depend on a hardware condition");
+                }
+                arms[0]
             }
-            fn set(&self, _: Self) {}
-            fn tern(_: &E<bool>, a: Self, _: Self) -> Self {
-                fail("an integer cannot depend on a hardware condition");
+            fn tern(_: &E<bool>, a: Self, b: Self) -> Self {
+                if a != b {
+                    fail("an integer cannot depend on a hardware condition");
+                }
                 a
             }
         }

@@ -9,7 +9,9 @@ mod ex;
 mod expr;
 mod func;
 mod lift;
+mod opt;
 mod stmt;
+mod val;
 mod value;
 
 pub use branch::*;

@@ -4,6 +4,7 @@ use super::ctx::{cx, fail, Rhs, Role, Stmt, VarId};
 use super::ex::{literal, merged, Ex, Idx, Offset};
 use super::expr::E;
 use super::lift::Hw;
+use super::val::{assign_all, shape, Leaf, Val};
 use crate::dff::Dff;
 use rust_hdl_core::prelude::{
     Atom, AtomKind, Bits, Block, Clock, Constant, Direction, In, Out, Probe, Signal, Synth,
@@ -41,20 +42,24 @@ fn find(atom: usize) -> Option<VarId> {
 /// `place.val()`.
 #[track_caller]
 pub fn read<S: Readable>(s: &S) -> E<S::T> {
-    E::of(read_atom(s.atom(), S::T::BITS))
+    E::val(read_atom(s.atom(), S::T::BITS))
 }
 
 #[track_caller]
-fn read_atom(atom: usize, width: usize) -> Ex {
-    let Some(id) = find(atom) else { return Ex::lit(width, "0") };
+fn read_atom(atom: usize, width: usize) -> Val {
+    let Some(id) = find(atom) else { return Val::One(Ex::lit(width, "0")) };
     let (role, name, written) = cx(|c| (c.vars[id].role, c.vars[id].name.clone(), c.written.contains(&id)));
     match role {
         Role::ChildIn | Role::DffD => fail(format!("`{name}` is an input of a child and cannot be read")),
         Role::Out | Role::Local if !written => fail(format!("`{name}` is read before it is wholly written")),
-        Role::Const => return Ex::new(cx(|c| c.vars[id].init.clone()), true, vec![], true),
+        Role::Const => return Val::One(Ex::new(cx(|c| c.vars[id].init.clone()), true, vec![], true)),
         _ => {}
     }
-    Ex::var(id)
+    let fields = cx(|c| c.vars[id].split.clone());
+    if fields.is_empty() {
+        return Val::One(Ex::var(id));
+    }
+    Val::Many(fields.into_iter().map(|(at, id)| Leaf { at, x: Ex::var(id) }).collect())
 }
 
 #[track_caller]
@@ -72,19 +77,20 @@ fn driven(atom: usize) -> Option<VarId> {
 #[track_caller]
 pub fn assign<D: Direction, T: Synth>(s: &Signal<D, T>, v: impl Hw<T>) {
     let v = v.hw().0;
-    assign_atom(Atom::id(s), &v, is_clock::<T>());
-}
-
-#[track_caller]
-fn assign_atom(atom: usize, v: &Ex, clock: bool) {
-    let Some(id) = driven(atom) else { return };
-    if clock {
-        return wire_clock(id, v.text.clone(), v.base.is_some());
+    let Some(id) = driven(Atom::id(s)) else { return };
+    if is_clock::<T>() {
+        let x = v.flat();
+        return wire_clock(id, x.text, x.base.is_some());
     }
-    cx(|c| {
-        c.written.insert(id);
-        c.push(Stmt::Assign { dst: id, part: None, rhs: v.rhs() });
-    });
+    cx(|c| c.written.insert(id));
+    let fields = cx(|c| c.vars[id].split.clone());
+    if fields.is_empty() {
+        let rhs = v.flat().rhs();
+        return cx(|c| c.push(Stmt::Assign { dst: id, part: None, rhs }));
+    }
+    assign_all(
+        fields.into_iter().map(|f| f.1).zip(v.leaves(&shape::<T>()).into_iter().map(|l| l.x)).collect(),
+    );
 }
 
 fn is_clock<T: Synth>() -> bool {
@@ -105,12 +111,15 @@ fn wire_clock(id: VarId, text: String, plain: bool) {
 /// `field(e, |s| s.f, |s| s.offset_of_f())`: a field of a record.
 pub fn field<S: Synth, F: Synth>(e: E<S>, get: impl Fn(&S) -> F, off: impl Fn(&S) -> usize) -> E<F> {
     let _ = get;
-    E::of(e.0.slice(S::BITS, off(&S::default()), F::BITS))
+    E::val(e.0.part(S::BITS, off(&S::default()), F::BITS))
 }
 
 #[track_caller]
 fn part(id: VarId, off: usize, w: usize, rhs: Rhs) {
-    let (name, width, written) = cx(|c| (c.vars[id].name.clone(), c.vars[id].width, c.written.contains(&id)));
+    let (name, width, written) = cx(|c| {
+        let v = &c.vars[id];
+        (v.name.clone(), v.width, v.role == Role::Let || c.written.contains(&id))
+    });
     if !written {
         fail(format!("a part of `{name}` is written before the whole"));
     }
@@ -127,9 +136,15 @@ pub fn assign_field<D: Direction, S: Synth, F: Synth>(
     v: impl Hw<F>,
 ) {
     let _ = get;
-    if let Some(id) = driven(Atom::id(s)) {
-        part(id, off(&S::default()), F::BITS, v.hw().0.rhs());
+    let (off, v) = (off(&S::default()), v.hw().0);
+    let Some(id) = driven(Atom::id(s)) else { return };
+    let fields = cx(|c| c.vars[id].split.clone());
+    if fields.is_empty() {
+        return part(id, off, F::BITS, v.flat().rhs());
     }
+    let inside =
+        fields.iter().filter(|f| f.0.off >= off && f.0.off + f.0.width <= off + F::BITS).map(|f| f.1);
+    assign_all(inside.zip(v.leaves(&shape::<F>()).into_iter().map(|l| l.x)).collect());
 }
 
 /// The variable behind a `let mut` name.
@@ -137,13 +152,27 @@ fn variable(x: &Ex) -> Option<VarId> {
     x.base.filter(|b| b.1 == 0 && !x.fix).map(|b| b.0)
 }
 
+/// The variables behind a `let mut` record from bit `off`, `w` bits; `None` when it is something else.
+fn variables(x: &Val, off: usize, w: usize) -> Option<Vec<VarId>> {
+    match x {
+        Val::One(x) => variable(x).map(|v| vec![v]),
+        Val::Many(m) => m
+            .iter()
+            .filter(|l| l.at.off >= off && l.at.off + l.at.width <= off + w)
+            .map(|l| variable(&l.x))
+            .collect(),
+    }
+}
+
 /// `x = v` on a `let mut`.
 #[track_caller]
 pub fn set<T: Synth>(x: &E<T>, v: impl Hw<T>) {
-    let v = v.hw().0;
-    match variable(&x.0) {
-        Some(id) => cx(|c| c.push(Stmt::Assign { dst: id, part: None, rhs: v.rhs() })),
-        None => fail("assignment to something that is not a `let mut` variable"),
+    let v = v.hw().0.leaves(&shape::<T>());
+    match variables(&x.0, 0, T::BITS) {
+        Some(ids) if ids.len() == v.len() => {
+            assign_all(ids.into_iter().zip(v.into_iter().map(|l| l.x)).collect())
+        }
+        _ => fail("assignment to something that is not a `let mut` variable"),
     }
 }
 
@@ -156,9 +185,12 @@ pub fn set_field<S: Synth, F: Synth>(
     v: impl Hw<F>,
 ) {
     let _ = get;
-    match variable(&x.0) {
-        Some(id) => part(id, off(&S::default()), F::BITS, v.hw().0.rhs()),
-        None => fail("assignment to a field of something that is not a `let mut` variable"),
+    let v = v.hw().0.leaves(&shape::<F>());
+    match variables(&x.0, off(&S::default()), F::BITS) {
+        Some(ids) if ids.len() == v.len() => {
+            assign_all(ids.into_iter().zip(v.into_iter().map(|l| l.x)).collect())
+        }
+        _ => fail("assignment to a field of something that is not a `let mut` variable"),
     }
 }
 
@@ -182,15 +214,15 @@ pub fn assign_bits<D: Direction, const N: usize, const M: usize>(
     v: impl Hw<Bits<M>>,
 ) {
     if let Some(id) = driven(Atom::id(s)) {
-        write_bits(id, N, (i.fixed(), i.idx()), &v.hw().0, M);
+        write_bits(id, N, (i.fixed(), i.idx()), &v.hw().x(), M);
     }
 }
 
 /// `x.set_bits::<M>(i, v)` on a `let mut`.
 #[track_caller]
 pub fn set_bits<const N: usize, const M: usize>(x: &E<Bits<N>>, i: impl Offset, v: impl Hw<Bits<M>>) {
-    match variable(&x.0) {
-        Some(id) => write_bits(id, N, (i.fixed(), i.idx()), &v.hw().0, M),
+    match variable(&x.x()) {
+        Some(id) => write_bits(id, N, (i.fixed(), i.idx()), &v.hw().x(), M),
         None => fail("`set_bits` on something that is not a `let mut` variable"),
     }
 }
@@ -237,22 +269,35 @@ impl<T: Synth> Registers for Dff<T> {
     fn record(&self, clock: &str) {
         let (Some(d), Some(q)) = (find(Atom::id(&self.d)), find(Atom::id(&self.q))) else { return };
         cx(|c| {
-            if let Some(r) = c.regs.iter_mut().find(|r| r.d == d) {
-                r.clock = Some(clock.into());
-            }
             c.written.insert(d);
-            let text = c.vars[q].name.clone();
-            c.push(Stmt::Assign { dst: d, part: None, rhs: Rhs { text, reads: vec![q] } });
+            for (d, q) in cells(c, d).into_iter().zip(cells(c, q)) {
+                if let Some(r) = c.regs.iter_mut().find(|r| r.d == d) {
+                    r.clock = Some(clock.into());
+                }
+                c.written.insert(d);
+                let text = c.vars[q].name.clone();
+                c.push(Stmt::Assign { dst: d, part: None, rhs: Rhs { text, reads: vec![q] } });
+            }
         });
     }
     fn record_clear(&self) {
         let Some(d) = find(Atom::id(&self.d)) else { return };
         cx(|c| {
-            let text = c.regs.iter().find(|r| r.d == d).map(|r| c.vars[r.q].init.clone());
-            let rhs = Rhs { text: text.unwrap_or_default(), reads: vec![] };
             c.written.insert(d);
-            c.push(Stmt::Assign { dst: d, part: None, rhs });
+            for d in cells(c, d) {
+                let text = c.regs.iter().find(|r| r.d == d).map(|r| c.vars[r.q].init.clone());
+                let rhs = Rhs { text: text.unwrap_or_default(), reads: vec![] };
+                c.written.insert(d);
+                c.push(Stmt::Assign { dst: d, part: None, rhs });
+            }
         });
+    }
+}
+/// The variables of a register: one per field.
+fn cells(c: &super::ctx::Ctx, id: VarId) -> Vec<VarId> {
+    match c.vars[id].split.as_slice() {
+        [] => vec![id],
+        s => s.iter().map(|f| f.1).collect(),
     }
 }
 impl<R: Registers, const N: usize> Registers for [R; N] {
@@ -283,7 +328,7 @@ pub fn record_hold(r: &impl Registers, clock: &Signal<In, Clock>) {
     if cx(|c| c.depth > 0) {
         fail("`dff_setup!` belongs to the top of the kernel");
     }
-    r.record(&read(clock).0.text);
+    r.record(&read(clock).x().text);
 }
 /// Symbolic side of `dff_reset!`.
 pub fn record_clear(r: &impl Registers) {
@@ -408,37 +453,37 @@ impl Atom for Inline<'_> {
     }
 }
 
-/// A record literal: field values with their offsets, gaps filled from `base`.
+/// A record literal: the fields given, the others from `base`.
 pub fn record<S: Synth>(fields: Vec<Piece>, base: Option<E<S>>) -> E<S> {
-    E::of(record_of(fields, base.map(|b| b.0), S::BITS))
+    let mut leaves: Vec<Leaf> = vec![];
+    for f in fields {
+        let inner = f.value.leaves(&f.shape);
+        leaves.extend(inner.into_iter().map(|l| {
+            let at = super::val::Spot { off: l.at.off + f.off, ..l.at };
+            Leaf { at, x: l.x }
+        }));
+    }
+    if let Some(b) = base {
+        let given: Vec<usize> = leaves.iter().map(|l| l.at.off).collect();
+        leaves.extend(b.0.leaves(&shape::<S>()).into_iter().filter(|l| !given.contains(&l.at.off)));
+    }
+    leaves.sort_by_key(|l| l.at.off);
+    let mut all = shape::<S>();
+    if all.len() == 1 {
+        return E::of(leaves.remove(0).x);
+    }
+    leaves.iter_mut().zip(all.drain(..)).for_each(|(l, s)| l.at = s);
+    E::val(Val::Many(leaves))
 }
 
-fn record_of(mut fields: Vec<Piece>, base: Option<Ex>, width: usize) -> Ex {
-    fields.sort_by_key(|f| f.off);
-    let base = base.map(|b| b.named("t", width));
-    let (mut at, mut parts) = (0, vec![]);
-    let gap = |from: usize, to: usize, parts: &mut Vec<Ex>| {
-        if let (true, Some(b)) = (to > from, &base) {
-            parts.push(b.clone().slice(width, from, to - from));
-        }
-    };
-    for f in fields {
-        gap(at, f.off, &mut parts);
-        at = f.off + f.width;
-        parts.push(f.value);
-    }
-    gap(at, width, &mut parts);
-    parts.reverse();
-    super::func::concat(parts)
-}
 /// One field of a record literal.
 pub struct Piece {
     off: usize,
-    width: usize,
-    value: Ex,
+    shape: Vec<super::val::Spot>,
+    value: Val,
 }
 /// `f: v` in a record literal.
 pub fn piece<S: Synth, F: Synth>(get: impl Fn(&S) -> F, off: impl Fn(&S) -> usize, v: impl Hw<F>) -> Piece {
     let _ = get;
-    Piece { off: off(&S::default()), width: F::BITS, value: v.hw().0 }
+    Piece { off: off(&S::default()), shape: shape::<F>(), value: v.hw().0 }
 }

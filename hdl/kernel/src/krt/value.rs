@@ -1,8 +1,8 @@
 //! What a value can do wherever it comes from: be the result of a branch, be bound to a name.
 
-use super::ctx::{cx, Stmt};
-use super::ex::{Ex, Idx};
+use super::ex::Idx;
 use super::expr::{konst, E};
+use super::val::{shape, Joint, Val};
 use rust_hdl_core::prelude::Synth;
 
 /// Brings the values of all branches to one type: a `bool` becomes hardware.
@@ -35,39 +35,25 @@ pub fn norm<X: Norm>(x: X) -> X::O {
 
 /// A value that an `if` or `match` can produce.
 pub trait Res: Sized {
-    /// A variable that can hold it.
-    fn var(&self) -> Self;
-    /// Assigns to such a variable.
-    fn set(&self, v: Self);
+    /// So many fields that one `if` is better than a choice for each.
+    const WIDE: bool;
+    /// The value after the branch.
+    fn join(arms: Vec<Self>, j: &mut Joint) -> Self;
     /// `c ? a : b`.
     fn tern(c: &E<bool>, a: Self, b: Self) -> Self;
 }
 impl Res for () {
-    fn var(&self) {}
-    fn set(&self, (): ()) {}
+    const WIDE: bool = false;
+    fn join(_: Vec<()>, _: &mut Joint) {}
     fn tern(_: &E<bool>, (): (), (): ()) {}
 }
-fn result_var(width: usize) -> Ex {
-    let id = cx(|c| {
-        let id = c.fresh("sel", width);
-        c.written.insert(id);
-        id
-    });
-    Ex { fix: true, ..Ex::var(id) } // assigned once per path, right before its only use
-}
-fn result_set(var: &Ex, v: &Ex) {
-    let id = var.base.expect("made by `result_var`").0;
-    cx(|c| c.push(Stmt::Assign { dst: id, part: None, rhs: v.rhs() }));
-}
 impl<T: Synth> Res for E<T> {
-    fn var(&self) -> Self {
-        E::of(result_var(T::BITS))
-    }
-    fn set(&self, v: Self) {
-        result_set(&self.0, &v.0);
+    const WIDE: bool = T::BITS > 256;
+    fn join(arms: Vec<Self>, j: &mut Joint) -> Self {
+        E::val(Val::join(arms.into_iter().map(|a| a.0).collect(), &shape::<T>(), j))
     }
     fn tern(c: &E<bool>, a: Self, b: Self) -> Self {
-        E::of(c.0.choose(&a.0, &b.0))
+        E::val(Val::choose(&c.x(), a.0, b.0, &shape::<T>()))
     }
 }
 
@@ -79,21 +65,27 @@ macro_rules! tuples {
                 ($(self.$n.norm(),)+)
             }
         }
+        #[allow(non_snake_case)]
         impl<$($t: Res),+> Res for ($($t,)+) {
-            fn var(&self) -> Self {
-                ($(self.$n.var(),)+)
-            }
-            fn set(&self, v: Self) {
-                $(self.$n.set(v.$n);)+
+            const WIDE: bool = false $(|| <$t as Res>::WIDE)+;
+            fn join(arms: Vec<Self>, j: &mut Joint) -> Self {
+                $(let mut $t = vec![];)+
+                for a in arms {
+                    $($t.push(a.$n);)+
+                }
+                ($(<$t as Res>::join($t, j),)+)
             }
             fn tern(c: &E<bool>, a: Self, b: Self) -> Self {
-                ($($t::tern(c, a.$n, b.$n),)+)
+                ($(<$t as Res>::tern(c, a.$n, b.$n),)+)
             }
         }
         impl<$($t: Bind),+> Bind for ($($t,)+) {
             type O = ($($t::O,)+);
             fn bind(self, name: &str) -> Self::O {
                 ($(self.$n.bind(name),)+)
+            }
+            fn bind_arg(self, name: &str) -> Self::O {
+                ($(self.$n.bind_arg(name),)+)
             }
         }
     )* };
@@ -106,14 +98,14 @@ impl<X: Norm, const N: usize> Norm for [X; N] {
         self.map(Norm::norm)
     }
 }
-impl<X: Res + Clone, const N: usize> Res for [X; N] {
-    fn var(&self) -> Self {
-        self.clone().map(|x| x.var())
-    }
-    fn set(&self, v: Self) {
-        for (a, b) in self.iter().zip(v) {
-            a.set(b);
-        }
+impl<X: Res, const N: usize> Res for [X; N] {
+    const WIDE: bool = X::WIDE;
+    fn join(arms: Vec<Self>, j: &mut Joint) -> Self {
+        let mut arms: Vec<_> = arms.into_iter().map(IntoIterator::into_iter).collect();
+        std::array::from_fn(|_| {
+            let each = arms.iter_mut().map(|a| a.next().expect("arrays have one length")).collect();
+            X::join(each, j)
+        })
     }
     fn tern(c: &E<bool>, a: Self, b: Self) -> Self {
         let mut b = b.into_iter();
@@ -127,11 +119,21 @@ pub trait Bind {
     type O;
     /// Binds.
     fn bind(self, name: &str) -> Self::O;
+    /// Binds an argument, which needs no copy of a name.
+    fn bind_arg(self, name: &str) -> Self::O
+    where
+        Self: Sized,
+    {
+        self.bind(name)
+    }
 }
 impl<T: Synth> Bind for E<T> {
     type O = E<T>;
     fn bind(self, name: &str) -> E<T> {
-        E::of(self.0.bind(name, T::BITS))
+        E::val(self.0.bind(name, &shape::<T>()))
+    }
+    fn bind_arg(self, name: &str) -> E<T> {
+        E::val(self.0.bind_arg(name, &shape::<T>()))
     }
 }
 impl Bind for bool {
@@ -151,10 +153,18 @@ impl<X: Bind, const N: usize> Bind for [X; N] {
     fn bind(self, name: &str) -> Self::O {
         self.map(|x| x.bind(name))
     }
+    fn bind_arg(self, name: &str) -> Self::O {
+        self.map(|x| x.bind_arg(name))
+    }
 }
 /// `let name = value;`
 pub fn bind<X: Bind>(name: &str, x: X) -> X::O {
     x.bind(name)
+}
+
+/// An argument of a function.
+pub fn bind_arg<X: Bind>(name: &str, x: X) -> X::O {
+    x.bind_arg(name)
 }
 
 /// `let mut name = value;`
@@ -178,5 +188,5 @@ impl BindMut for bool {
 }
 /// `let mut name = value;`: always a variable of its own.
 pub fn bind_mut<X: BindMut>(name: &str, x: X) -> E<X::T> {
-    E::of(Ex { fix: false, ..x.first().0.temp(name, X::T::BITS) })
+    E::val(x.first().0.bind_mut(name, &shape::<X::T>()))
 }
