@@ -39,6 +39,19 @@ pub enum Pace {
     Virtual(u64),
 }
 
+/// How the host side is set up.
+#[derive(Clone, Debug)]
+pub struct Setup {
+    /// The miniport.
+    pub driver: Config,
+    /// The host stack.
+    pub stack: StackConfig,
+    /// The switch.
+    pub switch: SwitchConfig,
+    /// Who makes the time.
+    pub pace: Pace,
+}
+
 /// A machine with a chimney. See the module page.
 pub struct World<D: Device, F: FarEnd> {
     /// The device, shared with the driver's bus.
@@ -80,11 +93,9 @@ impl<D: Device, F: FarEnd> World<D, F> {
         device: D,
         memory: HostMemory,
         wire: Wire<F>,
-        driver: Config,
-        stack: StackConfig,
-        switch: SwitchConfig,
-        pace: Pace,
+        setup: Setup,
     ) -> Result<Self, chimney_driver::DriverError> {
+        let Setup { driver, stack, switch, pace } = setup;
         let device = Rc::new(RefCell::new(device));
         let bus = CosimBus::new(device.clone(), memory.clone());
         let removal = bus.removal();

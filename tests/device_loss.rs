@@ -1,7 +1,7 @@
 //! Law L2: the NIC disappears at any moment; the host rebuilds its connections from memory and goes on over the
 //! plain MAC path, and both byte streams arrive whole.
 
-use chimney::world::{Pace, World};
+use chimney::world::{Pace, Setup, World};
 use chimney_abi::offload::Residence;
 use chimney_driver::Config;
 use chimney_host_stack::switch::{Direction, SwitchConfig};
@@ -71,9 +71,9 @@ impl<D: Device> Duel<D> {
         let config =
             Config { mac: [2, 0, 0, 0, 0, 1], arena_bytes: 2 << 20, pool_pages: 256, ..Config::default() };
         let wire = Wire::new(QueueEnd::default(), link);
-        let mut world =
-            World::new(device, memory, wire, config, stack(HOST, 1, seed), SwitchConfig::default(), pace)
-                .expect("the device comes up");
+        let setup =
+            Setup { driver: config, stack: stack(HOST, 1, seed), switch: SwitchConfig::default(), pace };
+        let mut world = World::new(device, memory, wire, setup).expect("the device comes up");
         let mut peer = Stack::new(stack(PEER, 9, seed ^ 1));
         let listener = peer.listen(PORT, 4).expect("a free port");
         let now_us = world.now_us();

@@ -87,11 +87,11 @@ fn read_arbiter_serves_every_client_and_returns_its_beats() {
                 u.m_axi.rlast.next = beat == bursts[0].1;
             }
         });
-        for i in 0..4 {
+        for (i, got) in got.iter_mut().enumerate() {
             if b.u.beat_valid[i].val() {
                 let ReadBeat { data, .. } = b.u.beat.val();
                 assert_eq!(data, bits::<64>(i as u64));
-                got[i] += 1;
+                *got += 1;
             }
         }
         if b.u.m_axi.arvalid.val() && ready {

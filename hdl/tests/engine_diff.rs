@@ -109,7 +109,7 @@ impl Traffic {
             wnd: [0, 5, 3000, 9000][r.below(4) as usize].into(),
             flags: (flags | if r.chance(1, 50) { 0 } else { TCP_ACK }).into(),
             has_ts: r.chance(2, 3),
-            ts_val: (self.e.now / 1000 & 0xffff).into(),
+            ts_val: ((self.e.now / 1000) & 0xffff).into(),
             ts_ecr: 0u64.into(),
             payload_src: 0u64.into(),
             payload_len: len.into(),

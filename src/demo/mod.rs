@@ -113,7 +113,7 @@ impl<'a, D: Device> Run<'a, D> {
         let driver = Config { mac: host_mac.0, ..Config::default() };
         // Less room than the window: when the application does not read, bytes stay with the connection's owner.
         let switch =
-            SwitchConfig { receive_queue_bytes: 32 << 10, posted_receives: 1, ..SwitchConfig::default() };
+            SwitchConfig { receive_queue_bytes: 8 << 10, posted_receives: 1, ..SwitchConfig::default() };
         let world = World::new(device, memory, wire, Setup { driver, stack, switch, pace })
             .context("the NIC does not come up")?;
         let report = Report {

@@ -289,7 +289,7 @@ impl Env {
         u.reset.next = reset;
         u.enable.next = !reset;
         u.now_us.next = (self.now & 0xffff_ffff).into();
-        u.now_ms.next = (self.now / 1000 & 0xffff_ffff).into();
+        u.now_ms.next = ((self.now / 1000) & 0xffff_ffff).into();
         u.params.next = self.params;
         u.pool_ring.next = POOL_RING.into();
         u.pool_log2.next = RING_LOG2.into();
@@ -522,7 +522,7 @@ impl Env {
         }
         match self.todo.pop_front() {
             Some(Todo::Seg(mut s, bytes)) => {
-                self.at = (self.at + 2048 + 8 * r.below(8) as usize) % PACKET & !7;
+                self.at = ((self.at + 2048 + 8 * r.below(8) as usize) % PACKET) & !7;
                 let src = self.at + 54;
                 for (i, b) in bytes.iter().enumerate() {
                     self.packet[(src + i) % PACKET] = *b;
