@@ -1,4 +1,4 @@
-//! The driver on the golden model: sending, receiving in every mode, closing, forwarding.
+//! The driver on the golden model and on the RTL: sending, receiving in every mode, closing, forwarding.
 
 #[allow(dead_code)] // each test file uses its part
 mod harness;
@@ -7,25 +7,25 @@ use chimney_abi::cmd::Status;
 use chimney_abi::offload::{ConnectionEvent, Disconnect, Offload, OffloadError};
 use harness::host::Accept;
 use harness::peer::{parse, Peer};
-use harness::{config, established, stream, GoldenWorld, Tokens, HOST_ISS};
+use harness::{config, established, stream, TestDevice, Tokens, World, HOST_ISS};
 
-fn start() -> (GoldenWorld, Tokens, Peer) {
-    let mut world = GoldenWorld::golden();
+fn start<D: TestDevice>() -> (World<D>, Tokens, Peer) {
+    let mut world = World::<D>::make();
     let tokens = world.offload(established());
     let mut peer = Peer::new(HOST_ISS);
     peer.allow(harness::HOST_WINDOW as usize);
     (world, tokens, peer)
 }
 
-fn finish(mut world: GoldenWorld, tokens: Tokens) {
+fn finish<D: TestDevice>(mut world: World<D>, tokens: Tokens) {
     world.upload(tokens);
     world.assert_no_leaks(&config());
+    world.device.borrow().assert_clean();
 }
 
 /// Verifies.
-#[test]
-fn a_send_completes_when_all_of_it_is_acknowledged_and_not_before() {
-    let (mut world, tokens, mut peer) = start();
+fn a_send_completes_when_all_of_it_is_acknowledged_and_not_before<D: TestDevice>() {
+    let (mut world, tokens, mut peer) = start::<D>();
     let bytes = stream(1, 0, 300_000);
     for (i, part) in bytes.chunks(50_000).enumerate() {
         world.send(tokens.conn, part);
@@ -40,9 +40,8 @@ fn a_send_completes_when_all_of_it_is_acknowledged_and_not_before() {
 }
 
 /// Verifies.
-#[test]
-fn thousands_of_small_sends_are_merged_and_complete_one_by_one() {
-    let (mut world, tokens, mut peer) = start();
+fn thousands_of_small_sends_are_merged_and_complete_one_by_one<D: TestDevice>() {
+    let (mut world, tokens, mut peer) = start::<D>();
     let bytes = stream(2, 0, 30_000);
     let mut sizes = Vec::new();
     let mut from = 0;
@@ -59,10 +58,9 @@ fn thousands_of_small_sends_are_merged_and_complete_one_by_one() {
 }
 
 /// Verifies.
-#[test]
-fn posted_buffers_are_filled_in_order_in_both_push_modes() {
+fn posted_buffers_are_filled_in_order_in_both_push_modes<D: TestDevice>() {
     for (no_push, push_every) in [(true, 1), (false, 3), (true, 0), (false, 0)] {
-        let (mut world, tokens, mut peer) = start();
+        let (mut world, tokens, mut peer) = start::<D>();
         peer.push_every = push_every;
         peer.outgoing = stream(3, 0, 120_000);
         for _ in 0..12 {
@@ -80,14 +78,16 @@ fn posted_buffers_are_filled_in_order_in_both_push_modes() {
 }
 
 /// Verifies.
-#[test]
-fn without_posts_data_is_indicated_and_the_window_opens_when_it_is_returned() {
-    let (mut world, tokens, mut peer) = start();
+fn without_posts_data_is_indicated_and_the_window_opens_when_it_is_returned<D: TestDevice>() {
+    let (mut world, tokens, mut peer) = start::<D>();
     peer.outgoing = stream(4, 0, 200_000);
     world.talk(&mut peer, 3_000_000);
     let first = world.host.stream.len();
     assert!(first <= harness::HOST_WINDOW as usize && first > 60_000, "one window, then wait: {first}");
     for _ in 0..100 {
+        if world.host.stream.len() == peer.outgoing.len() {
+            break;
+        }
         let n = std::mem::take(&mut world.host.unreturned);
         world.driver.receive_return(tokens.conn, n).unwrap();
         world.talk(&mut peer, 300_000);
@@ -97,9 +97,8 @@ fn without_posts_data_is_indicated_and_the_window_opens_when_it_is_returned() {
 }
 
 /// Verifies.
-#[test]
-fn refused_data_waits_for_a_post_and_goes_before_what_comes_later() {
-    let (mut world, tokens, mut peer) = start();
+fn refused_data_waits_for_a_post_and_goes_before_what_comes_later<D: TestDevice>() {
+    let (mut world, tokens, mut peer) = start::<D>();
     world.host.accept = Accept::None;
     peer.outgoing = stream(5, 0, 40_000);
     world.talk(&mut peer, 2_000_000);
@@ -119,9 +118,8 @@ fn refused_data_waits_for_a_post_and_goes_before_what_comes_later() {
 }
 
 /// Verifies.
-#[test]
-fn buffered_data_of_an_offload_waits_for_posts_and_goes_first() {
-    let mut world = GoldenWorld::golden();
+fn buffered_data_of_an_offload_waits_for_posts_and_goes_first<D: TestDevice>() {
+    let mut world = World::<D>::make();
     let mut peer = Peer::new(HOST_ISS);
     peer.outgoing = stream(6, 0, 20_000);
     let mut state = established();
@@ -141,10 +139,9 @@ fn buffered_data_of_an_offload_waits_for_posts_and_goes_first() {
 }
 
 /// Verifies.
-#[test]
-fn out_of_order_data_ends_up_in_order_whatever_is_posted() {
+fn out_of_order_data_ends_up_in_order_whatever_is_posted<D: TestDevice>() {
     for posts in [0, 1, 3] {
-        let (mut world, tokens, mut peer) = start();
+        let (mut world, tokens, mut peer) = start::<D>();
         let bytes = stream(7, 0, 12_000);
         peer.outgoing = bytes.clone();
         for _ in 0..posts {
@@ -162,9 +159,8 @@ fn out_of_order_data_ends_up_in_order_whatever_is_posted() {
 }
 
 /// Verifies.
-#[test]
-fn both_sides_close_after_all_data_was_delivered() {
-    let (mut world, tokens, mut peer) = start();
+fn both_sides_close_after_all_data_was_delivered<D: TestDevice>() {
+    let (mut world, tokens, mut peer) = start::<D>();
     peer.outgoing = stream(8, 0, 5000);
     peer.fin_after_data = true;
     world.post(tokens.conn, 8000, true); // never full: the FIN completes it (G-01)
@@ -185,9 +181,8 @@ fn both_sides_close_after_all_data_was_delivered() {
 }
 
 /// Verifies.
-#[test]
-fn a_reset_of_the_peer_ends_everything_outstanding() {
-    let (mut world, tokens, peer) = start();
+fn a_reset_of_the_peer_ends_everything_outstanding<D: TestDevice>() {
+    let (mut world, tokens, peer) = start::<D>();
     world.send(tokens.conn, &stream(1, 0, 5000));
     world.send(tokens.conn, &stream(1, 0, 5000));
     world.post(tokens.conn, 1000, false);
@@ -201,9 +196,8 @@ fn a_reset_of_the_peer_ends_everything_outstanding() {
 }
 
 /// Verifies: R-216.
-#[test]
-fn an_abort_sends_a_reset_and_completes_last() {
-    let (mut world, tokens, mut peer) = start();
+fn an_abort_sends_a_reset_and_completes_last<D: TestDevice>() {
+    let (mut world, tokens, mut peer) = start::<D>();
     world.send(tokens.conn, &stream(1, 0, 5000));
     world.settle();
     world.driver.disconnect(tokens.conn, Disconnect::Abortive).unwrap();
@@ -219,9 +213,8 @@ fn an_abort_sends_a_reset_and_completes_last() {
 }
 
 /// Verifies: R-242.
-#[test]
-fn a_forwarded_segment_is_processed_like_one_from_the_wire() {
-    let (mut world, tokens, peer) = start();
+fn a_forwarded_segment_is_processed_like_one_from_the_wire<D: TestDevice>() {
+    let (mut world, tokens, peer) = start::<D>();
     let bytes = stream(1, 0, 1000);
     let frame = peer.frame(0, &bytes, "P");
     world.driver.forward(tokens.conn, &frame[34..]).unwrap();
@@ -233,9 +226,8 @@ fn a_forwarded_segment_is_processed_like_one_from_the_wire() {
 }
 
 /// Law of the driver: doorbells are posted writes; a register read costs a round trip.
-#[test]
-fn no_register_is_read_on_a_fast_path() {
-    let (mut world, tokens, mut peer) = start();
+fn no_register_is_read_on_a_fast_path<D: TestDevice>() {
+    let (mut world, tokens, mut peer) = start::<D>();
     let before = world.driver.stats().mmio.reads;
     peer.outgoing = stream(1, 0, 100_000);
     for _ in 0..20 {
@@ -251,9 +243,8 @@ fn no_register_is_read_on_a_fast_path() {
     finish(world, tokens);
 }
 
-#[test]
-fn ordinary_frames_pass_both_ways() {
-    let (mut world, tokens, _peer) = start();
+fn ordinary_frames_pass_both_ways<D: TestDevice>() {
+    let (mut world, tokens, _peer) = start::<D>();
     let arp: Vec<u8> = [&[0xff; 6][..], &harness::PEER_MAC, &[8, 6], &[0; 46]].concat();
     for i in 0..600usize {
         let mut frame = arp.clone();
@@ -266,4 +257,20 @@ fn ordinary_frames_pass_both_ways() {
     }
     assert_eq!(world.driver.transmit(&[0; 5]), Err(OffloadError::NoMemory));
     finish(world, tokens);
+}
+
+on_both_devices! {
+    a_send_completes_when_all_of_it_is_acknowledged_and_not_before,
+    thousands_of_small_sends_are_merged_and_complete_one_by_one,
+    posted_buffers_are_filled_in_order_in_both_push_modes,
+    without_posts_data_is_indicated_and_the_window_opens_when_it_is_returned,
+    refused_data_waits_for_a_post_and_goes_before_what_comes_later,
+    buffered_data_of_an_offload_waits_for_posts_and_goes_first,
+    out_of_order_data_ends_up_in_order_whatever_is_posted,
+    both_sides_close_after_all_data_was_delivered,
+    a_reset_of_the_peer_ends_everything_outstanding,
+    an_abort_sends_a_reset_and_completes_last,
+    a_forwarded_segment_is_processed_like_one_from_the_wire,
+    no_register_is_read_on_a_fast_path,
+    ordinary_frames_pass_both_ways,
 }

@@ -21,6 +21,7 @@ use chimney_sim::golden::{self, Golden};
 use chimney_sim::host_mem::{DmaPort, HostMemory};
 use chimney_sim::model::RtlNic;
 
+use chimney_sim::rng::test_seed;
 use host::Host;
 use late_bus::LateBus;
 use peer::Peer;
@@ -98,6 +99,66 @@ impl RtlWorld {
     pub fn assert_clean(&self) {
         assert_eq!(self.device.borrow().violations(), None);
     }
+}
+
+/// A kind of device that the driver's tests run on.
+pub trait TestDevice: Device + Sized {
+    /// Rounds of a random test: simulated RTL is slower than the model by orders of magnitude.
+    const ROUNDS: usize;
+    /// Connections that it can hold.
+    const CONNECTIONS: usize;
+
+    /// A device with its memory.
+    fn make(memory: &HostMemory) -> Self;
+
+    /// Panics if a watcher of the device saw something.
+    fn assert_clean(&self);
+}
+
+impl TestDevice for Golden<DmaPort> {
+    const ROUNDS: usize = 300;
+    const CONNECTIONS: usize = 16;
+
+    fn make(memory: &HostMemory) -> Self {
+        Golden::new(golden::Config { conn_log2: 4, table_log2: 3 }, memory.port())
+    }
+
+    fn assert_clean(&self) {}
+}
+
+impl TestDevice for RtlNic {
+    const ROUNDS: usize = 20;
+    const CONNECTIONS: usize = 64;
+
+    /// With latencies and stalls on all buses.
+    fn make(memory: &HostMemory) -> Self {
+        RtlNic::with_timing(memory, 8.0, AxiTiming::random(test_seed(71)))
+    }
+
+    fn assert_clean(&self) {
+        assert_eq!(self.violations(), None);
+    }
+}
+
+impl<D: TestDevice> World<D> {
+    /// A device with the usual configuration, brought up.
+    pub fn make() -> Self {
+        let memory = HostMemory::new();
+        Self::new(D::make(&memory), memory, config(), 0)
+    }
+}
+
+/// Makes two tests of each function that is generic in the device: module `golden` and module `rtl`.
+#[macro_export]
+macro_rules! on_both_devices {
+    ($($test:ident),* $(,)?) => {
+        mod golden {
+            $(#[test] fn $test() { super::$test::<chimney_sim::golden::Golden<chimney_sim::host_mem::DmaPort>>(); })*
+        }
+        mod rtl {
+            $(#[test] fn $test() { super::$test::<chimney_sim::model::RtlNic>(); })*
+        }
+    };
 }
 
 impl<D: Device> World<D> {
