@@ -1,13 +1,14 @@
 //! Round-trip time and retransmission timeout (RFC 6298), in microseconds, with shifts only.
 //!
-//! Pure kernel functions; the same names and results as `chimney_host_stack_core::rtt`, whose constants are
-//! registers here: `MIN_RTO_US` is the smallest deviation term, `MAX_RTO_US` the largest result.
+//! Pure kernel functions; the same names and results as `chimney_host_stack_core::rtt`.
 
 use super::seq::{max32, min32};
 use crate::prelude::*;
 
 /// RTO before the first sample (RFC 6298 2.1).
 pub const INITIAL_RTO_US: u64 = 1_000_000;
+/// Longest round trip that is believed; keeps the scaled values far from 32 bits.
+pub const MAX_SAMPLE_US: u64 = 60_000_000;
 
 /// Smoothed estimate; both zero before the first sample.
 #[derive(Clone, Copy, Debug, Default, PartialEq, LogicStruct)]
@@ -20,9 +21,9 @@ pub struct Rtt {
 
 /// Takes one measurement. Karn's rule is the caller's.
 #[kernel]
-pub fn sample(rtt: Rtt, rtt_us: Bits<32>, max_rto_us: Bits<32>) -> Rtt {
-    // A sample of zero would look like "no sample yet"; one above the largest RTO says nothing more.
-    let r = max32(min32(rtt_us, max_rto_us), bits::<32>(1));
+pub fn sample(rtt: Rtt, rtt_us: Bits<32>) -> Rtt {
+    // A sample of zero would look like "no sample yet".
+    let r = max32(min32(rtt_us, bits::<32>(MAX_SAMPLE_US)), bits::<32>(1));
     let srtt = rtt.srtt_x8 >> bits::<2>(3);
     let deviation = if r < srtt { srtt - r } else { r - srtt };
     if rtt.srtt_x8 == 0 {
@@ -41,7 +42,7 @@ pub fn rto_us(rtt: Rtt, min_rto_us: Bits<32>, max_rto_us: Bits<32>) -> Bits<32> 
     if rtt.srtt_x8 == 0 {
         bits::<32>(INITIAL_RTO_US)
     } else {
-        min32((rtt.srtt_x8 >> bits::<2>(3)) + max32(rtt.rttvar_x4, min_rto_us), max_rto_us)
+        min32(max32((rtt.srtt_x8 >> bits::<2>(3)) + rtt.rttvar_x4, min_rto_us), max_rto_us)
     }
 }
 

@@ -280,7 +280,7 @@ pub fn acked(s: Step, seg: RxSeg, now: Bits<32>, p: TcpParams) -> Step {
         v.snd = if is_new { advance(updated, seg.ack) } else { updated };
     }
     if is_new && timed {
-        v.rtt = sample(w.rtt, now - w.rtt_start_us, p.max_rto_us);
+        v.rtt = sample(w.rtt, now - w.rtt_start_us);
         v.flags.rtt_running = false;
     }
     if done {
