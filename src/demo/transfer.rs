@@ -157,7 +157,7 @@ impl Transfer {
             bail!("the connection to the peer ended: {error}");
         }
         if self.is_closed && self.done_bytes() < self.total {
-            bail!("the connection ended after {} of {} bytes", self.done_bytes(), self.total);
+            bail!("the connection to the peer ended after {} of {} bytes", self.done_bytes(), self.total);
         }
         if !self.is_connected {
             return Ok(());
