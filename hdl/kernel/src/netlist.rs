@@ -1,6 +1,7 @@
 //! From a block to a Verilog file: module headers, instances, one module for identical text.
 
 use crate::krt::ctx::collecting;
+use crate::krt::words::{is_reserved, refusal};
 use crate::krt::KERNEL;
 use rust_hdl_core::prelude::{Atom, AtomKind, Block, Probe, Verilog};
 use std::collections::HashMap;
@@ -89,7 +90,13 @@ fn survey<B: Block>(block: &B) -> (Option<Module>, Vec<String>) {
 /// Every mistake of every kernel that only shows while elaborating: latches, reads before writes, undriven inputs,
 /// literals that do not fit, Verilog words as names.
 pub fn verilog<B: Block>(block: &B, name: &str) -> Result<String, ElabError> {
-    let (top, errors) = survey(block);
+    let (top, mut errors) = survey(block);
+    for word in top.iter().flat_map(reserved).chain(is_reserved(name).then(|| name.to_string())) {
+        let error = refusal(&word);
+        if !errors.contains(&error) {
+            errors.push(error);
+        }
+    }
     match top {
         Some(m) if errors.is_empty() => {
             let mut f = File::default();
@@ -98,6 +105,13 @@ pub fn verilog<B: Block>(block: &B, name: &str) -> Result<String, ElabError> {
         }
         _ => Err(ElabError(errors)),
     }
+}
+
+/// Ports and children, in here and below, whose names Verilog has for itself.
+fn reserved(m: &Module) -> Vec<String> {
+    let ports = m.ports.iter().map(|p| &p.name);
+    let own = ports.chain(m.children.iter().map(|c| &c.name)).filter(|n| is_reserved(n)).cloned();
+    own.chain(m.children.iter().flat_map(reserved)).collect()
 }
 
 /// The text so far, and the name of the module that has a given text.

@@ -3,7 +3,7 @@
 
 use chimney_hdl_kernel::core::prelude::{Bits, Clock, In, Local, Logic, Out, Signal, Verilog};
 use chimney_hdl_kernel::diff::Diff;
-use chimney_hdl_kernel::{kernel, verilog, Dff, LogicBlock};
+use chimney_hdl_kernel::{kernel, verilog, Dff, LogicBlock, LogicStruct};
 
 /// A block with one of everything, for kernels that are wrong.
 macro_rules! wrong {
@@ -136,22 +136,135 @@ wrong!(registers_are_set_up_outside_any_branch, "`dff_setup!` belongs to the top
     self.out.next = self.a.val();
 });
 
+/// What Verilog says of a block with a port, a register or a child of this name.
+macro_rules! named {
+    ($word:ident) => {{
+        #[derive(LogicBlock, Default)]
+        struct Inner {
+            a: Signal<In, bool>,
+            out: Signal<Out, bool>,
+        }
+        impl Logic for Inner {
+            fn update(&mut self) {
+                self.out.next = self.a.val();
+            }
+            fn hdl(&self) -> Verilog {
+                Verilog::Custom("always @(*) out = a;\n".into())
+            }
+        }
+        #[derive(LogicBlock, Default)]
+        struct Port {
+            $word: Signal<In, bool>,
+            out: Signal<Out, bool>,
+        }
+        #[kernel]
+        impl Logic for Port {
+            fn update(&mut self) {
+                self.out.next = self.$word.val();
+            }
+        }
+        #[derive(LogicBlock, Default)]
+        struct Register {
+            clock: Signal<In, Clock>,
+            a: Signal<In, bool>,
+            out: Signal<Out, bool>,
+            $word: Dff<bool>,
+        }
+        #[kernel]
+        impl Logic for Register {
+            fn update(&mut self) {
+                dff_setup!(self, clock, $word);
+                self.$word.d.next = self.a.val();
+                self.out.next = self.$word.q.val();
+            }
+        }
+        #[derive(LogicBlock, Default)]
+        struct Child {
+            a: Signal<In, bool>,
+            out: Signal<Out, bool>,
+            $word: Inner,
+        }
+        #[kernel]
+        impl Logic for Child {
+            fn update(&mut self) {
+                self.$word.a.next = self.a.val();
+                self.out.next = self.$word.out.val();
+            }
+        }
+        #[derive(LogicBlock, Default)]
+        struct Widget {
+            $word: Signal<In, bool>,
+            out: Signal<Out, bool>,
+        }
+        impl Logic for Widget {
+            fn update(&mut self) {
+                self.out.next = self.$word.val();
+            }
+            fn hdl(&self) -> Verilog {
+                Verilog::Custom(format!("always @(*) out = {};\n", stringify!($word)))
+            }
+        }
+        [
+            verilog(&Port::default(), "names"),
+            verilog(&Register::default(), "names"),
+            verilog(&Child::default(), "names"),
+            verilog(&Widget::default(), "names"),
+            verilog(&Inner::default(), stringify!($word)),
+        ]
+    }};
+}
+
+/// Names of ports, registers, children and tops reach Verilog as they are: a word of SystemVerilog is refused by name.
+#[test]
+fn verilog_words_are_no_names() {
+    for (word, made) in [
+        ("before", named!(before)),
+        ("table", named!(table)),
+        ("begin", named!(begin)),
+        ("expect", named!(expect)),
+    ] {
+        for result in made {
+            let e = result.expect_err(word).to_string();
+            assert!(e.contains(&format!("`{word}` is a Verilog word")), "{e}");
+        }
+    }
+    for result in named!(ready) {
+        result.expect("no word of Verilog");
+    }
+}
+
+/// Fields of a record and of a bundle, and `let`s, get other names in Verilog: these words are free there.
+#[derive(LogicStruct, Default, Copy, Clone, PartialEq, Debug)]
+struct Entry {
+    before: Bits<8>,
+    table: Bits<4>,
+}
+
 #[derive(LogicBlock, Default)]
-struct Words {
-    begin: Signal<In, bool>,
-    out: Signal<Out, bool>,
+struct Wordy {
+    clock: Signal<In, Clock>,
+    a: Signal<In, Entry>,
+    out: Signal<Out, Entry>,
+    entry: Dff<Entry>,
 }
 #[kernel]
-impl Logic for Words {
+impl Logic for Wordy {
     fn update(&mut self) {
-        self.out.next = self.begin.val();
+        dff_setup!(self, clock, entry);
+        let before = self.entry.q.val().before;
+        let mut table = self.a.val().table;
+        if before == 7 {
+            table = table + 1;
+        }
+        self.entry.d.next = Entry { before: self.a.val().before + before, table };
+        self.out.next = self.entry.q.val();
     }
 }
 
 #[test]
-fn verilog_words_are_no_names() {
-    let e = verilog(&Words::default(), "words").expect_err("`begin` is a Verilog word").to_string();
-    assert!(e.contains("`begin` is a Verilog word"), "{e}");
+fn verilog_words_are_fields_of_records_and_variables() {
+    let clock = |u: &mut Wordy, c: bool| u.clock.next = c.into();
+    Diff::new("wordy", 500).run(Wordy::default(), |u, r| u.a.next = r.any(), clock);
 }
 
 /// A widget whose Verilog says something else than its Rust.

@@ -3,6 +3,7 @@
 //! While a kernel's symbolic twin runs, every assignment lands here as a [`Stmt`]. Nothing is printed until the twin
 //! has returned; `emit.rs` then cuts the statements into `always` blocks.
 
+use super::words::{is_reserved, refusal};
 use std::cell::RefCell;
 use std::collections::{HashMap, HashSet};
 use std::panic::Location;
@@ -165,8 +166,8 @@ pub(crate) fn report(errors: Vec<String>) {
 
 impl Ctx {
     pub fn add_var(&mut self, name: String, width: usize, role: Role, init: String) -> VarId {
-        if KEYWORDS.contains(&name.as_str()) {
-            self.errors.push(format!("`{name}` is a Verilog word; rename the field"));
+        if is_reserved(&name) {
+            self.errors.push(refusal(&name));
         }
         self.names.insert(name.clone());
         self.vars.push(Var {
@@ -189,7 +190,7 @@ impl Ctx {
         }
         base += name;
         let mut cand = base.clone();
-        while self.names.contains(&cand) || KEYWORDS.contains(&cand.as_str()) {
+        while self.names.contains(&cand) || is_reserved(&cand) {
             let n = self.counts.entry(base.clone()).or_default();
             *n += 1;
             cand = format!("{base}${n}");
@@ -215,138 +216,3 @@ pub(crate) fn scoped<R>(f: impl FnOnce() -> R) -> (R, Vec<Stmt>) {
     });
     (r, inner)
 }
-
-/// Verilog-2001 reserved words that are also possible Rust names, and the SystemVerilog words tools trip over.
-pub(crate) const KEYWORDS: &[&str] = &[
-    "always",
-    "and",
-    "assign",
-    "automatic",
-    "begin",
-    "bit",
-    "buf",
-    "byte",
-    "case",
-    "casex",
-    "casez",
-    "cell",
-    "cmos",
-    "config",
-    "context",
-    "cover",
-    "deassign",
-    "default",
-    "defparam",
-    "design",
-    "disable",
-    "do",
-    "edge",
-    "else",
-    "end",
-    "endcase",
-    "endmodule",
-    "event",
-    "final",
-    "for",
-    "force",
-    "forever",
-    "fork",
-    "function",
-    "generate",
-    "genvar",
-    "global",
-    "if",
-    "import",
-    "include",
-    "initial",
-    "inout",
-    "input",
-    "inside",
-    "instance",
-    "int",
-    "integer",
-    "interface",
-    "join",
-    "large",
-    "library",
-    "local",
-    "logic",
-    "longint",
-    "macromodule",
-    "matches",
-    "medium",
-    "module",
-    "nand",
-    "negedge",
-    "new",
-    "nmos",
-    "nor",
-    "not",
-    "null",
-    "or",
-    "output",
-    "package",
-    "packed",
-    "parameter",
-    "pmos",
-    "posedge",
-    "primitive",
-    "priority",
-    "program",
-    "property",
-    "protected",
-    "pull0",
-    "pull1",
-    "pure",
-    "rand",
-    "randc",
-    "real",
-    "realtime",
-    "ref",
-    "reg",
-    "release",
-    "repeat",
-    "return",
-    "sequence",
-    "shortint",
-    "signed",
-    "small",
-    "specify",
-    "static",
-    "string",
-    "strong0",
-    "strong1",
-    "struct",
-    "super",
-    "supply0",
-    "supply1",
-    "table",
-    "tagged",
-    "task",
-    "this",
-    "time",
-    "timeunit",
-    "tran",
-    "tri",
-    "type",
-    "typedef",
-    "union",
-    "unique",
-    "unsigned",
-    "use",
-    "var",
-    "virtual",
-    "void",
-    "wait",
-    "wand",
-    "weak0",
-    "weak1",
-    "while",
-    "wildcard",
-    "wire",
-    "with",
-    "within",
-    "wor",
-    "xnor",
-    "xor",
-];

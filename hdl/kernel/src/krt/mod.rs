@@ -13,6 +13,7 @@ mod opt;
 mod stmt;
 mod val;
 mod value;
+pub(crate) mod words;
 
 pub use branch::*;
 pub use compare::*;
