@@ -3,6 +3,7 @@
 mod transmit_model;
 
 use chimney_abi::desc::{TX_CSUM, TX_LOOPBACK};
+use chimney_abi::wire::ethernet;
 use chimney_hdl::prelude::*;
 use chimney_hdl::tcp::tx::build::{NO_DATA, NO_ROUTE, SENT};
 use chimney_hdl::tcp::tx::tables::{
@@ -146,7 +147,7 @@ impl Test {
         self.counters[path_id] = self.counters[path_id].wrapping_add(1);
         self.expected[FRAMES] += 1;
         self.expected[OFFLOADED] += 1;
-        self.expected[BYTES] += frame.len() as u64;
+        self.expected[BYTES] += frame.len().max(ethernet::MIN_FRAME_LEN) as u64;
         self.expected[RETRANSMITS] += u64::from(j.retransmit && len != 0);
         self.pushed += usize::from(push);
         self.segments.push_back(frame);
@@ -194,7 +195,7 @@ impl Test {
                 Some(f) if desc.flags & TX_LOOPBACK != 0 => self.looped.push_back(f),
                 Some(f) => {
                     self.expected[FRAMES] += 1;
-                    self.expected[BYTES] += f.len() as u64;
+                    self.expected[BYTES] += f.len().max(ethernet::MIN_FRAME_LEN) as u64;
                     self.frames.push_back(f);
                 }
                 None => self.expected[BAD_REQUESTS] += u64::from(desc.addr & BAD == 0 || desc.len > 2048),

@@ -91,11 +91,20 @@ pub struct TxStream {
     out: Dff<OutBeat>,
 }
 
+/// Length of a frame as it leaves, bytes.
+#[kernel]
+pub fn wire_len(f: TxFrame) -> Bits<16> {
+    if !f.loopback && f.len < MIN_LEN {
+        bits::<16>(MIN_LEN)
+    } else {
+        f.len
+    }
+}
+
 /// The beat number `i` of a frame.
 #[kernel]
 fn out_beat(f: TxFrame, i: Bits<FRAME_LOG2>) -> OutBeat {
-    let short = !f.loopback && f.len < MIN_LEN;
-    let end = if short { bits::<16>(MIN_LEN) } else { f.len };
+    let end = wire_len(f);
     let last = bit_cast::<13, _>(i) == (end - 1).get_bits::<13>(3);
     let tail = bit_cast::<4, _>((end - 1).get_bits::<3>(0)) + 1;
     let word = f.len.get_bits::<13>(3);

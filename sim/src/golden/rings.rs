@@ -130,11 +130,12 @@ impl<D: Dma> Golden<D> {
         Ok(Some((frame, d.flags & desc::TX_LOOPBACK != 0)))
     }
 
-    /// A frame leaves for the wire.
-    pub(super) fn transmit(&mut self, frame: Vec<u8>) {
+    /// A frame leaves for the wire, padded with zeros if it is shorter than Ethernet allows.
+    pub(super) fn transmit(&mut self, mut frame: Vec<u8>) {
         if self.is_dead() {
             return;
         }
+        frame.resize(frame.len().max(ethernet::MIN_FRAME_LEN), 0);
         self.regs.count(&regs::CNT_TX_FRAMES, 1);
         self.regs.count(&regs::CNT_TX_BYTES, frame.len() as u64);
         self.tx_out.push_back(frame);

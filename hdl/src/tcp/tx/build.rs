@@ -11,7 +11,7 @@
 //! Latency: 14 clocks from a job without payload to its first beat, with payload that of host memory and its beats more.
 //! Throughput: about 12 clocks, the memory's latency and one clock per 8 bytes, per segment. Jobs and ordinary frames take
 //! turns. Back-pressure: waits in `Idle` for a free frame buffer, in `Report` for `done_ready`. Reset: nothing in work.
-use crate::eth::tx::{TxFrame, FRAME_LOG2};
+use crate::eth::tx::{wire_len, TxFrame, FRAME_LOG2};
 use crate::host::ord_tx::OrdFrame;
 use crate::ip::checksum::{fold, lane_sum, SUM_BITS};
 use crate::ip::tx_build::{ip_part, Route, CHECKSUM_BEAT as IP_CHECKSUM_BEAT};
@@ -70,7 +70,7 @@ pub struct TxCounts {
     pub retransmit: Bit,
     /// `CNT_BAD_REQUEST`.
     pub bad_request: Bit,
-    /// Length of the frame without padding: add to the byte counters that go with the frame counters.
+    /// Length of the frame as it leaves, padding included: add to the byte counters that go with the frame counters.
     pub bytes: Bits<16>,
 }
 
@@ -343,7 +343,7 @@ impl Logic for Build {
             retransmit: commit && is_job && j.retransmit && reads,
             bad_request: (state == TxState::Route && self.route.val().ok && too_long)
                 || (state == TxState::Fill && read && reads && self.lost.val()),
-            bytes: len,
+            bytes: wire_len(TxFrame { len, loopback }),
         };
 
         // The frame buffer belongs to payload first, then to the header or a fix-up.
