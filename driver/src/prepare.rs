@@ -18,6 +18,9 @@ use crate::ring::Ring;
 
 /// Most undelivered bytes that an offload may bring.
 const MAX_BUFFERED_BYTES: usize = 1 << 20;
+/// How long segments that the host holds may take to reach the engine: far above what forwarding needs, far below the
+/// smallest retransmission time-out of a peer (200 ms on Linux).
+const ARRIVAL_US: u32 = 20_000;
 
 /// Memory of one connection.
 #[derive(Debug)]
@@ -119,7 +122,8 @@ fn down<M: DmaMemory>(
     ranges: [(u32, u32); OOO_RANGES],
 ) -> TcpRecord {
     let mut r = record::up(*host);
-    r.deleg_flags = record::down_flags(host.deleg_flags, tcp_state);
+    r.deleg_flags = record::down_flags(host.deleg_flags, tcp_state) | state::DELEG_ARRIVING;
+    r.delack_deadline = ARRIVAL_US;
     (r.path, r.generation) = (who.path.index, who.token.generation);
     (r.send_ring, r.send_ring_log2) = (send.ring().iova(), send.ring().log2());
     (r.recv_ring, r.recv_ring_log2) = (recv.ring.iova(), recv.ring.log2());

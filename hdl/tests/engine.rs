@@ -6,7 +6,8 @@ use chimney_abi::desc::{
     RecvDesc, RECV_NO_PUSH, RECV_RETIRED, SHADOW_ABORTED, SHADOW_FIN_ACKED, SHADOW_PEER_FIN,
 };
 use chimney_abi::state::{
-    TcpRecord, CACHED_KEEP_ALIVE, CACHED_NAGLE, CONST_SACK, CONST_TIMESTAMPS, DELEG_POOL_MODE, NO_TIMER,
+    TcpRecord, CACHED_KEEP_ALIVE, CACHED_NAGLE, CONST_SACK, CONST_TIMESTAMPS, DELEG_ARRIVING,
+    DELEG_POOL_MODE, NO_TIMER,
 };
 use chimney_hdl::types::*;
 use chimney_hdl_kernel::diff::{Bench, Rnd};
@@ -58,6 +59,12 @@ fn image() -> TcpRecord {
         recv_ring_log2: 4,
         ..TcpRecord::default()
     }
+}
+
+/// The same, just handed over by a host that may hold segments.
+fn arriving() -> TcpRecord {
+    let r = image();
+    TcpRecord { deleg_flags: r.deleg_flags | DELEG_ARRIVING, delack_deadline: 20_000, ..r }
 }
 
 struct World {
@@ -282,6 +289,46 @@ fn out_of_order_text_waits_in_pages_and_is_reported() {
     }
     w.run();
     assert_eq!(w.e.counts[4], 1, "a fifth range is dropped");
+}
+
+/// Right after an offload the host still forwards what it held, and younger segments overtake it.
+///
+/// Verifies: R-239
+#[test]
+fn what_overtook_held_segments_is_not_reported_missing() {
+    let mut w = World::with(8, &arriving());
+    let part = |i: u32| text(1000, i as u8 * 11);
+    let at = |i: u32| PEER.wrapping_add(i * 1000);
+    for i in [2, 3, 4, 0] {
+        w.segment(at(i), OURS, 0, &part(i));
+    }
+    w.run();
+    assert!(w.e.sent.is_empty(), "no duplicate ACK, and the first held one waits for the second");
+    w.segment(at(1), OURS, 0, &part(1));
+    w.run();
+    let ack = w.e.sent.last().expect("an ACK");
+    assert_eq!((w.e.sent.len(), ack.ack, ack.sack[0]), (1, at(5), None));
+    w.segment(at(6), OURS, 0, &part(6));
+    w.run();
+    let ack = w.e.sent.last().expect("an ACK");
+    assert_eq!((ack.ack, ack.sack[0]), (at(5), Some((at(6), at(7)))), "a hole from now on is a hole");
+}
+
+#[test]
+fn what_stays_missing_after_an_offload_is_reported_when_its_time_is_over() {
+    let mut w = World::with(8, &arriving());
+    let at = |i: u32| PEER.wrapping_add(i * 1000);
+    w.segment(at(1), OURS, 0, &text(1000, 1));
+    w.run();
+    assert!(w.e.sent.is_empty());
+    w.e.plan(Todo::Time(20_001));
+    w.run();
+    let ack = w.e.sent.last().expect("an ACK");
+    assert_eq!((w.e.sent.len(), ack.ack, ack.sack[0]), (1, PEER, Some((at(1), at(2)))));
+    let mut quiet = World::with(8, &arriving());
+    quiet.e.plan(Todo::Time(20_001));
+    quiet.run();
+    assert!(quiet.e.sent.is_empty(), "nothing is missing, nothing is said");
 }
 
 #[test]

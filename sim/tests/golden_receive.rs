@@ -120,6 +120,56 @@ fn out_of_order_text_waits_in_pages_and_the_hole_is_filled() {
     assert!(ack.sack.is_empty() && ack.ack == IRS + 4000);
 }
 
+/// Right after an offload the host still forwards what it held, and younger segments overtake it.
+///
+/// Verifies: R-239
+#[test]
+fn what_overtook_held_segments_is_not_reported_missing() {
+    let mut rig = arriving();
+    let data = pattern(IRS, 7000);
+    let peer = |rig: &mut Rig, i: u32| {
+        let (start, end) = (1000 * i as usize, 1000 * i as usize + 1000);
+        rig.peer(Seg::new(IRS + 1000 * i, ISS).text(&data[start..end]));
+    };
+    for i in [2, 3, 4, 0] {
+        peer(&mut rig, i);
+    }
+    assert!(rig.sent().is_empty(), "no duplicate ACK, and the first held one waits for the second");
+    peer(&mut rig, 1);
+    let ack = rig.sent_one();
+    assert_eq!((ack.ack, ack.sack.len()), (IRS + 5000, 0));
+    peer(&mut rig, 6);
+    let ack = rig.sent_one();
+    let block = (IRS + 6000, IRS + 7000);
+    assert_eq!((ack.ack, &ack.sack[..]), (IRS + 5000, &[block][..]), "a hole from now on is a hole");
+}
+
+#[test]
+fn what_stays_missing_after_an_offload_is_reported_when_its_time_is_over() {
+    let mut rig = arriving();
+    let data = pattern(IRS + 1000, 1000);
+    rig.peer(Seg::new(IRS + 1000, ISS).text(&data));
+    assert!(rig.sent().is_empty());
+    rig.run_for(20_001);
+    let ack = rig.sent_one();
+    assert_eq!((ack.ack, &ack.sack[..]), (IRS, &[(IRS + 1000, IRS + 2000)][..]));
+    let mut quiet = arriving();
+    quiet.run_for(20_001);
+    assert!(quiet.sent().is_empty(), "nothing is missing, nothing is said");
+}
+
+/// A connection that was just handed over by a host that may hold segments.
+fn arriving() -> Rig {
+    let mut rig = Rig::new();
+    let status = rig.offload(0, 1, |r| {
+        r.const_flags |= CONST_SACK;
+        r.deleg_flags |= DELEG_ARRIVING;
+        r.delack_deadline = 20_000;
+    });
+    assert_eq!(status.code(), 0);
+    rig
+}
+
 #[test]
 fn fifth_range_and_missing_pages_are_counted_drops() {
     let mut rig = Rig::established();

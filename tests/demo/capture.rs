@@ -71,9 +71,8 @@ pub fn bytes(name: &str) -> u64 {
 /// What the dissector remarks about TCP and nobody can explain, on a link that loses nothing.
 ///
 /// A retransmission of the peer is explained if its own clock (TSval) says that a timer of it ran out: this process
-/// does not always run in time to acknowledge. Each lets us repeat one ACK, and so does each segment
-/// that was `overtaken`: the host kept it during an offload, and the NIC saw younger ones before it was forwarded.
-pub fn anomalies(name: &str, overtaken: usize) -> Vec<String> {
+/// does not always run in time to acknowledge. Each lets us repeat one ACK.
+pub fn anomalies(name: &str) -> Vec<String> {
     let remarks: Vec<&str> = [EXPLAINED, RETRANSMISSION, &[DUPLICATE_ACK], UNEXPLAINED].concat();
     let fields = [COLUMNS, &remarks].concat();
     let first_sent = first_tsval(name);
@@ -93,7 +92,7 @@ pub fn anomalies(name: &str, overtaken: usize) -> Vec<String> {
             repeated.push(format!("frame {} of {}: duplicate ACK", columns[0], columns[1]));
         }
     }
-    if repeated.len() > timers + overtaken {
+    if repeated.len() > timers {
         strange.append(&mut repeated);
     }
     strange

@@ -68,6 +68,9 @@ pub const DELEG_POST_LOADED: u16 = 2048;
 pub const DELEG_PROBE: u16 = 4096;
 /// [`TcpRecord::deleg_flags`]: a challenge ACK was sent since the last acceptable segment; no other one until then.
 pub const DELEG_CHALLENGED: u16 = 8192;
+/// [`TcpRecord::deleg_flags`]: just handed over: segments that the host holds are still on their way, so what overtook
+/// them is not reported missing. Ends when nothing is missing any more, or with `delack_deadline`.
+pub const DELEG_ARRIVING: u16 = 16384;
 
 /// [`TcpRecord::timers`]: `rtx_deadline` runs.
 pub const TIMER_RTX: u8 = 1;

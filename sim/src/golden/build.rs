@@ -3,7 +3,7 @@
 use super::conn::Conn;
 use super::{Dma, Golden};
 use chimney_abi::cmd::UploadReason;
-use chimney_abi::state::{CONST_SACK, CONST_TIMESTAMPS, DELEG_ACK_NOW, TIMER_DELACK};
+use chimney_abi::state::{CONST_SACK, CONST_TIMESTAMPS, DELEG_ACK_NOW, DELEG_ARRIVING, TIMER_DELACK};
 use chimney_abi::wire::{ethernet, ip_protocol, ipv4, tcp};
 use chimney_abi::{regs, SeqNum};
 use chimney_host_stack_core::checksum::{pseudo_v4, Checksum};
@@ -61,7 +61,7 @@ impl<D: Dma> Golden<D> {
         sum.add_bytes(&frame[tcp_at..]);
         let at = tcp_at + tcp::CHECKSUM;
         frame[at..at + 2].copy_from_slice(&sum.finish().to_be_bytes());
-        self.after_emit(conn, frame.len() as u64);
+        self.after_emit(conn, frame.len().max(ethernet::MIN_FRAME_LEN) as u64);
         self.transmit(frame);
         true
     }
@@ -94,7 +94,8 @@ impl<D: Dma> Golden<D> {
             let val = timestamps::clock(self.clock_us(), conn.rec.ts_offset);
             options.timestamps = Some(Timestamps { val, ecr: conn.rec.ts_recent });
         }
-        if conn.rec.const_flags & CONST_SACK != 0 && out.text.is_empty() && !out.flags.has(Flags::RST) {
+        let may_sack = conn.rec.const_flags & CONST_SACK != 0 && !conn.has(DELEG_ARRIVING);
+        if may_sack && out.text.is_empty() && !out.flags.has(Flags::RST) {
             for range in conn.ooo.recent_first() {
                 options.sack.push(range);
             }
@@ -111,7 +112,9 @@ impl<D: Dma> Golden<D> {
         r.ack_pending = 0;
         r.cnt_segs_out = r.cnt_segs_out.wrapping_add(1);
         conn.clear(DELEG_ACK_NOW);
-        conn.stop_timer(TIMER_DELACK);
+        if !conn.has(DELEG_ARRIVING) {
+            conn.stop_timer(TIMER_DELACK);
+        }
         self.regs.count(&regs::CNT_TX_OFFLOADED, 1);
         self.regs.count(&regs::CNT_TX_OFFLOADED_BYTES, frame_len);
     }

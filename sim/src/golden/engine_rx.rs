@@ -9,8 +9,8 @@ use super::{Dma, DmaError, Golden, RxFrame};
 use chimney_abi::cmd::{TcpState, UploadReason};
 use chimney_abi::desc::RX_BUFFER_BYTES;
 use chimney_abi::state::{
-    CONST_TIMESTAMPS, DELEG_ABORTED, DELEG_ACK_NOW, DELEG_CHALLENGED, DELEG_PEER_FIN, DELEG_STOPPED,
-    TIMER_DELACK, TIMER_KEEP_ALIVE, TIMER_PUSH, TIMER_RTX,
+    CONST_TIMESTAMPS, DELEG_ABORTED, DELEG_ACK_NOW, DELEG_ARRIVING, DELEG_CHALLENGED, DELEG_PEER_FIN,
+    DELEG_STOPPED, TIMER_DELACK, TIMER_KEEP_ALIVE, TIMER_PUSH, TIMER_RTX,
 };
 use chimney_abi::wire::ethernet;
 use chimney_abi::{regs, SeqNum};
@@ -241,11 +241,16 @@ impl<D: Dma> Golden<D> {
         let had_ranges = !conn.ooo.is_empty();
         let mut is_irregular = kept.cut || (kept.keep == 0 && seg.data_len > 0);
         if kept.keep > 0 {
-            is_irregular |= !self.place(conn, &kept, text)?;
+            let is_whole = self.place(conn, &kept, text)?;
+            // Right after an offload the hole may be what the host still holds.
+            let waits = conn.has(DELEG_ARRIVING) && !conn.ooo.is_empty();
+            is_irregular |= !waits && (!is_whole || had_ranges);
+            if !waits {
+                conn.clear(DELEG_ARRIVING);
+            }
         } else if seg.data_len > 0 {
             conn.rec.cnt_dup = conn.rec.cnt_dup.wrapping_add(1);
         }
-        is_irregular |= had_ranges || !conn.ooo.is_empty();
         let text_end = seg.seq + seg.data_len;
         if conn.rcv_nxt().at_or_after(text_end) && seg.flags.has(Flags::PSH) {
             self.push_post(conn, false)?;

@@ -8,8 +8,9 @@ use super::{Dma, DmaError, Golden};
 use chimney_abi::cmd::{Phase, Status, TcpState};
 use chimney_abi::desc::{PageMapEntry, MAX_RCV_WINDOW, PAGE_MAP_STRIDE, PAGE_SLOTS};
 use chimney_abi::state::{
-    ImageHeader, TcpRecord, CACHED_KEEP_ALIVE, CACHED_NAGLE, CONST_IPV6, DELEG_ABORTED, DELEG_FIN_SENT,
-    DELEG_INVALID, DELEG_PERSIST, DELEG_POST_LOADED, DELEG_STOPPED, NO_TIMER, TIMER_KEEP_ALIVE, TIMER_RTX,
+    ImageHeader, TcpRecord, CACHED_KEEP_ALIVE, CACHED_NAGLE, CONST_IPV6, DELEG_ABORTED, DELEG_ARRIVING,
+    DELEG_FIN_SENT, DELEG_INVALID, DELEG_PERSIST, DELEG_POST_LOADED, DELEG_STOPPED, NO_TIMER, TIMER_DELACK,
+    TIMER_KEEP_ALIVE, TIMER_RTX,
 };
 use chimney_abi::wire::tcp::MAX_WINDOW_SHIFT;
 use chimney_abi::{regs, SeqNum};
@@ -89,6 +90,9 @@ impl<D: Dma> Golden<D> {
             conn.restart_rtx(now, self.regs.get(&regs::FIN_WAIT_2_US));
         } else if may_run {
             conn.restart_rtx(now, self.timeout_us(conn));
+        }
+        if conn.has(DELEG_ARRIVING) {
+            conn.start_timer(TIMER_DELACK, now.wrapping_add(image.delack_deadline));
         }
         if image.ka_deadline != NO_TIMER {
             conn.start_timer(TIMER_KEEP_ALIVE, now.wrapping_add(image.ka_deadline));

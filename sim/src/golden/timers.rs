@@ -8,8 +8,8 @@ use super::{Dma, DmaError, Golden};
 use chimney_abi::cmd::{TcpState, UploadReason};
 use chimney_abi::regs;
 use chimney_abi::state::{
-    DELEG_ACK_NOW, DELEG_PERSIST, DELEG_PROBE, DELEG_RETRANSMIT, DELEG_RTT_RUNNING, MAX_RT_UNLIMITED,
-    TIMER_DELACK, TIMER_KEEP_ALIVE, TIMER_PUSH, TIMER_RTX,
+    DELEG_ACK_NOW, DELEG_ARRIVING, DELEG_PERSIST, DELEG_PROBE, DELEG_RETRANSMIT, DELEG_RTT_RUNNING,
+    MAX_RT_UNLIMITED, TIMER_DELACK, TIMER_KEEP_ALIVE, TIMER_PUSH, TIMER_RTX,
 };
 
 const TIMERS: [u8; 4] = [TIMER_RTX, TIMER_DELACK, TIMER_PUSH, TIMER_KEEP_ALIVE];
@@ -73,13 +73,21 @@ impl<D: Dma> Golden<D> {
                 TIMER_RTX if conn.has(DELEG_PERSIST) => self.on_persist(conn)?,
                 TIMER_RTX if conn.state() == TcpState::FinWait2 => self.on_fin_wait_2(conn),
                 TIMER_RTX => self.on_rto(conn),
-                TIMER_DELACK => conn.set(DELEG_ACK_NOW),
+                TIMER_DELACK => Self::on_delayed_ack(conn),
                 // without a partly filled push-mode post nothing happens.
                 TIMER_PUSH => self.push_post(conn, false)?,
                 _ => self.on_keep_alive(conn),
             }
         }
         Ok(())
+    }
+
+    /// An acknowledgment is due; or right after an offload, if what is missing did not come, or something waits for one.
+    fn on_delayed_ack(conn: &mut Conn) {
+        if !conn.has(DELEG_ARRIVING) || !conn.ooo.is_empty() || conn.rec.ack_pending > 0 {
+            conn.set(DELEG_ACK_NOW);
+        }
+        conn.clear(DELEG_ARRIVING);
     }
 
     /// RFC 6298 5.4 to 5.6, RFC 5681 3.1 (7): back to `snd_una` with one segment.

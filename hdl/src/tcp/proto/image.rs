@@ -70,21 +70,21 @@ fn receive(r: TcpRecord, now: Bits<32>) -> Receive {
     }
 }
 
-/// Timers; delayed ACK and push are not carried over. With nothing unacknowledged the retransmit
+/// Timers; push is not carried over, and delayed ACK only bounds `DELEG_ARRIVING`. With nothing unacknowledged the retransmit
 /// timer is off, unless it is FIN_WAIT_2's or persist's.
 #[kernel]
 fn clocks(r: TcpRecord, now: Bits<32>) -> Clocks {
     Clocks {
         on: Running {
             rtx: r.rtx_deadline != OFF,
-            delack: false,
+            delack: unpack::<Flags, 16>(r.deleg_flags).arriving,
             push: false,
             keep_alive: r.ka_deadline != OFF,
             spare: bits::<4>(0),
         },
         rtx: now + r.rtx_deadline,
         keep_alive: now + r.ka_deadline,
-        delack: now,
+        delack: now + r.delack_deadline,
         push: now,
         probe_round: r.probe_round,
         retransmit_count: r.retransmit_count,

@@ -1,6 +1,6 @@
 //! What is not a segment: doorbells, durable shadow records, finished jobs, deadlines; and the end of every
 //! event.
-use super::place::is_pushable;
+use super::place::{has_ranges, is_pushable};
 use super::record::{Clocks, Side, Work};
 use super::rx::is_pending;
 use super::step::{
@@ -188,9 +188,11 @@ pub fn expire(s: Step, now: Bits<32>, p: TcpParams) -> Step {
         // The deadline entry is rewritten as off.
         n.st = St::Finish;
     } else if due(w.tm.on.delack, w.tm.delack, now) {
+        let owed = !w.flags.arriving || has_ranges(w) || w.rcv.ack_pending != 0;
+        n.w.flags.arriving = false;
         n.w.tm.on.delack = false;
-        n.w.flags.ack_now = true;
-        n.c.want_tx = true;
+        n.w.flags.ack_now = w.flags.ack_now || owed;
+        n.c.want_tx = owed;
     } else if due(w.tm.on.push, w.tm.push, now) {
         n.w.tm.on.push = false;
         if is_pushable(w) {

@@ -26,7 +26,7 @@ fn takes_text(state: Bits<8>) -> bool {
 
 /// Some out-of-order range exists.
 #[kernel]
-fn has_ranges(w: Work) -> bool {
+pub fn has_ranges(w: Work) -> bool {
     w.ooo.r0.start != w.ooo.r0.end
 }
 
@@ -194,9 +194,11 @@ pub fn text_end(s: Step, seg: RxSeg, len: Bits<32>) -> Step {
     if n.c.moved {
         n.c.publish = true;
         n.c.raise = true;
-        n.c.now = n.c.now || has_ranges(w);
-    } else if len != 0 {
-        // RFC 5681 4.2: out of order, or nothing of it could be taken.
+        n.c.now = n.c.now || (has_ranges(w) && !w.flags.arriving);
+        n.w.flags.arriving = w.flags.arriving && has_ranges(w);
+    } else if len != 0 && !(w.flags.arriving && c.is_ooo && c.cur != c.start) {
+        // RFC 5681 4.2: out of order, or nothing of it could be taken. Right after an offload the hole may be what the
+        // host still holds.
         n.w.flags.ack_now = true;
         n.c.want_tx = true;
     }

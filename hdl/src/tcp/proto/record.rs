@@ -71,8 +71,10 @@ pub struct Flags {
     pub probe: Bit,
     /// `DELEG_CHALLENGED`.
     pub challenged: Bit,
+    /// `DELEG_ARRIVING`.
+    pub arriving: Bit,
     /// Unused.
-    pub spare: Bits<2>,
+    pub spare: Bit,
 }
 
 /// What is fixed at the offload: CONST fields, rings, ids.
@@ -330,6 +332,7 @@ mod tests {
             (Flags { post_loaded: true, ..f }, state::DELEG_POST_LOADED),
             (Flags { probe: true, ..f }, state::DELEG_PROBE),
             (Flags { challenged: true, ..f }, state::DELEG_CHALLENGED),
+            (Flags { arriving: true, ..f }, state::DELEG_ARRIVING),
         ];
         for (x, want) in table {
             assert_eq!(code::<16, _>(x), u64::from(want));

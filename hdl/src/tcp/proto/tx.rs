@@ -194,7 +194,7 @@ pub fn tx_sent(s: Step, now: Bits<32>, max_rto_us: Bits<32>) -> Step {
     n.w.side.first_job = false;
     // Every segment acknowledges what is durable.
     n.w.flags.ack_now = false;
-    n.w.tm.on.delack = false;
+    n.w.tm.on.delack = s.w.tm.on.delack && s.w.flags.arriving;
     n.w.rcv.ack_pending = bits::<8>(0);
     n.w.rcv.last_ack_sent = s.w.rcv.durable_nxt;
     n.w.rcv.adv_right = later(s.w.rcv.adv_right, s.w.rcv.durable_right);
@@ -217,7 +217,7 @@ pub fn job(w: Work, p: Plan, conn: Bits<16>, now_ms: Bits<32>) -> TxJob {
     let f: Fixed = w.fixed;
     let room = if f.flags.timestamps { bits::<3>(3) } else { bits::<3>(4) };
     let sack: Sack = sack_blocks(w.ooo, room);
-    let with_sack = f.flags.sack && p.len == 0 && p.why != Why::Reset;
+    let with_sack = f.flags.sack && p.len == 0 && p.why != Why::Reset && !w.flags.arriving;
     TxJob {
         conn,
         path: f.path,
