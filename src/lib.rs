@@ -6,6 +6,7 @@
 //! Three files to read first: `world.rs`, `demo/mod.rs`, `demo/transfer.rs`.
 #![forbid(unsafe_code)]
 
+pub mod bench;
 pub mod cosim;
 pub mod demo;
 pub mod world;

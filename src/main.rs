@@ -15,6 +15,8 @@ struct Args {
 enum Command {
     /// Move live TCP connections into the simulated NIC and back while files are transferred.
     Demo(chimney::demo::Args),
+    /// Measure something and write it as JSON, too.
+    Bench(chimney::bench::Args),
 }
 
 fn main() -> ExitCode {
@@ -31,6 +33,7 @@ fn main() -> ExitCode {
     };
     let result = match args.command {
         Command::Demo(args) => chimney::demo::run(&args),
+        Command::Bench(args) => chimney::bench::run(&args),
     };
     match result {
         Ok(true) => ExitCode::SUCCESS,

