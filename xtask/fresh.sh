@@ -65,11 +65,9 @@ node urandom 666 1 9
 node tty 666 5 0
 node net/tun 600 10 200
 
-mkdir -p "$machine/usr/local/rust" "$machine/src"
+mkdir -p "$machine/usr/local/rust"
 mount --bind "$rust" "$machine/usr/local/rust"
 mount -o remount,bind,ro "$machine/usr/local/rust"
-mount --bind "$repo" "$machine/src"
-mount -o remount,bind,ro "$machine/src"
 
 inside() { chroot "$machine" env "$@"; }
 if [ -n "$packages" ]; then
@@ -92,10 +90,11 @@ if [ "$owner" = root ]; then inside chown -R root "$home"; fi
 path=/usr/local/rust/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 # shellcheck disable=SC2086
 run() { inside HOME="$home" PATH="$path" $as "$@"; }
-# The source belongs to whoever works on it, and git distrusts strangers unless told not to.
-printf '[safe]\n\tdirectory = *\n' >"$machine/etc/gitconfig"
-run git clone --quiet file:///src "$home/chimney"
-rm "$machine/etc/gitconfig"
+# One file with everything that HEAD needs: REPO may be a worktree, whose history lies elsewhere, and it
+# belongs to whoever works on it, whom git distrusts unless told not to.
+git -c safe.directory='*' -C "$repo" bundle create --quiet "$machine/head.bundle" HEAD
+run git clone --quiet /head.bundle "$home/chimney"
+rm "$machine/head.bundle"
 say "commit $(run git -C "$home/chimney" log -1 --format=%h), $(run rustc --version), as $owner"
 say "tools before: $(for tool in cc g++ verilator ip ethtool python3 tshark; do
     run sh -c "command -v $tool" >/dev/null && printf '%s ' "$tool" || printf 'no-%s ' "$tool"
