@@ -93,7 +93,7 @@ run() { inside HOME="$home" PATH="$path" $as "$@"; }
 # One file with everything that HEAD needs: REPO may be a worktree, whose history lies elsewhere, and it
 # belongs to whoever works on it, whom git distrusts unless told not to.
 git -c safe.directory='*' -C "$repo" bundle create --quiet "$machine/head.bundle" HEAD
-run git clone --quiet /head.bundle "$home/chimney"
+run git -c advice.detachedHead=false clone --quiet /head.bundle "$home/chimney"
 rm "$machine/head.bundle"
 say "commit $(run git -C "$home/chimney" log -1 --format=%h), $(run rustc --version), as $owner"
 say "tools before: $(for tool in cc g++ verilator ip ethtool python3 tshark; do

@@ -55,7 +55,6 @@ pub const ALL: &[Need] = &[
     Need { name: "ethtool", package: "ethtool", role: Role::Peer, probe: || runs("ethtool", &["--version"]) },
     Need { name: "socat", package: "socat", role: Role::Peer, probe: || runs("socat", &["-V"]) },
     Need { name: "python3", package: "python3", role: Role::Peer, probe: || runs("python3", &["--version"]) },
-    Need { name: "socat", package: "socat", role: Role::Peer, probe: || runs("socat", &["-V"]) },
     Need { name: "kill", package: "procps", role: Role::Check, probe: || runs("kill", &["-l"]) },
     Need { name: "tshark", package: "tshark", role: Role::Check, probe: || runs("tshark", &["--version"]) },
 ];
@@ -132,6 +131,17 @@ mod tests {
             assert_eq!(verilator_version(line), version, "{line}");
         }
         assert!((5, 48) >= VERILATOR_MIN && (4, 228) < VERILATOR_MIN);
+    }
+
+    #[test]
+    fn each_need_is_named_once() {
+        for (index, need) in ALL.iter().enumerate() {
+            assert!(
+                !ALL[..index].iter().any(|n| n.name == need.name || n.package == need.package),
+                "{}",
+                need.name
+            );
+        }
     }
 
     #[test]
