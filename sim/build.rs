@@ -6,8 +6,12 @@
 
 #[path = "build/bindings.rs"]
 mod bindings;
+#[path = "build/cache.rs"]
+mod cache;
 #[path = "build/verilate.rs"]
 mod verilate;
+#[path = "build/version.rs"]
+mod version;
 
 use std::path::PathBuf;
 use std::{env, fs};

@@ -8,6 +8,8 @@ use sha2::{Digest, Sha256};
 
 use chimney_hdl::Port;
 
+use crate::cache::{Cache, Library};
+use crate::version::complaint;
 use crate::{Result, Top};
 
 /// Two-state simulation without assertions; nothing random at power-up (the differential tests of the RTL cover that).
@@ -31,29 +33,13 @@ const VERILATOR_FLAGS: &[&str] = &[
 /// 0.59 M, Verilator's --flatten 0.54 M. Nothing beyond -O2 stands out of the noise.
 const X86_64_FLAGS: &[&str] = &["-march=x86-64-v2"];
 const CXX_FLAGS: &[&str] = &["-std=c++17", "-fno-strict-aliasing", "-fno-plt"];
-const NEEDED: (u32, u32) = (5, 6);
 
 /// What is needed to build a model.
 pub struct Tools {
     include: PathBuf,
     versions: String,
-    cache: PathBuf,
+    cache: Cache,
     has_trace: bool,
-}
-
-/// A static library in the cache.
-pub struct Library {
-    /// Its folder.
-    pub dir: PathBuf,
-    /// Name for the linker.
-    pub name: String,
-}
-
-impl Library {
-    /// The file.
-    pub fn file(&self) -> PathBuf {
-        self.dir.join(format!("lib{}.a", self.name))
-    }
 }
 
 impl Tools {
@@ -63,12 +49,8 @@ impl Tools {
         let version = output("verilator", &["--version"]).map_err(|e| {
             format!("Verilator >= 5.006 is needed: {e}; try `cargo xtask test`, or apt-get install verilator")
         })?;
-        let number = version.split_whitespace().nth(1).and_then(|v| {
-            let (major, minor) = v.split_once('.')?;
-            Some((major.parse().ok()?, minor.parse().ok()?))
-        });
-        if number.is_none_or(|n: (u32, u32)| n < NEEDED) {
-            return Err(format!("Verilator >= 5.006 is needed, this is `{}`", version.trim()));
+        if let Some(complaint) = complaint(&version) {
+            return Err(complaint);
         }
         let root = output("verilator", &["--getenv", "VERILATOR_ROOT"])?;
         let include = Path::new(root.trim()).join("include");
@@ -78,14 +60,14 @@ impl Tools {
         let compiler = output("c++", &["--version"])
             .map_err(|e| format!("a C++ compiler is needed: {e}; apt-get install g++"))?;
         let versions = format!("{version}\n{}", compiler.lines().next().unwrap_or_default());
-        Ok(Self { include, versions, cache: cache_dir(out)?, has_trace })
+        Ok(Self { include, versions, cache: Cache::open(cache_dir(out))?, has_trace })
     }
 
     /// The library of one top, from the cache or new.
     pub fn library(&self, top: &Top, shim: &str) -> Result<Library> {
         let key = self.key(&[&top.name, &top.verilog, shim]);
         let name = format!("v_{}", top.name);
-        self.cached(key, name.clone(), |dir| {
+        self.cache.get(&key, &name, |dir| {
             let source = dir.join(format!("{}.v", top.name));
             write(&source, &top.verilog)?;
             self.verilate(top, &source, dir)?;
@@ -108,7 +90,7 @@ impl Tools {
         if self.has_trace {
             sources.push("verilated_fst_c.cpp");
         }
-        self.cached(self.key(&["runtime"]), "verilated_rt".to_owned(), |dir| {
+        self.cache.get(&self.key(&["runtime"]), "verilated_rt", |dir| {
             let stub = dir.join("time_stub.cpp");
             write(&stub, "double sc_time_stamp() { return 0; }\n")?;
             let mut files: Vec<_> = sources.iter().map(|s| (self.include.join(s), "-O2")).collect();
@@ -169,26 +151,6 @@ impl Tools {
         }
         hash.finalize().iter().take(12).map(|b| format!("{b:02x}")).collect()
     }
-
-    /// Look into the cache, or build in a private folder and move it there in one step: builds of other profiles may
-    /// run at the same time.
-    fn cached(&self, key: String, name: String, make: impl FnOnce(&Path) -> Result<()>) -> Result<Library> {
-        let library = Library { dir: self.cache.join(key), name };
-        if library.file().exists() {
-            return Ok(library);
-        }
-        let private = self.cache.join(format!("build-{}-{}", std::process::id(), library.name));
-        let _ = fs::remove_dir_all(&private);
-        fs::create_dir_all(&private).map_err(|e| format!("{}: {e}", private.display()))?;
-        let made = make(&private);
-        if made.is_ok() && fs::rename(&private, &library.dir).is_err() && !library.file().exists() {
-            // A folder without a library is the rest of a broken build.
-            let _ = fs::remove_dir_all(&library.dir);
-            fs::rename(&private, &library.dir).map_err(|e| format!("{}: {e}", library.dir.display()))?;
-        }
-        let _ = fs::remove_dir_all(&private);
-        made.map(|()| library)
-    }
 }
 
 /// The ports of a hand-written module: ANSI style, one port per line, plain ranges.
@@ -207,12 +169,11 @@ pub fn ports_of(verilog: &str) -> Vec<Port> {
     verilog.lines().take_while(|l| !l.starts_with(");")).filter_map(port).collect()
 }
 
-/// `<target>/verilated-cache`: above all profiles. Cargo marks its target folder.
-fn cache_dir(out: &Path) -> Result<PathBuf> {
+/// `<target>/verilated-cache`: above all profiles. Cargo marks the target folder that it made itself; in another one
+/// the build script works in `<target>/<profile>/build/<package>/out`.
+fn cache_dir(out: &Path) -> PathBuf {
     let marked = out.ancestors().find(|dir| dir.join("CACHEDIR.TAG").exists());
-    let dir = marked.unwrap_or(out).join("verilated-cache");
-    fs::create_dir_all(&dir).map_err(|e| format!("{}: {e}", dir.display()))?;
-    Ok(dir)
+    marked.or(out.ancestors().nth(4)).unwrap_or(out).join("verilated-cache")
 }
 
 /// The C++ files that Verilator wrote, in a fixed order.
