@@ -104,7 +104,8 @@ impl Tools {
         command.args(VERILATOR_FLAGS);
         command.args(["--prefix", &format!("V{}", top.name), "--top-module", &top.name, "--Mdir"]).arg(dir);
         if self.has_trace {
-            command.args(["--trace-fst", "--trace-structs"]);
+            // The rig counts the time of a wave in nanoseconds.
+            command.args(["--trace-fst", "--trace-structs", "--timescale", "1ns/1ns"]);
         }
         run(command.arg(source))
     }

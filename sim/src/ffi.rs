@@ -14,7 +14,7 @@ use thiserror::Error;
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum TraceError {
     /// The crate was built without the feature.
-    #[error("waves need the feature `trace`: cargo build --features chimney-sim/trace")]
+    #[error("waves need a build with `--features trace`")]
     NotBuilt,
     /// The file could not be opened.
     #[error("cannot write the wave {0}")]

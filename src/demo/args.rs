@@ -24,8 +24,9 @@ pub struct Args {
     /// The peer: the Linux kernel in a network namespace, or a second instance of our own stack
     #[arg(long, value_enum, default_value_t = PeerChoice::Auto)]
     pub peer: PeerChoice,
-    /// Write a waveform (FST) to this directory's wave.fst as well; needs a build with --features trace
-    #[arg(long)]
+    /// Write a wave of the NIC as well: wave.fst beside the results, for GTKWave. `cargo xtask demo` builds for it;
+    /// else build with --features trace
+    #[arg(long, conflicts_with = "golden")]
     pub wave: bool,
     /// Where results, capture and wave go
     #[arg(long, default_value = "target/demo")]

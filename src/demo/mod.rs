@@ -32,7 +32,7 @@ use chimney_sim::net::wire::{CaptureFile, Wire};
 use indicatif::{ProgressBar, ProgressStyle};
 use peer::{BuiltinPeer, FarSide, LinuxPeer};
 use sha2::{Digest, Sha256};
-use std::fs::{self, File};
+use std::fs::{self, File, TryLockError};
 use std::io::BufWriter;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -55,6 +55,9 @@ const LEAST_NIC_SHARE: f64 = 0.8;
 /// One sentence for the user; nothing is left behind.
 pub fn run(args: &Args) -> Result<bool> {
     fs::create_dir_all(&args.out).with_context(|| format!("cannot make {}", args.out.display()))?;
+    let _lock = lock(&args.out)?;
+    let path = args.out.join("result.json");
+    remove_old(&path)?;
     let stop = Arc::new(AtomicBool::new(false));
     for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM, signal_hook::consts::SIGHUP] {
         signal_hook::flag::register(signal, stop.clone()).context("cannot catch signals")?;
@@ -67,10 +70,10 @@ pub fn run(args: &Args) -> Result<bool> {
         let wave = args.wave.then(|| args.out.join("wave.fst"));
         let device = RtlNic::wall_time(&memory, EXPECTED_HZ, wave.as_deref())?;
         let lag = |d: &RtlNic| Lag { max_us: d.lag().max_us, mean_us: d.lag().mean_us };
-        Run::new(args, device, memory, Pace::Cycles(CYCLES_PER_STEP), stop)?.all("rtl", lag)?
+        let report = Run::new(args, device, memory, Pace::Cycles(CYCLES_PER_STEP), stop)?.all("rtl", lag)?;
+        Report { wave: wave.map(|path| path.display().to_string()), ..report }
     };
     let json = serde_json::to_string_pretty(&report)?;
-    let path = args.out.join("result.json");
     fs::write(&path, &json).with_context(|| format!("cannot write {}", path.display()))?;
     if args.json {
         println!("{json}");
@@ -78,6 +81,26 @@ pub fn run(args: &Args) -> Result<bool> {
         report.print();
     }
     Ok(report.ok)
+}
+
+/// Two demos that write the same files would spoil both; the lock ends with the file, or with this process.
+fn lock(out: &Path) -> Result<File> {
+    let path = out.join("lock");
+    let file = File::create(&path).with_context(|| format!("cannot write {}", path.display()))?;
+    if let Err(TryLockError::WouldBlock) = file.try_lock() {
+        bail!("another demo writes to {}; choose another directory with --out", out.display());
+    }
+    Ok(file)
+}
+
+/// The result of an earlier run must not be taken for that of one that failed.
+fn remove_old(path: &Path) -> Result<()> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            Err(error).with_context(|| format!("cannot replace {}", path.display()))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Everything of one run.

@@ -117,6 +117,8 @@ pub struct Report {
     pub problems: Vec<String>,
     /// The capture.
     pub capture: String,
+    /// The wave, if one was asked for.
+    pub wave: Option<String>,
 }
 
 impl Report {
@@ -179,6 +181,9 @@ impl Report {
         );
         println!("  time                   {:.1} s", self.seconds);
         println!("  capture                {}", self.capture);
+        if let Some(wave) = &self.wave {
+            println!("  wave                   {wave}");
+        }
         for problem in &self.problems {
             println!("  problem                {problem}");
         }

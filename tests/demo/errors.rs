@@ -79,8 +79,10 @@ fn it_is_killed() {
 
 #[test]
 fn a_bad_option_is_named() {
-    let bad: [(&[&str], &str); 6] = [
-        (&["--loss", "101%"], "a loss is a percentage"),
+    let bad: [(&[&str], &str); 8] = [
+        (&["--loss", "200%"], "a loss is a percentage"),
+        (&["--loss=-1%"], "a loss is a percentage"),
+        (&["--loss", "nan"], "a loss is a percentage"),
         (&["--bytes", "3"], "a size is from"),
         (&["--bytes", "4G"], "a size is a number"),
         (&["--link", "jitter 7"], "jitter"),
@@ -144,4 +146,22 @@ fn without_ip_our_own_stack_is_the_peer() {
     .finish();
     assert!(outcome.status.success(), "{outcome:#?}");
     assert!(outcome.stdout.contains("a second instance of our own stack"), "{}", outcome.stdout);
+}
+
+#[test]
+fn two_demos_do_not_share_a_directory() {
+    let name = "shared";
+    let _ = fs::remove_dir_all(directory(name));
+    let mut demo = Demo::start(name, &["--peer", "builtin", "--bytes", "256M", "--link", "delay 2s"]);
+    assert!(demo.wait_for_capture(0), "it ended early: {:#?}", demo.finish());
+    let second = Command::new(env!("CARGO_BIN_EXE_chimney"))
+        .args(["demo", "--golden", "--peer", "builtin", "--out"])
+        .arg(directory(name))
+        .output()
+        .expect("the program");
+    assert_eq!(second.status.code(), Some(1));
+    let text = String::from_utf8_lossy(&second.stderr);
+    assert!(text.lines().count() == 1 && text.contains("another demo"), "{text}");
+    demo.signal("TERM");
+    demo.finish().assert_clean_failure("interrupted");
 }

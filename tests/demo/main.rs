@@ -3,12 +3,15 @@
 //! ```text
 //!   run.rs      starts the program, waits for moments, ends it, looks for what it left behind
 //!   capture.rs  what Wireshark's dissector says about the capture
-//!   transfers.rs, seeds.rs, errors.rs   the tests
+//!   result.rs   what result.json promises
+//!   transfers.rs, seeds.rs, wave.rs, errors.rs   the tests
 //! ```
 //! A test that needs root, a TAP or a tool that is not there says so and passes.
 
 mod capture;
 mod errors;
+mod result;
 mod run;
 mod seeds;
 mod transfers;
+mod wave;

@@ -188,7 +188,7 @@ pub fn has_tool(tool: &str) -> bool {
 }
 
 /// `result.json` of the run of this name.
-pub fn result(name: &str) -> serde_json::Value {
+pub fn read_result(name: &str) -> serde_json::Value {
     let text = fs::read_to_string(directory(name).join("result.json")).expect("result.json");
     serde_json::from_str(&text).expect("JSON")
 }

@@ -1,6 +1,6 @@
 //! Many seeds on a bad link: all kinds of bytes move both ways, and both hashes are right every time.
 
-use crate::run::{has_linux_peer, has_tool, result, Demo};
+use crate::run::{has_linux_peer, has_tool, read_result, Demo};
 use std::collections::BTreeMap;
 
 const KINDS: [&str; 4] = ["unsent", "unacknowledged", "undelivered", "out_of_order"];
@@ -12,7 +12,7 @@ fn run(seeds: std::ops::RangeInclusive<u64>) -> BTreeMap<(String, &'static str),
         let text = seed.to_string();
         let outcome = Demo::start("seeds", &["--peer", "linux", "--loss", "1%", "--seed", &text]).finish();
         assert!(outcome.status.success(), "seed {seed}: {outcome:#?}");
-        let result = result("seeds");
+        let result = read_result("seeds");
         for row in result["handover"].as_array().expect("rows") {
             let direction = row["direction"].as_str().expect("a word").to_owned();
             for kind in KINDS {

@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result};
 
+use crate::needs::{self, Role};
 use crate::{paths, setup};
 
 /// What follows `demo` on the command line; `chimney demo` knows what it means.
@@ -23,6 +24,12 @@ pub fn run(args: Args) -> Result<ExitCode> {
     let found = setup::ensure(setup::Purpose::Demo)?;
     let mut cargo = paths::cargo();
     found.apply(&mut cargo);
-    cargo.args(["run", "--release", "--locked", "--package", "chimney", "--", "demo"]).args(args.args);
+    cargo.args(["run", "--release", "--locked", "--package", "chimney"]);
+    // Models that can write waves are slower, so they are built only when asked for.
+    if args.args.iter().any(|arg| arg == "--wave") {
+        needs::check(Role::Wave).map_err(anyhow::Error::msg).context("--wave")?;
+        cargo.args(["--features", "trace"]);
+    }
+    cargo.args(["--", "demo"]).args(args.args);
     Err(cargo.exec()).context("cannot start cargo")
 }

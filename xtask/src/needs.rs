@@ -59,6 +59,12 @@ pub const ALL: &[Need] = &[
     Need { name: "tshark", package: "tshark", role: Role::Check, probe: || runs("tshark", &["--version"]) },
 ];
 
+/// Whether everything for `role` is there; else what is not, and how to get it.
+pub fn check(role: Role) -> Result<(), String> {
+    let missing = ALL.iter().filter(|n| n.role == role).find_map(|n| Some((n.package, (n.probe)().err()?)));
+    missing.map_or(Ok(()), |(package, why)| Err(format!("{why}; as root: apt-get install {package}")))
+}
+
 /// Runs a program for its version: the first line that it prints.
 pub fn runs(program: &str, args: &[&str]) -> Result<String, String> {
     let output = Command::new(program)

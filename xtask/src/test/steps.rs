@@ -1,7 +1,7 @@
 //! The steps of `cargo xtask test`.
 //!
-//! All of them use the same profile and the same features, so that each dependency is checked once
-//! (clippy, doc) and compiled once (build, tests).
+//! All but the last use the same profile and the same features, so that each dependency is checked
+//! once (clippy, doc) and compiled once (build, tests).
 
 use std::process::Command;
 
@@ -44,6 +44,22 @@ pub const STEPS: &[Step] = &[
         name: "tests",
         about: "unit, block and integration tests",
         args: &["test", "--workspace", "--locked", "--no-fail-fast"],
+        env: &[],
+    },
+    Step {
+        name: "wave",
+        about: "a wave of the RTL, with the feature trace",
+        args: &[
+            "test",
+            "--package",
+            "chimney",
+            "--locked",
+            "--features",
+            "trace",
+            "--test",
+            "demo",
+            "wave::",
+        ],
         env: &[],
     },
 ];
