@@ -127,9 +127,19 @@ impl Report {
         self.bytes_by_nic as f64 / (self.bytes_by_nic + self.bytes_by_host).max(1) as f64
     }
 
-    /// The table.
+    /// The tables.
     pub fn print(&self) {
         println!();
+        self.print_owners();
+        println!();
+        self.print_shares();
+        println!();
+        self.print_verdict();
+        println!();
+        println!("  {}", if self.ok { "OK" } else { "FAILED" });
+    }
+
+    fn print_owners(&self) {
         println!(
             "  who owned the connections     {}",
             if self.device == "rtl" { "NIC = RTL under Verilator" } else { "NIC = golden model" }
@@ -152,42 +162,37 @@ impl Report {
                 h.out_of_order
             );
         }
-        println!();
+    }
+
+    fn print_shares(&self) {
+        let row = |name: &str, nic: u64, host: u64| println!("  {name:<22} {nic:>12} {host:>12}");
         println!("  {:<22} {:>12} {:>12}", "", "by the NIC", "by the host");
-        println!("  {:<22} {:>12} {:>12}", "frame bytes", self.bytes_by_nic, self.bytes_by_host);
-        println!("  {:<22} {:>12} {:>12}", "frames", self.segments_by_nic, self.segments_by_host);
-        println!(
-            "  {:<22} {:>12} {:>12}",
-            "retransmitted", self.retransmits_by_nic, self.retransmits_by_host
-        );
-        println!();
+        row("frame bytes", self.bytes_by_nic, self.bytes_by_host);
+        row("frames", self.segments_by_nic, self.segments_by_host);
+        row("retransmitted", self.retransmits_by_nic, self.retransmits_by_host);
+    }
+
+    fn print_verdict(&self) {
         let word = |ok| if ok { "right" } else { "WRONG" };
-        println!("  download, SHA-256      {}", word(self.received_ok));
-        println!("  upload, SHA-256        {}", word(self.sent_ok));
-        println!("  through the NIC        {:.1} % of the bytes", 100.0 * self.nic_share());
-        println!(
-            "  peer ({})  {} checksum errors, {} resets",
-            self.peer, self.peer_checksum_errors, self.peer_resets
-        );
+        let row = |name: &str, text: &str| println!("  {name:<22} {text}");
+        row("download, SHA-256", word(self.received_ok));
+        row("upload, SHA-256", word(self.sent_ok));
+        row("through the NIC", &format!("{:.1} % of the bytes", 100.0 * self.nic_share()));
+        let (errors, resets) = (self.peer_checksum_errors, self.peer_resets);
+        row(&format!("peer ({})", self.peer), &format!("{errors} checksum errors, {resets} resets"));
         if self.nic_cycles > 0 {
-            println!(
-                "  NIC clock              {} cycles, {:.0} cycles/s, {:.2} file bytes per cycle",
-                self.nic_cycles, self.cycles_per_second, self.bytes_per_cycle
-            );
+            let (cycles, hz, rate) = (self.nic_cycles, self.cycles_per_second, self.bytes_per_cycle);
+            row("NIC clock", &format!("{cycles} cycles, {hz:.0} cycles/s, {rate:.2} file bytes per cycle"));
         }
-        println!(
-            "  clock lag              {:.0} us mean, {:.0} us at most",
-            self.clock_lag.mean_us, self.clock_lag.max_us
-        );
-        println!("  time                   {:.1} s", self.seconds);
-        println!("  capture                {}", self.capture);
+        let Lag { mean_us, max_us } = self.clock_lag;
+        row("clock lag", &format!("{mean_us:.0} us mean, {max_us:.0} us at most"));
+        row("time", &format!("{:.1} s", self.seconds));
+        row("capture", &self.capture);
         if let Some(wave) = &self.wave {
-            println!("  wave                   {wave}");
+            row("wave", wave);
         }
         for problem in &self.problems {
-            println!("  problem                {problem}");
+            row("problem", problem);
         }
-        println!();
-        println!("  {}", if self.ok { "OK" } else { "FAILED" });
     }
 }
