@@ -17,7 +17,7 @@ use crate::eth::rx::Rx;
 use crate::host::csr::Csr;
 use crate::host::dma_read::ReadArbiter;
 use crate::host::dma_write::{WriteEngine, CLIENT_COMMAND, CLIENT_EVENTS, CLIENT_ORD_RX, CLIENT_PROTO};
-use crate::host::mailbox::control::Mailbox;
+use crate::host::mailbox::Mailbox;
 use crate::host::ord_rx::Dispatch;
 use crate::host::status::{Consumers, Status};
 use crate::prelude::*;

@@ -24,6 +24,8 @@ pub mod ethernet {
     pub const MIN_FRAME_LEN: usize = 60;
     /// Largest frame without its FCS at the ordinary MTU of 1500 bytes.
     pub const MAX_FRAME_LEN: usize = 1514;
+    /// The ordinary MTU.
+    pub const MAX_MTU: u16 = (MAX_FRAME_LEN - HEADER_LEN) as u16;
     /// Largest jumbo frame without its FCS (MTU 9004).
     pub const MAX_JUMBO_LEN: usize = 9018;
     /// Values below this in [`ETHERTYPE`] are an 802.3 length.
@@ -98,6 +100,8 @@ pub mod ipv4 {
     pub const DST: usize = 16;
     /// Header length without options.
     pub const HEADER_LEN: usize = 20;
+    /// Smallest MTU of a path (RFC 791 3.2).
+    pub const MIN_MTU: u16 = 68;
     /// Version 4 with a header of five words.
     pub const VERSION_IHL_PLAIN: u8 = 0x45;
     /// Don't fragment, in [`FLAGS_FRAGMENT`].

@@ -12,13 +12,8 @@ use chimney_abi::state::{
     CACHED_MAX_RT_RESTART, CACHED_NAGLE, DELEG_ACK_NOW, DELEG_CHALLENGED, DELEG_INVALID, HEADER_BYTES,
     IMAGE_REVISION, IMAGE_STRIDE, TIMER_KEEP_ALIVE,
 };
-use chimney_abi::wire::ethernet;
+use chimney_abi::wire::{ethernet, ipv4};
 use chimney_abi::{layout::Reg, regs};
-
-/// Largest path MTU: an ordinary Ethernet frame.
-const MAX_MTU: u16 = (ethernet::MAX_FRAME_LEN - ethernet::HEADER_LEN) as u16;
-/// Smallest MTU of an IPv4 path (RFC 791 3.2).
-const MIN_MTU: u16 = 68;
 
 /// An offloaded neighbor.
 #[derive(Clone, Debug)]
@@ -372,9 +367,9 @@ fn image_kind(header: &ImageHeader) -> Result<ImageKind, Status> {
 fn check_path(has_parent: bool, mtu: u16) -> Result<(), Status> {
     if !has_parent {
         Err(Status::NoParent)
-    } else if mtu > MAX_MTU {
+    } else if mtu > ethernet::MAX_MTU {
         Err(Status::PathMtu)
-    } else if mtu < MIN_MTU {
+    } else if mtu < ipv4::MIN_MTU {
         Err(Status::Rejected)
     } else {
         Ok(())

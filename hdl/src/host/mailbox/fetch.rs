@@ -3,6 +3,7 @@
 //! Latency: the read port's, per burst; one burst at a time. Throughput: one beat per clock within a
 //! burst. Back-pressure: none on beats, the user must take each. Reset: idle (the top resets only when
 //! nothing is outstanding).
+use super::job::{Run, RunBeat};
 use crate::prelude::*;
 use crate::types::{ReadBeat, ReadReq};
 
@@ -16,18 +17,10 @@ pub struct Fetch {
     pub clock: Signal<In, Clock>,
     /// Synchronous, active high.
     pub reset: Signal<In, Bit>,
-    /// Pulse: start reading. Only while `busy` is low.
-    pub start: Signal<In, Bit>,
-    /// Address, a multiple of 8.
-    pub iova: Signal<In, Bits<64>>,
-    /// Beats, 1 to 127.
-    pub beats: Signal<In, Bits<7>>,
-    /// A run is being read.
-    pub busy: Signal<Out, Bit>,
-    /// Pulse, one clock after the last beat: the run is complete.
-    pub done: Signal<Out, Bit>,
-    /// With `done`: some beat came with an error response.
-    pub error: Signal<Out, Bit>,
+    /// What to read.
+    pub run: Signal<In, Run>,
+    /// What was read.
+    pub news: Signal<Out, RunBeat>,
     /// Read client: a request is offered.
     pub req_valid: Signal<Out, Bit>,
     /// It is taken.
@@ -62,15 +55,16 @@ impl Logic for Fetch {
     fn update(&mut self) {
         dff_setup!(self, clock, asking, waiting, at, left, failed, ended);
         let n = burst(self.at.q.val(), self.left.q.val());
-        self.busy.next = self.asking.q.val() || self.waiting.q.val() || self.ended.q.val();
-        self.done.next = self.ended.q.val();
-        self.error.next = self.failed.q.val();
+        let (run, beat) = (self.run.val(), self.beat.val());
+        let got = self.waiting.q.val() && self.beat_valid.val();
+        self.news.next =
+            RunBeat { valid: got, data: beat.data, done: self.ended.q.val(), error: self.failed.q.val() };
         self.req_valid.next = self.asking.q.val();
         self.req.next = ReadReq { iova: self.at.q.val(), beats: bit_cast::<6, _>(n) };
         self.ended.d.next = false;
-        if self.start.val() {
-            self.at.d.next = self.iova.val();
-            self.left.d.next = self.beats.val();
+        if run.start {
+            self.at.d.next = run.iova;
+            self.left.d.next = run.beats;
             self.failed.d.next = false;
             self.asking.d.next = true;
         }
@@ -80,11 +74,11 @@ impl Logic for Fetch {
             self.at.d.next = self.at.q.val() + (bit_cast::<64, _>(n) << 3u64);
             self.left.d.next = self.left.q.val() - n;
         }
-        if self.waiting.q.val() && self.beat_valid.val() {
-            if self.beat.val().error {
+        if got {
+            if beat.error {
                 self.failed.d.next = true;
             }
-            if self.beat.val().last {
+            if beat.last {
                 self.waiting.d.next = false;
                 let more = self.left.q.val().any();
                 self.asking.d.next = more;

@@ -1,12 +1,29 @@
-//! What the command block knows of neighbors and paths, and how an image becomes a table entry.
+//! What the command block knows of neighbors and paths: what a command may do with them, what it changes, and how an
+//! image becomes a table entry. Pure functions; [`super::object_ops`] says when.
+use super::job::{Job, INITIATE, INVALIDATE, KIND_PATH, NO_PARENT, STALE, SUCCESS, TERMINATE, UPDATE};
+use super::store::Found;
 use crate::mirror::{NeighborImage, PathImage};
 use crate::prelude::*;
-use crate::tcp::tx::tables::{NeighborEntry, PathEntry};
+use crate::tcp::tx::tables::{
+    NeighborEntry, PathEntry, TableOp, TABLE_NEIGHBOR, TABLE_PATH, TABLE_PATH_NEW, TABLE_READ,
+};
+use chimney_abi::cmd::Status;
+use chimney_abi::wire::{ethernet, ipv4};
 
 /// Bits of the largest body kept here (a path).
 pub const BODY_BITS: usize = 320;
 /// Bits of a neighbor body.
 pub const NEIGHBOR_BITS: usize = 192;
+
+const PATH_ENTRIES: u64 = Status::PathEntries.code() as u64;
+const NEIGHBOR_ENTRIES: u64 = Status::NeighborEntries.code() as u64;
+const VLAN_MISMATCH: u64 = Status::VlanMismatch.code() as u64;
+const PATH_MTU: u64 = Status::PathMtu.code() as u64;
+const REJECTED: u64 = Status::Rejected.code() as u64;
+const MAX_MTU: u64 = ethernet::MAX_MTU as u64;
+const MIN_MTU: u64 = ipv4::MIN_MTU as u64;
+/// Place of the IP ID counter in a path's body.
+const IP_ID_COUNTER: usize = 288;
 
 /// A neighbor or path.
 #[derive(Clone, Copy, Debug, Default, PartialEq, LogicStruct)]
@@ -23,9 +40,83 @@ pub struct Object {
     pub body: Bits<BODY_BITS>,
 }
 
+/// A body as it came from memory, first beat first: the beats are in the high bits.
+#[kernel]
+pub fn aligned(is_path: bool, beats: Bits<BODY_BITS>) -> Bits<BODY_BITS> {
+    if is_path {
+        beats
+    } else {
+        bit_cast::<BODY_BITS, NEIGHBOR_BITS>(beats.get_bits::<NEIGHBOR_BITS>(128))
+    }
+}
+
+/// What contract 1.0 does not take: tagged frames, and a path MTU that its frames do not have.
+#[kernel]
+fn body_status(is_path: bool, body: Bits<BODY_BITS>) -> Bits<8> {
+    let path = unpack::<PathImage, BODY_BITS>(body);
+    let neighbor = unpack::<NeighborImage, NEIGHBOR_BITS>(body.get_bits::<NEIGHBOR_BITS>(0));
+    if !is_path && neighbor.vlan.any() {
+        bits::<8>(VLAN_MISMATCH)
+    } else if is_path && path.mtu > MAX_MTU {
+        bits::<8>(PATH_MTU)
+    } else if is_path && path.mtu < MIN_MTU {
+        bits::<8>(REJECTED)
+    } else {
+        bits::<8>(SUCCESS)
+    }
+}
+
+/// Status of a job on `old`, with a path's neighbor `parent` and the body that came with it.
+#[kernel]
+pub fn object_status(job: Job, old: Found, parent: Object, body: Bits<BODY_BITS>) -> Bits<8> {
+    let h = job.header;
+    let (is_path, initiates) = (h.kind == KIND_PATH, job.opcode == INITIATE);
+    let mine = old.object.live && old.object.generation == h.generation;
+    let orphan = is_path && !(parent.live && parent.generation == h.parent_generation);
+    let brings = initiates || job.opcode == UPDATE;
+    let body = body_status(is_path, body);
+    if initiates && (!old.in_range || old.object.live) {
+        if is_path {
+            bits::<8>(PATH_ENTRIES)
+        } else {
+            bits::<8>(NEIGHBOR_ENTRIES)
+        }
+    } else if !initiates && !mine {
+        bits::<8>(STALE)
+    } else if brings && orphan {
+        bits::<8>(NO_PARENT)
+    } else if initiates || brings && is_path {
+        body
+    } else {
+        bits::<8>(SUCCESS)
+    }
+}
+
+/// The object after a job that succeeds.
+#[kernel]
+pub fn applied(job: Job, old: Object, body: Bits<BODY_BITS>) -> Object {
+    let (h, code) = (job.header, job.opcode);
+    let fresh = Object { live: true, invalid: false, generation: h.generation, parent: h.parent, body };
+    let mut new = old;
+    if code == INITIATE {
+        new = fresh;
+    }
+    if code == UPDATE {
+        new.body = updated(h.kind == KIND_PATH, old.body, body);
+        new.parent = h.parent;
+    }
+    if code == INVALIDATE {
+        new.invalid = true;
+    }
+    if code == TERMINATE {
+        new.live = false;
+    }
+    new
+}
+
 /// The body after an update: only CACHED values change.
 #[kernel]
-pub fn updated(is_path: bool, old: Bits<BODY_BITS>, new: Bits<BODY_BITS>) -> Bits<BODY_BITS> {
+fn updated(is_path: bool, old: Bits<BODY_BITS>, new: Bits<BODY_BITS>) -> Bits<BODY_BITS> {
     let mut body = old;
     if is_path {
         body.set_bits::<16>(256, new.get_bits::<16>(256));
@@ -35,9 +126,40 @@ pub fn updated(is_path: bool, old: Bits<BODY_BITS>, new: Bits<BODY_BITS>) -> Bit
     body
 }
 
+/// A path's body with the counter that the transmitter had.
+#[kernel]
+pub fn counted(is_path: bool, o: Object, counter: Bits<16>) -> Object {
+    let mut body = o.body;
+    if is_path {
+        body.set_bits::<16>(IP_ID_COUNTER, counter);
+    }
+    Object { body, ..o }
+}
+
+/// What the transmitter's tables have to do for a job.
+#[kernel]
+pub fn table_op(is_path: bool, reads: bool, is_new: bool, id: Bits<16>, o: Object) -> TableOp {
+    let kind = if !is_path {
+        bits::<2>(TABLE_NEIGHBOR)
+    } else if reads {
+        bits::<2>(TABLE_READ)
+    } else if is_new {
+        bits::<2>(TABLE_PATH_NEW)
+    } else {
+        bits::<2>(TABLE_PATH)
+    };
+    TableOp {
+        kind,
+        id,
+        path: path_entry(o),
+        neighbor: neighbor_entry(o),
+        ip_id_counter: o.body.get_bits::<16>(IP_ID_COUNTER),
+    }
+}
+
 /// The transmitter's entry for a path.
 #[kernel]
-pub fn path_entry(o: Object) -> PathEntry {
+fn path_entry(o: Object) -> PathEntry {
     let image = unpack::<PathImage, BODY_BITS>(o.body);
     PathEntry {
         usable: o.live && !o.invalid,
@@ -50,7 +172,7 @@ pub fn path_entry(o: Object) -> PathEntry {
 
 /// The transmitter's entry for a neighbor.
 #[kernel]
-pub fn neighbor_entry(o: Object) -> NeighborEntry {
+fn neighbor_entry(o: Object) -> NeighborEntry {
     let image = unpack::<NeighborImage, NEIGHBOR_BITS>(o.body.get_bits::<NEIGHBOR_BITS>(0));
     NeighborEntry { usable: o.live && !o.invalid, dst_mac: image.dst_mac, src_mac: image.src_mac }
 }

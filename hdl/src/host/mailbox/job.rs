@@ -1,0 +1,130 @@
+//! What the parts of the command block say to each other.
+use crate::mirror::ImageHeader;
+use crate::prelude::*;
+use crate::types::{WriteCmd, WRITE_INLINE};
+use chimney_abi::cmd::{ImageKind, Opcode, Status};
+use chimney_abi::state;
+
+/// `Opcode` numbers.
+pub const NOP: u64 = Opcode::Nop.code() as u64;
+/// See [`NOP`].
+pub const INITIATE: u64 = Opcode::Initiate.code() as u64;
+/// See [`NOP`].
+pub const TERMINATE: u64 = Opcode::Terminate.code() as u64;
+/// See [`NOP`].
+pub const QUERY: u64 = Opcode::Query.code() as u64;
+/// See [`NOP`].
+pub const UPDATE: u64 = Opcode::Update.code() as u64;
+/// See [`NOP`].
+pub const INVALIDATE: u64 = Opcode::Invalidate.code() as u64;
+/// See [`NOP`].
+pub const ABORT: u64 = Opcode::Abort.code() as u64;
+
+/// `ImageKind` numbers.
+pub const KIND_NEIGHBOR: u64 = ImageKind::Neighbor.code() as u64;
+/// See [`KIND_NEIGHBOR`].
+pub const KIND_PATH: u64 = ImageKind::Path.code() as u64;
+/// See [`KIND_NEIGHBOR`].
+pub const KIND_TCP: u64 = ImageKind::Tcp.code() as u64;
+
+/// `Status` numbers.
+pub const SUCCESS: u64 = Status::Success.code() as u64;
+/// See [`SUCCESS`].
+pub const BAD_REQUEST: u64 = Status::BadRequest.code() as u64;
+/// See [`SUCCESS`].
+pub const STALE: u64 = Status::Stale.code() as u64;
+/// See [`SUCCESS`].
+pub const TCP_ENTRIES: u64 = Status::TcpEntries.code() as u64;
+/// See [`SUCCESS`].
+pub const NO_PARENT: u64 = Status::NoParent.code() as u64;
+/// See [`SUCCESS`].
+pub const HARDWARE_FAILURE: u64 = Status::HardwareFailure.code() as u64;
+
+/// Bytes of an image header.
+pub const HEADER_BYTES: u64 = state::HEADER_BYTES as u64;
+
+/// One image in work, or an Abort; stable from `go` to `done`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, LogicStruct)]
+pub struct Job {
+    /// The command's opcode.
+    pub opcode: Bits<8>,
+    /// The image's header; for an Abort only `id` and `generation` count.
+    pub header: ImageHeader,
+    /// Address of the image's body.
+    pub body: Bits<64>,
+}
+
+/// A run of beats to read (a part -> [`Fetch`](super::fetch::Fetch)).
+#[derive(Clone, Copy, Debug, Default, PartialEq, LogicStruct)]
+pub struct Run {
+    /// Pulse: start. Only when no run is being read, or with [`RunBeat::done`] of the last one.
+    pub start: Bit,
+    /// Address, a multiple of 8.
+    pub iova: Bits<64>,
+    /// Beats, 1 to 127.
+    pub beats: Bits<7>,
+}
+
+/// What comes of a run (`Fetch` -> all parts; it belongs to the part that started the run).
+#[derive(Clone, Copy, Debug, Default, PartialEq, LogicStruct)]
+pub struct RunBeat {
+    /// A beat is there; it must be taken.
+    pub valid: Bit,
+    /// The beat.
+    pub data: Bits<64>,
+    /// Pulse, at least one clock after the last beat: the run is complete.
+    pub done: Bit,
+    /// With `done`: some beat came with an error response.
+    pub error: Bit,
+}
+
+/// What is left of a command at its end.
+#[derive(Clone, Copy, Debug, Default, PartialEq, LogicStruct)]
+pub struct Outcome {
+    /// Status of the last image that failed, or Success.
+    pub worst: Bits<8>,
+    /// Images that failed, 255 = 255 or more; 1 when there was none to try.
+    pub failed: Bits<8>,
+}
+
+/// Offers a command to the write engine's port; it stays until taken.
+#[derive(LogicInterface, Default)]
+#[join = "WriteSlave"]
+pub struct WriteMaster {
+    /// Offered.
+    pub valid: Signal<Out, Bit>,
+    /// Taken.
+    pub ready: Signal<In, Bit>,
+    /// The command.
+    pub cmd: Signal<Out, WriteCmd>,
+}
+
+/// The other side of [`WriteMaster`].
+#[derive(LogicInterface, Default)]
+#[join = "WriteMaster"]
+pub struct WriteSlave {
+    /// Offered.
+    pub valid: Signal<In, Bit>,
+    /// Taken.
+    pub ready: Signal<Out, Bit>,
+    /// The command.
+    pub cmd: Signal<In, WriteCmd>,
+}
+
+/// A write of `len` bytes of `data`, unreported.
+#[kernel]
+pub fn inline(iova: Bits<64>, len: Bits<16>, data: Bits<256>) -> WriteCmd {
+    WriteCmd { kind: bits::<2>(WRITE_INLINE), iova, len, data, ..WriteCmd::default() }
+}
+
+/// The run that is started; at most one part does so at a time.
+#[kernel]
+pub fn one_of(runs: [Run; 4]) -> Run {
+    let mut one = runs[0];
+    for run in runs {
+        if run.start {
+            one = run;
+        }
+    }
+    one
+}

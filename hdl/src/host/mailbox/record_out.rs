@@ -1,0 +1,72 @@
+//! A connection's record from PROTO to its image: beats become writes of 32 bytes.
+//!
+//! Latency: the write is offered with the fourth beat. Throughput: one beat per clock. Back-pressure: every fourth beat
+//! waits for the write port. Reset: nothing kept.
+use super::job::{inline, WriteMaster};
+use super::record_in::Ports;
+use crate::prelude::*;
+
+/// Beats of a write.
+const BEATS_LOG2: usize = 2;
+/// Bytes of a write.
+const BYTES: u64 = 32;
+/// log2 of them.
+const BYTES_LOG2: u64 = BYTES.trailing_zeros() as u64;
+
+/// The block. See the module page.
+#[derive(LogicBlock, Default)]
+pub struct RecordOut {
+    /// Clock.
+    pub clock: Signal<In, Clock>,
+    /// Synchronous, active high.
+    pub reset: Signal<In, Bit>,
+    /// Pulse: the next beat is a record's first.
+    pub go: Signal<In, Bit>,
+    /// Address of the image's body; stable until the record is out.
+    pub body: Signal<In, Bits<64>>,
+    /// Beats are written.
+    pub take: Signal<In, Bit>,
+    /// Beats are thrown away.
+    pub discard: Signal<In, Bit>,
+    /// Ports of the record, from its first beat on.
+    pub ports: Signal<Out, Ports>,
+    /// A beat is offered.
+    pub op_out_valid: Signal<In, Bit>,
+    /// It is taken.
+    pub op_out_ready: Signal<Out, Bit>,
+    /// The beat.
+    pub op_out: Signal<In, Bits<64>>,
+    /// For the record.
+    pub write: WriteMaster,
+    count: Dff<Bits<6>>,
+    chunk: Dff<Bits<192>>,
+    ports_of: Dff<Ports>,
+}
+
+#[kernel]
+impl Logic for RecordOut {
+    fn update(&mut self) {
+        dff_setup!(self, clock, count, chunk, ports_of);
+        let (count, beat) = (self.count.q.val(), self.op_out.val());
+        let is_last = count.get_bits::<BEATS_LOG2>(0).all();
+        let chunk = cat::<256, _>((beat, self.chunk.q.val()));
+        let offset = bit_cast::<64, 4>(count.get_bits::<4>(BEATS_LOG2)) << BYTES_LOG2;
+        let ready = self.take.val() && (!is_last || self.write.ready.val());
+        let taken = ready && self.op_out_valid.val();
+        self.op_out_ready.next = ready || self.discard.val();
+        self.write.valid.next = self.take.val() && is_last && self.op_out_valid.val();
+        self.write.cmd.next = inline(self.body.val() + offset, bits::<16>(BYTES), chunk);
+        self.ports.next = self.ports_of.q.val();
+        if taken {
+            self.count.d.next = count + 1;
+            self.chunk.d.next = chunk.get_bits::<192>(64);
+            if count == 0 {
+                self.ports_of.d.next = unpack::<Ports, 32>(beat.get_bits::<32>(0));
+            }
+        }
+        if self.go.val() {
+            self.count.d.next = bits::<6>(0);
+        }
+        dff_reset!(self, reset, count);
+    }
+}

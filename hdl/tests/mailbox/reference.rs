@@ -1,0 +1,402 @@
+//! The command block in plain Rust: what a command writes, and whom it asks what (programmer's guide 4, 5, 9).
+
+use chimney_abi::cmd::{ImageKind, Opcode, Status};
+use chimney_abi::desc::{phase, Command, CommandDone, PAGE_MAP_STRIDE, PAGE_SLOTS};
+use chimney_abi::state::{
+    ImageHeader, NeighborImage, PathImage, TcpRecord, HEADER_BYTES, IMAGE_REVISION, IMAGE_STRIDE,
+};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Connections, paths and neighbors of the block under test.
+pub const CONNS: u16 = 8;
+/// See [`CONNS`].
+pub const ROWS: u16 = 4;
+/// Command ring.
+pub const RING: u64 = 0x10_0000;
+/// Completion ring.
+pub const DONE_RING: u64 = 0x11_0000;
+/// log2 of their entries.
+pub const RING_LOG2: u8 = 3;
+/// Page maps.
+pub const MAPS: u64 = 0x12_0000;
+
+/// Host memory in words of 8 bytes, and the words that cannot be read.
+#[derive(Clone, Debug, Default)]
+pub struct Memory {
+    pub words: BTreeMap<u64, u64>,
+    pub bad: BTreeSet<u64>,
+}
+
+impl Memory {
+    pub fn put(&mut self, at: u64, bytes: &[u8]) {
+        for (i, word) in bytes.chunks(8).enumerate() {
+            self.words.insert(at + 8 * i as u64, u64::from_le_bytes(word.try_into().expect("whole words")));
+        }
+    }
+
+    pub fn word(&self, at: u64) -> u64 {
+        self.words.get(&at).copied().unwrap_or(0)
+    }
+
+    /// The words of a record, or nothing after a bus error.
+    pub fn read(&self, at: u64, bytes: usize) -> Option<Vec<u64>> {
+        let all = (at..at + bytes as u64).step_by(8);
+        all.map(|a| (!self.bad.contains(&a)).then(|| self.word(a))).collect()
+    }
+}
+
+fn bytes<const N: usize>(words: &[u64]) -> [u8; N] {
+    let all: Vec<u8> = words.iter().flat_map(|w| w.to_le_bytes()).collect();
+    all.as_slice().try_into().expect("as many bytes as the record has")
+}
+
+/// A write: address and bytes, and whether its response is wanted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Write {
+    pub at: u64,
+    pub bytes: Vec<u8>,
+    pub notify: bool,
+}
+
+/// A 4-tuple: addresses and ports, remote first.
+pub type Key = (u32, u32, u16, u16);
+
+/// What is asked of the others.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Ask {
+    /// The transmitter's path: usable, source, destination, neighbor, first IP ID; the counter if it is new.
+    Path { id: u16, usable: bool, src: u32, dst: u32, neighbor: u16, start: u16, counter: Option<u16> },
+    /// The transmitter's neighbor.
+    Neighbor { id: u16, usable: bool, dst: u64, src: u64 },
+    /// The counter of a path.
+    Counter { id: u16 },
+    /// The lookup.
+    Lookup { insert: bool, key: Key, conn: u16 },
+    /// PROTO, with what it was fed.
+    Op { opcode: u8, conn: u16, generation: u8, path: u16, fed: Vec<u64> },
+}
+
+/// The others, simple: the test's environment and the reference have one each.
+#[derive(Clone, Debug, Default)]
+pub struct Others {
+    /// IP ID counters; every operation on a path is as good as some packets.
+    counters: BTreeMap<u16, u16>,
+    /// Live connections: generation, record, and whether it was invalidated.
+    conns: BTreeMap<u16, (u8, Vec<u64>)>,
+    keys: BTreeMap<Key, u16>,
+}
+
+impl Others {
+    /// A path's counter before the operation.
+    pub fn table(&mut self, id: u16, new: Option<u16>) -> u16 {
+        let counter = self.counters.entry(id).or_default();
+        let old = *counter;
+        *counter = new.unwrap_or(old).wrapping_add(id + 7);
+        old
+    }
+
+    /// Some 4-tuples never find a place.
+    pub fn lookup(&mut self, insert: bool, key: Key, conn: u16) -> bool {
+        if !insert {
+            return self.keys.get(&key) == Some(&conn) && self.keys.remove(&key).is_some();
+        }
+        if key.3.is_multiple_of(5) || self.keys.contains_key(&key) {
+            return false;
+        }
+        self.keys.insert(key, conn);
+        true
+    }
+
+    /// Status and the record given back.
+    pub fn proto(&mut self, op: Opcode, conn: u16, generation: u8, fed: &[u64]) -> (Status, Vec<u64>) {
+        let live = self.conns.get(&conn).filter(|c| c.0 == generation).cloned();
+        match (op, live) {
+            (Opcode::Initiate, _) if self.conns.contains_key(&conn) => (Status::TcpEntries, vec![]),
+            (Opcode::Initiate, _) if fed[0] >> 63 == 1 => (Status::Rejected, vec![]),
+            (Opcode::Initiate, _) => {
+                self.conns.insert(conn, (generation, fed[..RECORD_BEATS].to_vec()));
+                (Status::Success, vec![])
+            }
+            (_, None) => (Status::Stale, vec![]),
+            (Opcode::Terminate, Some(c)) => {
+                self.conns.remove(&conn);
+                (Status::Success, c.1)
+            }
+            (Opcode::Query, Some(c)) => (Status::Success, c.1),
+            (Opcode::Update, Some(c)) => {
+                self.conns.insert(conn, (generation, [&c.1[..4], &fed[4..]].concat()));
+                (Status::Success, vec![])
+            }
+            (_, Some(_)) => (Status::Success, vec![]),
+        }
+    }
+
+    /// Generation of a live connection.
+    pub fn generation(&self, conn: u16) -> Option<u8> {
+        self.conns.get(&conn).map(|c| c.0)
+    }
+}
+
+/// Beats of a record.
+pub const RECORD_BEATS: usize = TcpRecord::BYTES / 8;
+
+#[derive(Clone, Debug)]
+struct Object<T> {
+    generation: u8,
+    parent: u16,
+    invalid: bool,
+    image: T,
+}
+
+/// The reference.
+#[derive(Clone, Debug, Default)]
+pub struct Reference {
+    pub memory: Memory,
+    pub writes: Vec<Write>,
+    pub asks: Vec<Ask>,
+    pub others: Others,
+    pub stale: u64,
+    pub bad_requests: u64,
+    /// Statuses of images and commands seen, for the test's own account.
+    pub seen: BTreeMap<u8, u64>,
+    taken: u16,
+    neighbors: BTreeMap<u16, Object<NeighborImage>>,
+    paths: BTreeMap<u16, Object<PathImage>>,
+    /// What was last in a path's row: a connection finds its addresses there even if the path went first.
+    rows: BTreeMap<u16, PathImage>,
+}
+
+impl Reference {
+    /// A device reset: memory stays, and what was seen.
+    pub fn reset(&mut self) {
+        (self.taken, self.others) = (0, Others::default());
+        self.neighbors.clear();
+        self.paths.clear();
+        self.rows.clear();
+    }
+
+    fn write(&mut self, at: u64, bytes: &[u8], notify: bool) {
+        self.memory.put(at, bytes);
+        self.writes.push(Write { at, bytes: bytes.to_vec(), notify });
+    }
+
+    /// Generation of a live object, for the stimulus.
+    pub fn generation(&self, kind: ImageKind, id: u16) -> Option<u8> {
+        match kind {
+            ImageKind::Neighbor => self.neighbors.get(&id).map(|o| o.generation),
+            ImageKind::Path => self.paths.get(&id).map(|o| o.generation),
+            ImageKind::Tcp => self.others.generation(id),
+        }
+    }
+
+    /// Takes the next command of the ring.
+    pub fn step(&mut self) {
+        let slot = u64::from(self.taken) % (1 << RING_LOG2);
+        let entry = self.memory.read(RING + 32 * slot, Command::BYTES);
+        // The cookie is what came over the bus, error or not.
+        let cookie = self.memory.word(RING + 32 * slot) >> 48;
+        let (status, failed) = match entry {
+            Some(words) => self.command(&Command::from_bytes(&bytes(&words))),
+            None => (Status::HardwareFailure, 1),
+        };
+        let done = CommandDone {
+            cookie: cookie as u16,
+            status: status.code(),
+            failed,
+            reserved: 0,
+            phase: phase(self.taken, RING_LOG2).into(),
+        };
+        self.write(DONE_RING + 8 * slot, &done.to_bytes(), true);
+        self.taken = self.taken.wrapping_add(1);
+    }
+
+    fn command(&mut self, c: &Command) -> (Status, u8) {
+        let whole = |status: Status| (status, u8::from(status != Status::Success));
+        match Opcode::try_from(c.opcode) {
+            Ok(Opcode::Nop) => whole(Status::Success),
+            Ok(Opcode::Abort) => {
+                let status = self.op(Opcode::Abort, c.conn, c.generation, 0, vec![]).0;
+                self.count(status);
+                whole(status)
+            }
+            Err(_) => {
+                self.count(Status::BadRequest);
+                whole(Status::BadRequest)
+            }
+            Ok(opcode) => {
+                let (mut worst, mut failed) = (Status::Success, 0u8);
+                for i in 0..u64::from(c.count) {
+                    let status = self.image(opcode, c.iova + i * u64::from(IMAGE_STRIDE));
+                    if status != Status::Success {
+                        (worst, failed) = (status, failed.saturating_add(1));
+                    }
+                }
+                (worst, failed)
+            }
+        }
+    }
+
+    fn count(&mut self, status: Status) {
+        *self.seen.entry(status.code()).or_default() += 1;
+        self.stale += u64::from(status == Status::Stale);
+        self.bad_requests += u64::from(status == Status::BadRequest);
+    }
+
+    fn image(&mut self, opcode: Opcode, at: u64) -> Status {
+        let Some(words) = self.memory.read(at, ImageHeader::BYTES) else { return Status::HardwareFailure };
+        let header = ImageHeader::from_bytes(&bytes(&words));
+        let body = at + u64::from(HEADER_BYTES);
+        let kind = ImageKind::try_from(header.kind).ok().filter(|kind| {
+            let body = match kind {
+                ImageKind::Neighbor => NeighborImage::BYTES,
+                ImageKind::Path => PathImage::BYTES,
+                ImageKind::Tcp => TcpRecord::BYTES,
+            };
+            let length = usize::from(header.length) == HEADER_BYTES as usize + body;
+            length && header.revision == IMAGE_REVISION && header.generation != 0
+        });
+        let result = match kind {
+            Some(ImageKind::Neighbor) => self.neighbor(opcode, &header, body),
+            Some(ImageKind::Path) => self.path(opcode, &header, body),
+            Some(ImageKind::Tcp) => self.tcp(opcode, &header, body),
+            None => Err(Status::BadRequest),
+        };
+        let status = result.err().unwrap_or(Status::Success);
+        self.count(status);
+        let answer = ImageHeader { status: status.code(), ..header };
+        self.write(at, &answer.to_bytes()[..8], false);
+        status
+    }
+
+    fn body(&self, opcode: Opcode, at: u64, bytes: usize) -> Result<Vec<u64>, Status> {
+        let brings = matches!(opcode, Opcode::Initiate | Opcode::Update);
+        let words = if brings { self.memory.read(at, bytes) } else { Some(vec![0; bytes / 8]) };
+        words.ok_or(Status::HardwareFailure)
+    }
+
+    fn neighbor(&mut self, opcode: Opcode, h: &ImageHeader, at: u64) -> Result<(), Status> {
+        let new = NeighborImage::from_bytes(&bytes(&self.body(opcode, at, NeighborImage::BYTES)?));
+        let mut object = match self.neighbors.get(&h.id) {
+            None if opcode == Opcode::Initiate && h.id < ROWS => {
+                Object { generation: h.generation, parent: 0, invalid: false, image: new }
+            }
+            _ if opcode == Opcode::Initiate => return Err(Status::NeighborEntries),
+            Some(o) if o.generation == h.generation => o.clone(),
+            _ => return Err(Status::Stale),
+        };
+        if opcode == Opcode::Initiate && new.vlan != 0 {
+            return Err(Status::VlanMismatch);
+        }
+        if opcode == Opcode::Update {
+            object.image.dst_mac = new.dst_mac;
+        }
+        object.invalid |= opcode == Opcode::Invalidate;
+        let usable = opcode != Opcode::Terminate && !object.invalid;
+        let (dst, src) = (object.image.dst_mac, object.image.src_mac);
+        self.asks.push(Ask::Neighbor { id: h.id, usable, dst, src });
+        if matches!(opcode, Opcode::Query | Opcode::Terminate) {
+            self.write(at, &object.image.to_bytes(), false);
+        }
+        if opcode == Opcode::Terminate {
+            self.neighbors.remove(&h.id);
+        } else {
+            self.neighbors.insert(h.id, object);
+        }
+        Ok(())
+    }
+
+    fn path(&mut self, opcode: Opcode, h: &ImageHeader, at: u64) -> Result<(), Status> {
+        let new = PathImage::from_bytes(&bytes(&self.body(opcode, at, PathImage::BYTES)?));
+        let mut object = match self.paths.get(&h.id) {
+            None if opcode == Opcode::Initiate && h.id < ROWS => {
+                Object { generation: h.generation, parent: h.parent, invalid: false, image: new }
+            }
+            _ if opcode == Opcode::Initiate => return Err(Status::PathEntries),
+            Some(o) if o.generation == h.generation => o.clone(),
+            _ => return Err(Status::Stale),
+        };
+        if matches!(opcode, Opcode::Initiate | Opcode::Update) {
+            if self.neighbors.get(&h.parent).is_none_or(|n| n.generation != h.parent_generation) {
+                return Err(Status::NoParent);
+            }
+            match new.mtu {
+                1501.. => return Err(Status::PathMtu),
+                ..68 => return Err(Status::Rejected),
+                _ => (object.image.mtu, object.parent) = (new.mtu, h.parent),
+            }
+        }
+        object.invalid |= opcode == Opcode::Invalidate;
+        let image = object.image;
+        let is_new = opcode == Opcode::Initiate;
+        self.asks.push(if opcode == Opcode::Query {
+            Ask::Counter { id: h.id }
+        } else {
+            Ask::Path {
+                id: h.id,
+                usable: opcode != Opcode::Terminate && !object.invalid,
+                src: image.src_ip_lo as u32,
+                dst: image.dst_ip_lo as u32,
+                neighbor: object.parent,
+                start: image.ip_id_start,
+                counter: is_new.then_some(image.ip_id_counter),
+            }
+        });
+        self.rows.insert(h.id, object.image);
+        object.image.ip_id_counter = self.others.table(h.id, is_new.then_some(image.ip_id_counter));
+        if matches!(opcode, Opcode::Query | Opcode::Terminate) {
+            let all = object.image.to_bytes();
+            self.write(at, &all[..32], false);
+            self.write(at + 32, &all[32..], false);
+        }
+        if opcode == Opcode::Terminate {
+            self.paths.remove(&h.id);
+        } else {
+            self.paths.insert(h.id, object);
+        }
+        Ok(())
+    }
+
+    fn op(&mut self, op: Opcode, conn: u16, generation: u8, path: u16, fed: Vec<u64>) -> (Status, Vec<u64>) {
+        self.asks.push(Ask::Op { opcode: op.code(), conn, generation, path, fed: fed.clone() });
+        self.others.proto(op, conn, generation, &fed)
+    }
+
+    fn tcp(&mut self, opcode: Opcode, h: &ImageHeader, at: u64) -> Result<(), Status> {
+        let path = self.paths.get(&h.parent).filter(|p| p.generation == h.parent_generation);
+        if h.id >= CONNS {
+            return Err(if opcode == Opcode::Initiate { Status::TcpEntries } else { Status::Stale });
+        }
+        if opcode == Opcode::Initiate && path.is_none() {
+            return Err(Status::NoParent);
+        }
+        let mut fed = vec![];
+        if matches!(opcode, Opcode::Initiate | Opcode::Update) {
+            fed = self.body(opcode, at, TcpRecord::BYTES)?;
+        }
+        if opcode == Opcode::Initiate {
+            let map = MAPS + u64::from(h.id) * u64::from(PAGE_MAP_STRIDE);
+            fed.extend(self.body(opcode, map, PAGE_SLOTS as usize * 8)?);
+        }
+        let (status, given) = self.op(opcode, h.id, h.generation, h.parent, fed.clone());
+        for (i, chunk) in given.chunks(4).enumerate() {
+            let all: Vec<u8> = chunk.iter().flat_map(|w| w.to_le_bytes()).collect();
+            self.write(at + 32 * i as u64, &all, false);
+        }
+        if status != Status::Success {
+            return Err(status);
+        }
+        let insert = opcode == Opcode::Initiate;
+        if insert || opcode == Opcode::Terminate {
+            let ports = if insert { fed[0] } else { given[0] };
+            let image = self.rows.get(&h.parent).copied().unwrap_or_default();
+            let addresses = (image.dst_ip_lo as u32, image.src_ip_lo as u32);
+            let key = (addresses.0, addresses.1, (ports >> 16) as u16, ports as u16);
+            self.asks.push(Ask::Lookup { insert, key, conn: h.id });
+            if !self.others.lookup(insert, key, h.id) && insert {
+                self.op(Opcode::Terminate, h.id, h.generation, h.parent, vec![]);
+                return Err(Status::TcpEntries);
+            }
+        }
+        Ok(())
+    }
+}
