@@ -90,7 +90,26 @@ impl Diff {
         poke: impl FnMut(&mut B, &mut Rnd),
         clock: impl FnMut(&mut B, bool),
     ) {
-        let o = match self.outcome(block, poke, clock) {
+        self.judge(self.outcome(block, poke, clock));
+    }
+
+    /// Compares, and shows the block to `see` in every step when its outputs have settled: a test sees what the outputs
+    /// say to the inputs of the same step.
+    ///
+    /// # Panics
+    /// On the first difference, on an output that never changes, or when the block cannot become a model.
+    pub fn run_seen<B: Block>(
+        &self,
+        block: B,
+        poke: impl FnMut(&mut B, &mut Rnd),
+        see: impl FnMut(&B),
+        clock: impl FnMut(&mut B, bool),
+    ) {
+        self.judge(self.compared(block, poke, see, clock));
+    }
+
+    fn judge(&self, o: Result<Outcome, Error>) {
+        let o = match o {
             Ok(o) => o,
             Err(e) => panic!("{}: {e}", self.name),
         };
@@ -110,7 +129,17 @@ impl Diff {
     pub fn outcome<B: Block>(
         &self,
         block: B,
+        poke: impl FnMut(&mut B, &mut Rnd),
+        clock: impl FnMut(&mut B, bool),
+    ) -> Result<Outcome, Error> {
+        self.compared(block, poke, |_| {}, clock)
+    }
+
+    fn compared<B: Block>(
+        &self,
+        block: B,
         mut poke: impl FnMut(&mut B, &mut Rnd),
+        mut see: impl FnMut(&B),
         clock: impl FnMut(&mut B, bool),
     ) -> Result<Outcome, Error> {
         let text = verilog(&block, &self.name)
@@ -123,6 +152,7 @@ impl Diff {
         let mut bench = Bench::new(block, clock);
         for _ in 0..self.steps {
             bench.settle(|u| poke(u, &mut rnd));
+            see(&bench.u);
             let (i, o) = sample(&bench.u, &clocks);
             stimuli.push(i);
             expected.push(o);
