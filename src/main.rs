@@ -1,5 +1,6 @@
 //! The `chimney` command.
 
+use clap::error::ErrorKind;
 use clap::{Parser, Subcommand};
 use std::process::ExitCode;
 
@@ -22,11 +23,10 @@ enum Command {
 fn main() -> ExitCode {
     let args = match Args::try_parse() {
         Ok(args) => args,
-        Err(error) if error.use_stderr() => {
-            // One line: what is wrong, and where help is.
-            let text = error.to_string();
-            let line = text.lines().find(|l| !l.trim().is_empty()).unwrap_or("bad arguments");
-            eprintln!("{} (see --help)", line.trim());
+        Err(error)
+            if error.use_stderr() && error.kind() != ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand =>
+        {
+            eprintln!("{} (see --help)", first_line(&error.to_string()));
             return ExitCode::from(2);
         }
         Err(help) => help.exit(),
@@ -42,5 +42,15 @@ fn main() -> ExitCode {
             eprintln!("error: {error:#}");
             ExitCode::FAILURE
         }
+    }
+}
+
+/// What is wrong, and what would be right if that is in the second line.
+fn first_line(text: &str) -> String {
+    let mut lines = text.lines().map(str::trim).filter(|l| !l.is_empty());
+    let what = lines.next().unwrap_or("error: bad arguments");
+    match lines.next().filter(|l| l.starts_with("[possible values:")) {
+        Some(values) => format!("{what} {values}"),
+        None => what.to_owned(),
     }
 }

@@ -14,7 +14,7 @@ use thiserror::Error;
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum TraceError {
     /// The crate was built without the feature.
-    #[error("waves need a build with `--features trace`")]
+    #[error("a wave needs a build with `--features trace` (`cargo xtask demo --wave` makes one)")]
     NotBuilt,
     /// The file could not be opened.
     #[error("cannot write the wave {0}")]

@@ -33,7 +33,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use peer::{BuiltinPeer, FarSide, LinuxPeer};
 use sha2::{Digest, Sha256};
 use std::fs::{self, File, TryLockError};
-use std::io::BufWriter;
+use std::io::{BufWriter, Write};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::Arc;
@@ -75,11 +75,9 @@ pub fn run(args: &Args) -> Result<bool> {
     };
     let json = serde_json::to_string_pretty(&report)?;
     fs::write(&path, &json).with_context(|| format!("cannot write {}", path.display()))?;
-    if args.json {
-        println!("{json}");
-    } else {
-        report.print();
-    }
+    let mut out = std::io::stdout().lock();
+    let said = if args.json { writeln!(out, "{json}") } else { report.write(&mut out) };
+    listened(said)?;
     Ok(report.ok)
 }
 
@@ -91,6 +89,22 @@ fn lock(out: &Path) -> Result<File> {
         bail!("another demo writes to {}; choose another directory with --out", out.display());
     }
     Ok(file)
+}
+
+/// That nobody listens any more (`| head`) is no error: the verdict is in the exit status.
+fn listened(said: std::io::Result<()>) -> Result<()> {
+    match said {
+        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
+        other => other.context("standard output"),
+    }
+}
+
+/// Says who the peer is.
+fn announce(args: &Args, peer: &str) -> Result<()> {
+    if args.json {
+        return Ok(());
+    }
+    listened(writeln!(std::io::stdout(), "peer: {peer}"))
 }
 
 /// The result of an earlier run must not be taken for that of one that failed.
@@ -121,7 +135,7 @@ impl<'a, D: Device> Run<'a, D> {
         let mut wire = Wire::new(far, link(args));
         let path = args.out.join("wire.pcapng");
         let file = File::create(&path).with_context(|| format!("cannot write {}", path.display()))?;
-        let out: Box<dyn std::io::Write + Send> = Box::new(BufWriter::new(file));
+        let out: Box<dyn Write + Send> = Box::new(BufWriter::new(file));
         let capture: CaptureFile = PcapWriter::new(out)?;
         wire.set_capture(capture);
         let stack = StackConfig {
@@ -303,9 +317,7 @@ fn link(args: &Args) -> Impairment {
 
 fn far_side(args: &Args, net: &PeerConfig) -> Result<FarSide> {
     let builtin = |why: &str| -> Result<FarSide> {
-        if !args.json {
-            println!("peer: a second instance of our own stack ({why})");
-        }
+        announce(args, &format!("a second instance of our own stack ({why})"))?;
         let peer = BuiltinPeer::new(net.peer_ip, args.seed, args.bytes)?;
         Ok(FarSide::Builtin(Box::new(peer)))
     };
@@ -323,11 +335,7 @@ fn far_side(args: &Args, net: &PeerConfig) -> Result<FarSide> {
     let (ns, tap) = PeerNet::create(net.clone())?;
     let directory = fs::canonicalize(&directory)?;
     let peer = LinuxPeer::start(ns, &directory)?;
-    if !args.json {
-        println!(
-            "peer: the Linux kernel in a network namespace, python3 -m http.server and socat | sha256sum"
-        );
-    }
+    announce(args, "the Linux kernel in a network namespace, python3 -m http.server and socat | sha256sum")?;
     Ok(FarSide::Linux(tap, Box::new(peer)))
 }
 

@@ -3,6 +3,7 @@
 use chimney_host_stack::switch::{Direction, Handover};
 use serde::Serialize;
 use std::collections::BTreeMap;
+use std::io::{self, Write};
 
 /// One hand-over.
 #[derive(Clone, Debug, Serialize)]
@@ -127,72 +128,64 @@ impl Report {
         self.bytes_by_nic as f64 / (self.bytes_by_nic + self.bytes_by_host).max(1) as f64
     }
 
-    /// The tables.
-    pub fn print(&self) {
-        println!();
-        self.print_owners();
-        println!();
-        self.print_shares();
-        println!();
-        self.print_verdict();
-        println!();
-        println!("  {}", if self.ok { "OK" } else { "FAILED" });
+    /// Writes the tables.
+    ///
+    /// # Errors
+    /// Of the writer.
+    pub fn write(&self, out: &mut impl Write) -> io::Result<()> {
+        writeln!(out)?;
+        self.write_owners(out)?;
+        writeln!(out)?;
+        self.write_shares(out)?;
+        writeln!(out)?;
+        self.write_verdict(out)?;
+        writeln!(out, "\n  {}", if self.ok { "OK" } else { "FAILED" })
     }
 
-    fn print_owners(&self) {
-        println!(
-            "  who owned the connections     {}",
-            if self.device == "rtl" { "NIC = RTL under Verilator" } else { "NIC = golden model" }
-        );
-        println!(
+    fn write_owners(&self, out: &mut impl Write) -> io::Result<()> {
+        let nic = if self.device == "rtl" { "NIC = RTL under Verilator" } else { "NIC = golden model" };
+        writeln!(out, "  who owned the connections     {nic}")?;
+        writeln!(
+            out,
             "  {:<9} {:>9}  {:<8} {:<8} {:>8} {:>8} {:>11} {:>12}",
             "transfer", "at ms", "hand", "result", "unsent", "unacked", "undelivered", "out of order"
-        );
+        )?;
         for h in &self.handover {
             let owner = if h.direction == "offload" { "-> NIC" } else { "-> host" };
-            println!(
-                "  {:<9} {:>9.1}  {:<8} {:<8} {:>8} {:>8} {:>11} {:>12}",
-                h.transfer,
-                h.at_ms,
-                owner,
-                h.status,
-                h.unsent,
-                h.unacknowledged,
-                h.undelivered,
-                h.out_of_order
-            );
+            writeln!(
+                out,
+                "  {:<9} {:>9.1}  {owner:<8} {:<8} {:>8} {:>8} {:>11} {:>12}",
+                h.transfer, h.at_ms, h.status, h.unsent, h.unacknowledged, h.undelivered, h.out_of_order
+            )?;
         }
+        Ok(())
     }
 
-    fn print_shares(&self) {
-        let row = |name: &str, nic: u64, host: u64| println!("  {name:<22} {nic:>12} {host:>12}");
-        println!("  {:<22} {:>12} {:>12}", "", "by the NIC", "by the host");
-        row("frame bytes", self.bytes_by_nic, self.bytes_by_host);
-        row("frames", self.segments_by_nic, self.segments_by_host);
-        row("retransmitted", self.retransmits_by_nic, self.retransmits_by_host);
+    fn write_shares(&self, out: &mut impl Write) -> io::Result<()> {
+        writeln!(out, "  {:<22} {:>12} {:>12}", "", "by the NIC", "by the host")?;
+        let mut row = |name: &str, nic: u64, host: u64| writeln!(out, "  {name:<22} {nic:>12} {host:>12}");
+        row("frame bytes", self.bytes_by_nic, self.bytes_by_host)?;
+        row("frames", self.segments_by_nic, self.segments_by_host)?;
+        row("retransmitted", self.retransmits_by_nic, self.retransmits_by_host)
     }
 
-    fn print_verdict(&self) {
+    fn write_verdict(&self, out: &mut impl Write) -> io::Result<()> {
         let word = |ok| if ok { "right" } else { "WRONG" };
-        let row = |name: &str, text: &str| println!("  {name:<22} {text}");
-        row("download, SHA-256", word(self.received_ok));
-        row("upload, SHA-256", word(self.sent_ok));
-        row("through the NIC", &format!("{:.1} % of the bytes", 100.0 * self.nic_share()));
+        let mut row = |name: &str, text: &str| writeln!(out, "  {name:<22} {text}");
+        row("download, SHA-256", word(self.received_ok))?;
+        row("upload, SHA-256", word(self.sent_ok))?;
+        row("through the NIC", &format!("{:.1} % of the bytes", 100.0 * self.nic_share()))?;
         let (errors, resets) = (self.peer_checksum_errors, self.peer_resets);
-        row(&format!("peer ({})", self.peer), &format!("{errors} checksum errors, {resets} resets"));
+        row(&format!("peer ({})", self.peer), &format!("{errors} checksum errors, {resets} resets"))?;
         if self.nic_cycles > 0 {
             let (cycles, hz, rate) = (self.nic_cycles, self.cycles_per_second, self.bytes_per_cycle);
-            row("NIC clock", &format!("{cycles} cycles, {hz:.0} cycles/s, {rate:.2} file bytes per cycle"));
+            row("NIC clock", &format!("{cycles} cycles, {hz:.0} cycles/s, {rate:.2} file bytes per cycle"))?;
         }
         let Lag { mean_us, max_us } = self.clock_lag;
-        row("clock lag", &format!("{mean_us:.0} us mean, {max_us:.0} us at most"));
-        row("time", &format!("{:.1} s", self.seconds));
-        row("capture", &self.capture);
-        if let Some(wave) = &self.wave {
-            row("wave", wave);
-        }
-        for problem in &self.problems {
-            row("problem", problem);
-        }
+        row("clock lag", &format!("{mean_us:.0} us mean, {max_us:.0} us at most"))?;
+        row("time", &format!("{:.1} s", self.seconds))?;
+        row("capture", &self.capture)?;
+        self.wave.iter().try_for_each(|wave| row("wave", wave))?;
+        self.problems.iter().try_for_each(|problem| row("problem", problem))
     }
 }

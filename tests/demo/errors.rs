@@ -1,6 +1,6 @@
 //! What goes wrong is said in one line, and nothing is left behind.
 
-use crate::run::{directory, has_linux_peer, has_tool, namespaces, Demo};
+use crate::run::{directory, has_linux_peer, has_tool, namespaces, read_result, Demo};
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::PathBuf;
@@ -79,7 +79,7 @@ fn it_is_killed() {
 
 #[test]
 fn a_bad_option_is_named() {
-    let bad: [(&[&str], &str); 8] = [
+    let bad: [(&[&str], &str); 9] = [
         (&["--loss", "200%"], "a loss is a percentage"),
         (&["--loss=-1%"], "a loss is a percentage"),
         (&["--loss", "nan"], "a loss is a percentage"),
@@ -88,6 +88,7 @@ fn a_bad_option_is_named() {
         (&["--link", "jitter 7"], "jitter"),
         (&["--seed", "x"], "--seed"),
         (&["--warp"], "--warp"),
+        (&["--peer", "mars"], "[possible values: auto, linux, builtin]"),
     ];
     for (args, words) in bad {
         let outcome = Demo::start("bad-option", args).finish();
@@ -164,4 +165,14 @@ fn two_demos_do_not_share_a_directory() {
     assert!(text.lines().count() == 1 && text.contains("another demo"), "{text}");
     demo.signal("TERM");
     demo.finish().assert_clean_failure("interrupted");
+}
+
+#[test]
+fn nobody_needs_to_listen_to_the_end() {
+    let name = "no-listener";
+    let mut demo = Demo::start(name, &["--peer", "builtin"]);
+    demo.stop_listening();
+    let outcome = demo.finish();
+    assert!(outcome.status.success() && outcome.stderr.is_empty(), "{outcome:#?}");
+    assert_eq!(read_result(name)["ok"], true);
 }

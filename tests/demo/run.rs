@@ -72,6 +72,11 @@ impl Demo {
         }
     }
 
+    /// Closes the pipe that it writes its output to.
+    pub fn stop_listening(&mut self) {
+        self.child.stdout = None;
+    }
+
     /// Sends it a signal.
     pub fn signal(&self, name: &str) {
         let status = Command::new("kill").args([&format!("-{name}"), &self.pid().to_string()]).status();
