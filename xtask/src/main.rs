@@ -10,7 +10,7 @@
 //! | [`setup`] | finds it, installs what is missing, or says what to do |
 //! | [`apt`], [`wheel`] | the two ways to install: Debian packages as root, a Python wheel without |
 //! | [`mod@test`] | the steps that CI runs, with progress, times and a table |
-//! | [`demo`], [`bench`] | hand over to the `chimney` program |
+//! | [`demo`], [`mod@bench`] | hand over to the `chimney` program |
 //! | [`fresh`] | runs the two in a freshly made Debian 12 |
 //! | [`process`], [`paths`] | child processes that die with us; where things lie |
 
