@@ -2,6 +2,7 @@
 //!
 //! The kernels run natively here; that their Verilog means the same is shown in `hdl/tests`.
 
+use chimney_abi::desc::{aligned_edge, EDGE_SLACK};
 use chimney_abi::SeqNum;
 use chimney_hdl::prelude::Bits;
 use chimney_hdl::tcp::{acceptable as ra, ack as rk, cwnd as rc, ranges as rr, rtt as rt, window as rw};
@@ -289,5 +290,36 @@ fn sending_and_advertising_are_decided_alike() {
         let shift = r.below(15) as u8;
         let units = (edge.wrapping_sub(nxt) >> shift).min(0xffff);
         assert_eq!(n(rw::window_field(b(nxt), b(edge), u64::from(shift).into())), units, "rounded down");
+    });
+}
+
+/// Verifies: R-063, law L3
+#[test]
+fn aligned_edges_are_the_same_and_the_peer_never_sees_one_move_left() {
+    cases("aligned edge", |r| {
+        let shift = r.below(15) as u8;
+        let mut nxt = SeqNum(r.next_u64() as u32);
+        let mut limit = nxt + r.below(60_000) as u32;
+        let mut right = aligned_edge(nxt, limit, limit, shift);
+        let told = |nxt: SeqNum, right: SeqNum| {
+            let field = n(rw::window_field(b(nxt.0), b(right.0), u64::from(shift).into()));
+            nxt + (field << shift)
+        };
+        let mut before = right;
+        for _ in 0..8 {
+            nxt += r.below(u64::from((right - nxt) / 2 + 1)) as u32;
+            limit = limit.later(nxt + r.below(90_000).min(60_000) as u32);
+            let wanted = right.later(limit);
+            right = aligned_edge(nxt, wanted, limit, shift);
+            let rtl = n(rw::aligned_edge(b(nxt.0), b(wanted.0), b(limit.0), u64::from(shift).into()));
+            assert_eq!(rtl, right.0, "nxt {nxt:?}, wanted {wanted:?}, limit {limit:?}, shift {shift}");
+            assert!(right.at_or_after(wanted) && right - wanted < 1 << shift && right.at_or_after(before));
+            assert!(right == limit || right.at_or_before(limit + EDGE_SLACK));
+            if shift <= 9 {
+                // Eight steps of less than a unit each: the slack is not used up.
+                assert_eq!(told(nxt, right), right, "the field says it exactly");
+            }
+            before = right;
+        }
     });
 }

@@ -1,6 +1,6 @@
 //! What the user of the driver chooses.
 
-use chimney_abi::desc::{MAX_RCV_WINDOW, PAGE_BYTES, PAGE_SLOTS};
+use chimney_abi::desc::{EDGE_SLACK, MAX_RCV_WINDOW, PAGE_BYTES, PAGE_SLOTS};
 
 use crate::error::DriverError;
 
@@ -83,9 +83,10 @@ impl Config {
     }
 }
 
-/// Pages that a window may occupy: it may begin in the middle of a page.
+/// Pages that a window may occupy: it may begin in the middle of a page, and rounding may carry it further.
 pub fn quota_pages(window_bytes: u32) -> u32 {
-    window_bytes.min(MAX_RCV_WINDOW).div_ceil(PAGE_BYTES) + 1
+    let window = window_bytes.min(MAX_RCV_WINDOW) + EDGE_SLACK;
+    (window.div_ceil(PAGE_BYTES) + 1).min(PAGE_SLOTS)
 }
 
 /// The smallest log2 of a ring with at least `entries` entries.

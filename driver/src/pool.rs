@@ -5,7 +5,7 @@
 //! ```
 //! The driver keeps a few pages back (`spare`), because an offload may bring out-of-order bytes that
 //! need pages. A connection reserves its quota before it is offloaded, so the sum of all promises never exceeds
-//! the pool: the window limit the driver rings is at most (quota - 1) pages beyond the consumed bytes.
+//! the pool: the window limit the driver rings is at most (quota - 2) pages beyond the consumed bytes.
 
 use chimney_abi::desc::{PageMapEntry, PoolDesc, PAGE_BYTES, PAGE_LOG2, PAGE_SLOTS};
 

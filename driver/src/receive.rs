@@ -15,7 +15,7 @@
 
 use std::collections::VecDeque;
 
-use chimney_abi::desc::{RecvDesc, MAX_RCV_WINDOW, PAGE_BYTES, RECV_NO_PUSH, RECV_RETIRED};
+use chimney_abi::desc::{RecvDesc, EDGE_SLACK, MAX_RCV_WINDOW, PAGE_BYTES, RECV_NO_PUSH, RECV_RETIRED};
 use chimney_abi::offload::BufferId;
 use chimney_abi::SeqNum;
 
@@ -150,7 +150,7 @@ impl<M: DmaMemory> Receive<M> {
         pool: &mut Pool<M>,
     ) -> Result<(), ConnFault> {
         let end = SeqNum(p.text_end);
-        if end.before(self.text_end) || end.after(self.limit) {
+        if end.before(self.text_end) || end.after(self.limit + EDGE_SLACK) {
             return Err(ConnFault::ReceiveNext { rcv_nxt: end.0, from: self.text_end.0, to: self.limit.0 });
         }
         self.text_end = end;

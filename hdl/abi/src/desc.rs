@@ -13,6 +13,9 @@
 //! Indices are free-running 16-bit counts; a ring of 2^n entries uses the low n bits.
 //! `phase` of an entry is the inverse of bit n of its index: 1 on the first lap.
 
+use crate::wire::tcp::MAX_WINDOW_SHIFT;
+use crate::SeqNum;
+
 /// Phase bit that the device writes into entry number `index` of a ring of `1 << log2` entries.
 pub const fn phase(index: u16, log2: u8) -> bool {
     (index >> log2) & 1 == 0
@@ -26,6 +29,32 @@ pub const PAGE_LOG2: u32 = 12;
 pub const PAGE_SLOTS: u32 = 32;
 /// Largest right edge minus `rcv_nxt` that any connection may promise, bytes.
 pub const MAX_RCV_WINDOW: u32 = (PAGE_SLOTS - 1) * PAGE_BYTES;
+
+/// How far [`aligned_edge`] may carry the right edge beyond the limit that the host rang, bytes.
+pub const EDGE_SLACK: u32 = PAGE_BYTES;
+
+/// A right edge that the window field can say exactly: `right`, moved right by less than one unit of `1 << shift` bytes.
+///
+/// A scaled window counts in units, so the edge that the peer computes depends on `rcv_nxt`; rounded down it would move left
+/// while data arrives (law L3). Whoever moves `rcv_nxt` or the edge moves the edge to the next one that can be said;
+/// so the record, the shadow record and the peer have the same one. An edge that would promise more than
+/// [`MAX_RCV_WINDOW`], or go further than [`EDGE_SLACK`] beyond the host's `limit`, stays as it is: a peer that
+/// sends a byte at a time must not keep a window open that nobody reads.
+#[must_use]
+pub fn aligned_edge(rcv_nxt: SeqNum, right: SeqNum, limit: SeqNum, shift: u8) -> SeqNum {
+    if !right.after(rcv_nxt) {
+        return right;
+    }
+    let mask = !(u32::MAX << shift.min(MAX_WINDOW_SHIFT));
+    let window = (right - rcv_nxt).saturating_add(mask) & !mask;
+    let edge = rcv_nxt + window;
+    if window > MAX_RCV_WINDOW || edge.after(limit + EDGE_SLACK) {
+        right
+    } else {
+        edge
+    }
+}
+
 /// Size of an ordinary receive buffer, bytes; a longer frame is dropped and counted.
 pub const RX_BUFFER_BYTES: u32 = 2048;
 /// Largest number of send descriptors one segment may touch; the driver merges smaller sends.

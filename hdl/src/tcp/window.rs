@@ -6,6 +6,24 @@
 
 use super::seq::{after, at_or_after, at_or_before, before, min32};
 use crate::prelude::*;
+use chimney_abi::desc::{EDGE_SLACK, MAX_RCV_WINDOW};
+
+/// Largest window a connection may promise, bytes.
+pub const MAX_WINDOW: u64 = MAX_RCV_WINDOW as u64;
+const SLACK: u64 = EDGE_SLACK as u64;
+
+/// `chimney_abi::desc::aligned_edge`: a right edge that the window field can say exactly.
+#[kernel]
+pub fn aligned_edge(rcv_nxt: Bits<32>, right: Bits<32>, limit: Bits<32>, shift: Bits<8>) -> Bits<32> {
+    let mask = !(bits::<32>(0xFFFF_FFFF) << shift);
+    let window = (right - rcv_nxt + mask) & !mask;
+    let edge = rcv_nxt + window;
+    if after(right, rcv_nxt) && window <= MAX_WINDOW && at_or_before(edge, limit + SLACK) {
+        edge
+    } else {
+        right
+    }
+}
 
 /// The window field for a right edge, in units of `1 << shift` bytes, saturated, rounded down.
 #[kernel]

@@ -106,7 +106,10 @@ impl Env {
         if u.req_valid.val() && ready {
             assert!(self.burst.is_empty(), "one burst at a time");
             let (at, beats) = (n(u.req.val().iova), n(u.req.val().beats));
-            assert!(beats > 0 && at.is_multiple_of(8) && at / 256 == (at + 8 * beats - 8) / 256, "{at:x} {beats}");
+            assert!(
+                beats > 0 && at.is_multiple_of(8) && at / 256 == (at + 8 * beats - 8) / 256,
+                "{at:x} {beats}"
+            );
             self.burst.extend((0..beats).map(|i| (at + 8 * i, i + 1 == beats)));
         }
     }

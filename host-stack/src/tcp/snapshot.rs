@@ -8,6 +8,7 @@
 use super::tcb::{ConnectionError, Tcb};
 use super::timers::Timers;
 use chimney_abi::cmd::{Phase, TcpState};
+use chimney_abi::desc::aligned_edge;
 use chimney_abi::offload::{Range, TcpBlockState};
 use chimney_abi::state::{self, TcpRecord, NO_TIMER};
 use chimney_abi::wire::ipv4::DEFAULT_TTL;
@@ -113,7 +114,8 @@ fn export_stream(tcb: &Tcb, r: &mut TcpRecord) {
         | flag(tcb.owed.first, state::DELEG_RETRANSMIT)
         | flag(tcb.owed.probe, state::DELEG_PROBE);
     r.rcv_nxt = tcb.rcv_nxt.0;
-    r.rcv_right = tcb.rcv_right.0;
+    // Law L3: a target says it exactly from the first acknowledgment on.
+    r.rcv_right = aligned_edge(tcb.rcv_nxt, tcb.rcv_right, tcb.rcv_right, tcb.negotiated.rcv_wind_shift).0;
     r.adv_right = tcb.rcv_right.0;
     r.last_ack_sent = tcb.last_ack_sent.0;
     r.snd_una = tcb.snd.snd_una.0;

@@ -1,7 +1,7 @@
 //! One offloaded connection: its record (as in block RAM), its out-of-order ranges and its page map.
 
 use chimney_abi::cmd::{Phase, TcpState, UploadReason};
-use chimney_abi::desc::{PageMapEntry, PAGE_SLOTS};
+use chimney_abi::desc::{aligned_edge, PageMapEntry, PAGE_SLOTS};
 use chimney_abi::state::{
     TcpRecord, CACHED_KEEP_ALIVE, DELEG_ABORTED, DELEG_INVALID, DELEG_POOL_MODE, DELEG_STOPPED,
     TIMER_KEEP_ALIVE, TIMER_RTX,
@@ -20,6 +20,8 @@ pub(super) struct Conn {
     /// The record; out-of-order range fields are in `ooo` instead while the connection lives.
     pub rec: TcpRecord,
     pub ooo: RangeList,
+    /// The right edge that the host rang last.
+    pub limit: SeqNum,
     /// Which page holds the bytes of each slot; a copy of the page map in host memory.
     pub pages: [PageMapEntry; PAGE_SLOTS as usize],
     /// The connection is on the ready list.
@@ -85,6 +87,12 @@ impl Conn {
 
     pub fn rcv_nxt(&self) -> SeqNum {
         SeqNum(self.rec.rcv_nxt)
+    }
+
+    /// Law L3, [`aligned_edge`]: `rcv_nxt` or the edge has moved.
+    pub fn align_edge(&mut self) {
+        let right = SeqNum(self.rec.rcv_right);
+        self.rec.rcv_right = aligned_edge(self.rcv_nxt(), right, self.limit, self.rec.rcv_wind_shift).0;
     }
 
     /// Bytes between `rcv_nxt` and the right edge.

@@ -259,6 +259,7 @@ impl<D: Dma> Golden<D> {
         if has_fin {
             self.process_fin(conn)?;
         }
+        conn.align_edge();
         self.decide_ack(conn, is_irregular || seg.flags.has(Flags::FIN));
         Ok(())
     }

@@ -36,6 +36,7 @@ impl<D: Dma> Golden<D> {
             id: header.id,
             rec: TcpRecord { path: header.parent, generation: header.generation, ..*image },
             ooo,
+            limit: SeqNum(image.rcv_right),
             pages,
             is_queued: false,
             posts_to_examine: false,

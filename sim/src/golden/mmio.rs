@@ -160,10 +160,13 @@ impl<D: Dma> Golden<D> {
         if is_good {
             conn.rec.recv_producer = producer;
             // Law L3: the right edge never moves left; law L1: never beyond what slots can hold.
-            let right = SeqNum(conn.rec.rcv_right);
-            if limit.after(right) && limit - conn.rcv_nxt() <= desc::MAX_RCV_WINDOW {
-                conn.rec.rcv_right = limit.0;
-                conn.shadow_dirty = true;
+            if limit.after(conn.limit) && limit - conn.rcv_nxt() <= desc::MAX_RCV_WINDOW {
+                conn.limit = limit;
+                if limit.after(SeqNum(conn.rec.rcv_right)) {
+                    conn.rec.rcv_right = limit.0;
+                    conn.align_edge();
+                    conn.shadow_dirty = true;
+                }
             }
             conn.posts_to_examine = conn.has(DELEG_POOL_MODE);
             self.queue(&mut conn);

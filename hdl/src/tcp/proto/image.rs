@@ -59,6 +59,7 @@ fn receive(r: TcpRecord, now: Bits<32>) -> Receive {
     Receive {
         nxt: r.rcv_nxt,
         right: r.rcv_right,
+        limit: r.rcv_right,
         durable_nxt: r.rcv_nxt,
         durable_right: r.rcv_right,
         adv_right: r.adv_right,

@@ -12,14 +12,11 @@ use crate::tcp::cwnd::on_rto;
 use crate::tcp::rtt::backed_off;
 use crate::tcp::seq::{after, at_or_before, before, earlier, min32};
 use crate::tcp::timers::Deadline;
-use crate::tcp::window::update_due;
+use crate::tcp::window::{aligned_edge, update_due, MAX_WINDOW};
 use crate::types::{Doorbell, TcpParams, TxDone};
-use chimney_abi::desc::MAX_RCV_WINDOW;
 use chimney_abi::regs::DOORBELL_FIN;
 use chimney_abi::state::MAX_RT_UNLIMITED;
 
-/// Largest window a connection may promise, bytes.
-pub const MAX_WINDOW: u64 = MAX_RCV_WINDOW as u64;
 const FIN: u64 = DOORBELL_FIN as u64;
 const NO_LIMIT: u64 = MAX_RT_UNLIMITED as u64;
 
@@ -71,8 +68,12 @@ pub fn bell(s: Step, d: Doorbell, now: Bits<32>) -> Step {
     } else {
         n.w.post.producer = d.producer;
         // Law L3: the edge moves right or not at all; never more than the page map can hold.
-        if after(d.limit, w.rcv.right) && (d.limit - w.rcv.nxt) <= MAX_WINDOW {
-            n.w.rcv.right = d.limit;
+        let is_further = after(d.limit, w.rcv.limit) && (d.limit - w.rcv.nxt) <= MAX_WINDOW;
+        if is_further {
+            n.w.rcv.limit = d.limit;
+        }
+        if is_further && after(d.limit, w.rcv.right) {
+            n.w.rcv.right = aligned_edge(w.rcv.nxt, d.limit, d.limit, w.fixed.rcv_wind_shift);
             n.c.publish = true;
         }
         n.st = if is_active(w) { St::BellPosts } else { St::Finish };

@@ -1,6 +1,5 @@
 //! Commands for one connection (programmer's guide 4, 5, 9).
 use super::image::{cached, load};
-use super::news::MAX_WINDOW;
 use super::record::{ConstFlags, Flags, Work};
 use super::step::{
     reason, St, Step, BAD_REQUEST, CLOSED, CLOSE_WAIT, CLOSING, ESTABLISHED, FIN_WAIT_1, FIN_WAIT_2,
@@ -10,6 +9,7 @@ use crate::mirror::{PageMapEntry, TcpRecord};
 use crate::prelude::*;
 use crate::tcp::pages::PageSlot;
 use crate::tcp::seq::at_or_before;
+use crate::tcp::window::MAX_WINDOW;
 use crate::types::{ConnOp, TcpParams};
 use chimney_abi::cmd::Opcode;
 

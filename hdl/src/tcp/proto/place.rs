@@ -12,6 +12,7 @@ use super::step::{
 use crate::prelude::*;
 use crate::tcp::ranges::{contiguous_end, insert, is_full_for, remove_before, SeqRange};
 use crate::tcp::seq::{at_or_before, earlier, later, min32};
+use crate::tcp::window::aligned_edge;
 use crate::types::{ReadBeat, RxSeg};
 use chimney_abi::desc::{PAGE_BYTES, RECV_NO_PUSH};
 
@@ -192,6 +193,8 @@ pub fn text_end(s: Step, seg: RxSeg, len: Bits<32>) -> Step {
         n.st = St::Retire;
     }
     if n.c.moved {
+        // Law L3: the edge that the peer computes stays where it is, or moves right.
+        n.w.rcv.right = aligned_edge(n.w.rcv.nxt, n.w.rcv.right, w.rcv.limit, w.fixed.rcv_wind_shift);
         n.c.publish = true;
         n.c.raise = true;
         n.c.now = n.c.now || (has_ranges(w) && !w.flags.arriving);

@@ -144,6 +144,8 @@ pub struct Receive {
     pub nxt: Bits<32>,
     /// `rcv_right`.
     pub right: Bits<32>,
+    /// The right edge that the host rang last (not in the record).
+    pub limit: Bits<32>,
     /// `durable_rcv_nxt`.
     pub durable_nxt: Bits<32>,
     /// `durable_rcv_right`.
