@@ -39,7 +39,7 @@ fn main() -> ExitCode {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
         Err(error) => {
-            eprintln!("error: {error:#}");
+            eprintln!("error: {}", one_line(&error));
             ExitCode::FAILURE
         }
     }
@@ -52,5 +52,31 @@ fn first_line(text: &str) -> String {
     match lines.next().filter(|l| l.starts_with("[possible values:")) {
         Some(values) => format!("{what} {values}"),
         None => what.to_owned(),
+    }
+}
+
+/// The error and its causes in one line; a cause that the text before it quotes is not said again.
+fn one_line(error: &anyhow::Error) -> String {
+    let mut line = String::new();
+    for cause in error.chain().map(ToString::to_string) {
+        if line.is_empty() {
+            line = cause;
+        } else if !line.ends_with(&cause) {
+            line = format!("{line}: {cause}");
+        }
+    }
+    line.replace('\n', " ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use anyhow::Context;
+
+    #[test]
+    fn an_error_is_one_line_that_says_nothing_twice() {
+        let inner = std::io::Error::other("no such wire");
+        let error = Err::<(), _>(inner).context("the TAP is gone: no such wire").context("broken\nnow");
+        assert_eq!(one_line(&error.expect_err("an error")), "broken now: the TAP is gone: no such wire");
     }
 }
