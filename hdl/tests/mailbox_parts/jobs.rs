@@ -1,0 +1,346 @@
+//! The parts that carry one image out.
+
+use crate::{n, steps, Reader};
+use chimney_abi::cmd::{ImageKind, Opcode, Status};
+use chimney_hdl::host::mailbox::conn_ops::ConnOps;
+use chimney_hdl::host::mailbox::job::Job;
+use chimney_hdl::host::mailbox::object_ops::ObjectOps;
+use chimney_hdl::host::mailbox::objects::Object;
+use chimney_hdl::host::mailbox::store::{Found, Row};
+use chimney_hdl::prelude::*;
+use chimney_hdl::tcp::tx::tables::TABLE_NEIGHBOR;
+use chimney_hdl_kernel::diff::{Diff, Rnd};
+use std::cell::RefCell;
+
+/// What an object job may do, in plain Rust.
+fn object_verdict(job: &Job, old: &Found, parent: &Object, body: &Bits<320>) -> Status {
+    let (op, is_path) = (n(job.opcode) as u8, n(job.header.kind) == u64::from(ImageKind::Path.code()));
+    let initiates = op == Opcode::Initiate.code();
+    let alive = parent.live && parent.generation == job.header.parent_generation;
+    let mtu = n(body.get_bits::<16>(256));
+    if initiates && (!old.in_range || old.object.live) {
+        return if is_path { Status::PathEntries } else { Status::NeighborEntries };
+    }
+    if !initiates && !(old.object.live && old.object.generation == job.header.generation) {
+        return Status::Stale;
+    }
+    match (initiates || op == Opcode::Update.code(), is_path) {
+        (true, true) if !alive => Status::NoParent,
+        (true, true) if mtu > 1500 => Status::PathMtu,
+        (true, true) if mtu < 68 => Status::Rejected,
+        (true, false) if initiates && body.get_bits::<16>(48).any() => Status::VlanMismatch,
+        _ => Status::Success,
+    }
+}
+
+#[derive(Default)]
+struct ObjectTest {
+    reader: Reader,
+    go: bool,
+    busy: bool,
+    job: Job,
+    old: Found,
+    parent: Object,
+    body: Vec<u64>,
+    error: bool,
+    stored: Option<Object>,
+    out: Vec<u8>,
+    counter: Bits<16>,
+    seen: std::collections::BTreeMap<u8, usize>,
+}
+
+impl ObjectTest {
+    fn poke(&mut self, u: &mut ObjectOps, r: &mut Rnd) {
+        u.reset.next = false;
+        self.go = !self.busy && r.chance(1, 3);
+        if self.go {
+            let kind = [ImageKind::Neighbor, ImageKind::Path][r.below(2) as usize];
+            self.job = r.any();
+            self.job.opcode = (1 + r.below(5)).into();
+            self.job.header.kind = u64::from(kind.code()).into();
+            self.job.body = (8 * r.below(1 << 40)).into();
+            let live = r.chance(1, 2) == (n(self.job.opcode) > 1) || r.chance(1, 4);
+            let mut object: Object = r.any();
+            object.live = live;
+            object.generation = if r.chance(5, 6) { self.job.header.generation } else { r.any() };
+            self.old = Found { in_range: live || r.chance(5, 6), object };
+            self.parent = r.any();
+            self.parent.live = r.chance(7, 8);
+            self.parent.generation = if r.chance(7, 8) { self.job.header.parent_generation } else { r.any() };
+            (self.busy, self.error, self.stored) = (true, false, None);
+            self.body.clear();
+            self.out.clear();
+        }
+        u.go.next = self.go;
+        u.job.next = self.job;
+        // The row that is asked for depends on registers alone.
+        let own = u.row.val().id == self.job.header.id && n(u.row.val().id) != n(self.job.header.parent);
+        let is_path = n(self.job.header.kind) == u64::from(ImageKind::Path.code());
+        let parent = Found { in_range: true, object: self.parent };
+        u.found.next = if self.go || own && u.row.val().is_path == is_path { self.old } else { parent };
+        let mut news = self.reader.news(r);
+        if news.valid {
+            // A body that is often good.
+            let word = self.body.len();
+            let mut data = n(news.data);
+            data = if word == 0 && r.chance(5, 6) { data & 0x0000_ffff_ffff_ffff } else { data };
+            if word == 4 {
+                data = data & !0xffff | [67, 68, 1500, 1501, 1400, 900, 1280, 1492][r.below(8) as usize];
+            }
+            news.data = data.into();
+            self.body.push(data);
+        }
+        self.error |= news.done && news.error;
+        u.news.next = news;
+        u.table_ready.next = r.chance(1, 3);
+        u.table_counter.next = self.counter;
+        u.write.ready.next = r.chance(1, 2);
+        if u.table_valid.val() && u.table_ready.next {
+            self.counter = r.any();
+        }
+    }
+
+    fn see(&mut self, u: &ObjectOps) {
+        let run = u.run.val();
+        let op = n(self.job.opcode) as u8;
+        let is_path = n(self.job.header.kind) == u64::from(ImageKind::Path.code());
+        if run.start {
+            assert!(op == Opcode::Initiate.code() || op == Opcode::Update.code());
+            assert_eq!((run.iova, n(run.beats)), (self.job.body, if is_path { 5 } else { 3 }));
+            self.reader.start(&run);
+        }
+        if u.table_valid.val() && u.table_ready.val() {
+            assert!(self.stored.is_none(), "once");
+            assert_eq!(u.store.val(), op != Opcode::Query.code());
+            let o = u.object.val();
+            assert_eq!(n(u.table_op.val().kind) == TABLE_NEIGHBOR, !is_path);
+            let p = u.table_op.val();
+            let usable = if is_path { p.path.usable } else { p.neighbor.usable };
+            assert_eq!(usable, o.live && !o.invalid);
+            self.stored = Some(o);
+        }
+        if u.write.valid.val() && u.write.ready.val() {
+            let c = u.write.cmd.val();
+            assert_eq!(n(c.iova), n(self.job.body) + self.out.len() as u64);
+            self.out.extend((0..n(c.len) as usize).map(|i| n(c.data.get_bits::<8>(8 * i)) as u8));
+        }
+        if u.done.val() && self.busy && !self.go {
+            self.busy = false;
+            let mut words = self.body.clone();
+            words.resize(5, 0);
+            let bits: Vec<bool> = words.iter().flat_map(|w| (0..64).map(move |i| w >> i & 1 == 1)).collect();
+            let body: Bits<320> = chimney_hdl_kernel::builtin::from_bools(&bits);
+            let want = object_verdict(&self.job, &self.old, &self.parent, &body);
+            let want = if self.error { Status::HardwareFailure } else { want };
+            assert_eq!(n(u.status.val()) as u8, want.code(), "{want:?}");
+            *self.seen.entry(want.code()).or_default() += 1;
+            let good = want == Status::Success;
+            assert_eq!(self.stored.is_some(), good);
+            let gives = good && (op == Opcode::Query.code() || op == Opcode::Terminate.code());
+            assert_eq!(
+                self.out.len(),
+                if gives {
+                    if is_path {
+                        40
+                    } else {
+                        24
+                    }
+                } else {
+                    0
+                }
+            );
+            if let Some(new) = self.stored {
+                changed(self.job.opcode.into(), is_path, &self.old.object, &new, &self.job, &body);
+                let mut text: Vec<u8> =
+                    (0..40).map(|i| n(self.old.object.body.get_bits::<8>(8 * i)) as u8).collect();
+                if is_path {
+                    text[36..38].copy_from_slice(&(n(self.counter) as u16).to_le_bytes());
+                }
+                assert!(!gives || self.out == text[..self.out.len()]);
+            }
+        }
+    }
+}
+
+/// A neighbor or path changes its row and its table once, or is refused; its body goes out when it is asked for.
+#[test]
+fn an_object_changes_row_and_table_together_or_not_at_all() {
+    let t = RefCell::new(ObjectTest::default());
+    let clock = |u: &mut ObjectOps, c: bool| u.clock.next = c.into();
+    Diff::new("mailbox_object_ops", steps(10_000)).run_seen(
+        ObjectOps::default(),
+        |u, r| t.borrow_mut().poke(u, r),
+        |u| t.borrow_mut().see(u),
+        clock,
+    );
+    let t = t.borrow();
+    assert!(t.seen.len() >= 8 && t.seen[&Status::Success.code()] > 100, "{:?}", t.seen);
+}
+
+/// What a job that succeeds makes of an object.
+fn changed(op: u64, is_path: bool, old: &Object, new: &Object, job: &Job, body: &Bits<320>) {
+    let op = Opcode::try_from(op as u8).expect("an opcode");
+    let bits = if is_path { 320 } else { 192 };
+    for i in 0..bits {
+        let cached = if is_path { (256..272).contains(&i) } else { i < 48 };
+        let fresh = op == Opcode::Initiate || op == Opcode::Update && cached;
+        assert_eq!(new.body.get_bit(i), if fresh { body } else { &old.body }.get_bit(i), "bit {i}");
+    }
+    assert_eq!(new.live, op != Opcode::Terminate);
+    assert_eq!(new.invalid, op == Opcode::Invalidate || op != Opcode::Initiate && old.invalid);
+    assert_eq!(new.generation, job.header.generation);
+    let moves = matches!(op, Opcode::Initiate | Opcode::Update);
+    assert_eq!(new.parent, if moves { job.header.parent } else { old.parent });
+}
+
+/// What a job of a connection asked of whom, in order.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Did {
+    Load,
+    Op(u8),
+    Lookup(bool),
+    Done(u8),
+}
+
+/// What it has to ask, in plain Rust.
+fn conn_plan(job: &Job, path: &Found, load_bad: bool, status: u8, fits: bool) -> Vec<Did> {
+    let op = Opcode::try_from(n(job.opcode) as u8).expect("an opcode");
+    let mut plan = vec![];
+    let initiates = op == Opcode::Initiate;
+    if op != Opcode::Abort {
+        if n(job.header.id) >= 8 {
+            let full = if initiates { Status::TcpEntries } else { Status::Stale };
+            return vec![Did::Done(full.code())];
+        }
+        let alive = path.object.live && path.object.generation == job.header.parent_generation;
+        if initiates && !alive {
+            return vec![Did::Done(Status::NoParent.code())];
+        }
+        if initiates || op == Opcode::Update {
+            plan.push(Did::Load);
+            if load_bad {
+                plan.push(Did::Done(Status::HardwareFailure.code()));
+                return plan;
+            }
+        }
+    }
+    plan.push(Did::Op(op.code()));
+    let changes = initiates || op == Opcode::Terminate;
+    if status == Status::Success.code() && changes {
+        plan.push(Did::Lookup(initiates));
+        if initiates && !fits {
+            plan.push(Did::Op(Opcode::Terminate.code()));
+            plan.push(Did::Done(Status::TcpEntries.code()));
+            return plan;
+        }
+    }
+    plan.push(Did::Done(status));
+    plan
+}
+
+#[derive(Default)]
+struct ConnTest {
+    go: bool,
+    busy: bool,
+    job: Job,
+    path: Found,
+    /// Load is bad, status of PROTO, the lookup has a place.
+    luck: (bool, u8, bool),
+    load: bool,
+    op: bool,
+    asked: bool,
+    did: Vec<Did>,
+    seen: [usize; 7],
+}
+
+impl ConnTest {
+    fn poke(&mut self, u: &mut ConnOps<3>, r: &mut Rnd) {
+        u.reset.next = false;
+        self.go = !self.busy && r.chance(1, 3);
+        if self.go {
+            self.job = r.any();
+            self.job.opcode = (1 + r.below(6)).into();
+            self.job.header.id = if r.chance(1, 8) { r.any() } else { r.bits_below(8) };
+            self.path = r.any();
+            self.path.object.live = r.chance(7, 8);
+            self.path.object.generation =
+                if r.chance(7, 8) { self.job.header.parent_generation } else { r.any() };
+            let status = if r.chance(2, 3) { 0 } else { 1 + r.below(10) as u8 };
+            self.luck = (r.chance(1, 6), status, r.chance(2, 3));
+            self.did.clear();
+            self.busy = true;
+        }
+        u.go.next = self.go;
+        u.job.next = self.job;
+        u.found.next = self.path;
+        u.load_done.next = self.load && r.chance(1, 5);
+        u.load_error.next = self.luck.0;
+        (u.ports_in.next, u.ports_out.next) = (r.any(), r.any());
+        u.op_ready.next = r.chance(1, 3);
+        u.op_done.next = self.op && r.chance(1, 6);
+        u.op_status.next = u64::from(self.luck.1).into();
+        u.lookup_ready.next = r.chance(1, 3);
+        u.lookup_done.next = self.asked && r.chance(1, 4);
+        u.lookup_ok.next = if u.lookup_done.next { self.luck.2 } else { r.any() };
+    }
+
+    fn see(&mut self, u: &ConnOps<3>) {
+        let h = self.job.header;
+        assert_eq!(u.row.val(), Row { is_path: true, id: h.parent });
+        if u.load_go.val() {
+            self.load = true;
+            self.did.push(Did::Load);
+        } else if u.load_done.val() {
+            self.load = false;
+        }
+        assert!(!self.op || u.exchange.val() != u.discard.val());
+        assert!(self.op || !u.exchange.val() && !u.discard.val());
+        if u.op_done.val() {
+            self.op = false;
+        }
+        if u.op_valid.val() && u.op_ready.val() {
+            let op = u.op.val();
+            assert_eq!((op.conn, op.generation, op.path), (h.id, h.generation, h.parent));
+            self.did.push(Did::Op(n(op.opcode) as u8));
+            self.op = true;
+        }
+        if u.lookup_done.val() {
+            self.asked = false;
+        }
+        if u.lookup_valid.val() && u.lookup_ready.val() {
+            let (l, insert) = (u.lookup.val(), n(self.job.opcode) == 1);
+            let ports = if insert { u.ports_in.val() } else { u.ports_out.val() };
+            let body = self.path.object.body;
+            assert_eq!((l.insert, l.conn), (insert, h.id));
+            assert_eq!((l.key.remote_ip, l.key.local_ip), (body.get_bits::<32>(128), body.get_bits::<32>(0)));
+            assert_eq!((l.key.remote_port, l.key.local_port), (ports.remote, ports.local));
+            self.did.push(Did::Lookup(l.insert));
+            self.asked = true;
+        }
+        if u.done.val() {
+            self.did.push(Did::Done(n(u.status.val()) as u8));
+            let (bad, status, fits) = self.luck;
+            assert_eq!(self.did, conn_plan(&self.job, &self.path, bad, status, fits), "{:?}", self.job);
+            self.seen[self.did.len()] += 1;
+            self.busy = false;
+        }
+    }
+}
+
+/// Nobody hears of a connection that is refused, and one without a place in the lookup is given up again.
+///
+/// Verifies: R-084; laws L1, L5.
+#[test]
+fn a_connection_asks_path_memory_engine_and_lookup_in_this_order() {
+    let t = RefCell::new(ConnTest::default());
+    let clock = |u: &mut ConnOps<3>, c: bool| u.clock.next = c.into();
+    Diff::new("mailbox_conn_ops", steps(12_000)).run_seen(
+        ConnOps::<3>::default(),
+        |u, r| t.borrow_mut().poke(u, r),
+        |u| t.borrow_mut().see(u),
+        clock,
+    );
+    // One to five things asked: refusals, plain operations, changes of the lookup, and those that were undone.
+    let seen = t.borrow().seen;
+    assert!(seen[1..=5].iter().all(|n| *n > 10), "{seen:?}");
+}
