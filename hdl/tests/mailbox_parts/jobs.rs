@@ -21,7 +21,8 @@ fn object_verdict(job: &Job, old: &Found, parent: &Object, body: &Bits<320>) -> 
     if initiates && (!old.in_range || old.object.live) {
         return if is_path { Status::PathEntries } else { Status::NeighborEntries };
     }
-    if !initiates && !(old.object.live && old.object.generation == job.header.generation) {
+    let mine = old.object.live && old.object.generation == job.header.generation;
+    if !initiates && !mine {
         return Status::Stale;
     }
     match (initiates || op == Opcode::Update.code(), is_path) {

@@ -71,6 +71,17 @@ fn driver(top: &str, ports: &[Port], clocks: &[String]) -> String {
     c
 }
 
+/// The driver with the names that Verilator gave to ports that are words of C++ (`set`, `class`).
+fn as_renamed(main: &str, header: &str, ports: &[Port]) -> String {
+    let renamed = ports.iter().filter(|p| header.contains(&format!("__SYM__{}", p.name)));
+    renamed.fold(main.to_string(), |text, p| {
+        // A member is followed by a blank, an index or the end of the statement.
+        [" ", "[", ";", ")"].iter().fold(text, |text, end| {
+            text.replace(&format!("m->{}{end}", p.name), &format!("m->__SYM__{}{end}", p.name))
+        })
+    })
+}
+
 impl Model {
     /// Builds (or finds) the program of a module.
     pub fn build(top: &str, verilog: &str, pins: (&[Port], &[String]), quick: bool) -> Result<Model, Error> {
@@ -91,7 +102,8 @@ impl Model {
                 .collect();
             files.sort();
             let all = files.iter().fold(String::new(), |s, f| s + &format!("#include \"{f}\"\n"));
-            std::fs::write(dir.join("unity.cc"), all + &main)?;
+            let header = std::fs::read_to_string(dir.join(format!("V{top}.h")))?;
+            std::fs::write(dir.join("unity.cc"), all + &as_renamed(&main, &header, pins.0))?;
             let rt = runtime()?;
             let mut cmd = Command::new("g++");
             cmd.args([opt, "-std=c++17", "-w", "-I"]).arg(dir).arg("-I").arg(&rt.include);

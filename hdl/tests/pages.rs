@@ -1,0 +1,177 @@
+//! Page map and page pool between PROTO and host memory: native against Verilated, and against plain Rust.
+
+use chimney_hdl::prelude::Bits;
+use chimney_hdl::tcp::pages::{LoadSlot, LookSlot, PageSlot, Pages};
+use chimney_hdl::types::ReadBeat;
+use chimney_hdl_kernel::diff::{long, Diff, Rnd};
+use std::cell::RefCell;
+use std::collections::{HashMap, VecDeque};
+
+/// Four connections with 32 slots each.
+type Dut = Pages<7>;
+const SLOTS: u64 = 1 << 7;
+/// Not at a block's start, so that bursts end in blocks and at the ring's end.
+const RING: u64 = 0x4_0080;
+const RING_LOG2: u64 = 5;
+/// An entry may be taken this many clocks after its beat.
+const RIPENS: usize = 2;
+
+/// Any width up to 64 as a number.
+fn n<const N: usize>(b: Bits<N>) -> u64 {
+    (0..N).fold(0, |v, i| v | u64::from(b.get_bit(i)) << i)
+}
+
+/// The page in pool ring entry `index`.
+fn page(index: u64) -> u64 {
+    index.wrapping_mul(40_503) & 0xffff
+}
+
+#[derive(Default)]
+struct Test {
+    clock: usize,
+    map: HashMap<u64, (u64, u64)>,
+    /// The pool: pages, and when they arrived.
+    pool: VecDeque<(u64, usize)>,
+    producer: u64,
+    /// Entries asked for, and those whose burst has ended.
+    asked: u64,
+    fetched: u64,
+    burst: VecDeque<(u64, bool)>,
+    beat: Option<(u64, bool, bool)>,
+    look: Option<(u64, u64)>,
+    /// A lookup is under way: slot, tag, clocks since.
+    work: Option<(u64, u64, usize)>,
+    generous: bool,
+    seen: [usize; 4],
+    errors: usize,
+}
+
+impl Test {
+    fn poke(&mut self, u: &mut Dut, r: &mut Rnd) {
+        self.clock += 1;
+        if self.clock.is_multiple_of(1500) {
+            self.generous = !self.generous;
+        }
+        u.reset.next = false;
+        u.enable.next = true;
+        u.ring.next = RING.into();
+        u.ring_log2.next = RING_LOG2.into();
+        let room = (1 << RING_LOG2) - (self.producer - self.fetched);
+        if room > 0 && r.chance(1, if self.generous { 8 } else { 50 }) {
+            self.producer += if self.generous { 1 + r.below(room) } else { 1 };
+        }
+        u.producer.next = (self.producer & 0xffff).into();
+        u.req_ready.next = r.chance(1, 3);
+        self.beat = None;
+        if let Some((index, last)) = self.burst.front().copied().filter(|_| r.chance(1, 2)) {
+            self.burst.pop_front();
+            self.beat = Some((index, last, r.chance(1, 20)));
+        }
+        u.beat_valid.next = self.beat.is_some();
+        u.beat.next = r.any();
+        if let Some((index, last, error)) = self.beat {
+            u.beat.next = ReadBeat { data: page(index).into(), last, error };
+        }
+        self.ask(u, r);
+    }
+
+    /// Loads and lookups, never both.
+    fn ask(&mut self, u: &mut Dut, r: &mut Rnd) {
+        u.load.next = LoadSlot { valid: false, ..r.any() };
+        u.look.next = LookSlot { valid: false, ..r.any() };
+        self.look = None;
+        if self.work.is_some() || !r.chance(1, 4) {
+            return;
+        }
+        // Few tags, so that lookups hit; sometimes one of a later lap.
+        let (at, tag) = (r.below(SLOTS) & r.next_u64(), r.below(2) * 32);
+        if r.chance(1, 8) {
+            let slot = PageSlot { page: r.any(), tag: tag.into(), valid: r.chance(1, 3) };
+            u.load.next = LoadSlot { valid: true, at: at.into(), slot };
+            self.map.remove(&at);
+            if slot.valid {
+                self.map.insert(at, (tag, n(slot.page)));
+            }
+        } else {
+            u.look.next = LookSlot { valid: true, at: at.into(), tag: tag.into() };
+            self.look = Some((at, tag));
+        }
+    }
+
+    fn see(&mut self, u: &Dut) {
+        assert_eq!(n(u.consumer.val()), self.fetched & 0xffff, "whole bursts");
+        assert!(!u.idle.val() || self.burst.is_empty());
+        self.answer(u);
+        if u.req_valid.val() && u.req_ready.val() {
+            assert!(self.burst.is_empty(), "one burst at a time");
+            let (at, beats) = (n(u.req.val().iova), n(u.req.val().beats));
+            let slot = self.asked % (1 << RING_LOG2);
+            assert!(beats > 0 && at == RING + 8 * slot && slot + beats <= 1 << RING_LOG2);
+            assert!(at / 256 == (at + 8 * beats - 8) / 256 && self.asked + beats <= self.producer);
+            assert!(self.pool.len() as u64 + beats <= 64, "room for all");
+            self.burst = (0..beats).map(|i| (self.asked + i, i + 1 == beats)).collect();
+            self.asked += beats;
+        }
+        if let Some((index, last, error)) = self.beat {
+            if error {
+                self.errors += 1;
+            } else {
+                self.pool.push_back((page(index), self.clock));
+            }
+            self.fetched = if last { index + 1 } else { self.fetched };
+        }
+        if let Some((at, tag)) = self.look {
+            self.work = Some((at, tag, 0));
+        }
+    }
+
+    fn answer(&mut self, u: &Dut) {
+        let a = u.answer.val();
+        let Some((at, tag, since)) = &mut self.work else {
+            assert!(!a.valid);
+            return;
+        };
+        *since += 1;
+        assert_eq!(a.valid, *since == 3, "the answer comes after three clocks");
+        if !a.valid {
+            return;
+        }
+        let known = self.map.get(at).filter(|(t, _)| t == tag).copied();
+        // The decision fell a clock ago.
+        let ripe = self.pool.front().copied().filter(|(_, came)| came + RIPENS < self.clock);
+        match (known, a.found) {
+            (Some((_, page)), _) => {
+                assert!(a.found && !a.fresh && n(a.page) == page, "{a:?} for {page}");
+                self.seen[0] += 1;
+            }
+            (None, true) => {
+                let (page, _) = self.pool.pop_front().expect("a page of the pool");
+                assert!(a.fresh && n(a.page) == page, "the oldest page of the pool");
+                self.map.insert(*at, (*tag, page));
+                self.seen[1] += 1;
+            }
+            (None, false) => {
+                assert!(ripe.is_none() && !a.fresh, "none, though there are pages");
+                self.seen[2 + usize::from(self.map.contains_key(at))] += 1;
+            }
+        }
+        self.work = None;
+    }
+}
+
+/// A slot keeps its page for one lap of the sequence space; a page of the pool is given once, oldest first; an empty pool
+/// says so.
+///
+/// Verifies: law L5; programmer's guide 6.
+#[test]
+fn lookups_hit_the_map_or_take_the_oldest_page_or_say_none() {
+    let t = RefCell::new(Test::default());
+    Diff::new("page_pool", if long() { 300_000 } else { 15_000 }).run_seen(
+        Dut::default(),
+        |u, r| t.borrow_mut().poke(u, r),
+        |u| t.borrow_mut().see(u),
+        |u, c| u.clock.next = c.into(),
+    );
+    let t = t.borrow();
+    assert!(t.seen.iter().all(|n| *n > 20) && t.errors > 5, "{:?} {}", t.seen, t.errors);
+}
