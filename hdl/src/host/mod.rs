@@ -13,6 +13,7 @@ pub mod mailbox;
 pub mod ord_rx;
 pub mod ord_tx;
 pub mod regfile;
+pub mod rx_done;
 pub mod rx_ring;
 pub mod status;
 pub mod write_issue;

@@ -8,20 +8,16 @@
 //! ```
 //! Law L4: what the engine does not take goes up unmodified. Law L5: no buffer means a counted drop, never a wait for
 //! the host. PROTO frees the packet memory of what it consumed, before its verdict; so the frames' memory is freed in order.
-//! The `RxDone` entry is written when the response for the frame's bytes has come: after a bus error it says length 0.
-//! Up to 16 frames wait for that. The interrupt cause `rx` is raised by the write response of the entry.
+//! The `RxDone` entry is written when the response for the frame's bytes has come ([`super::rx_done`]).
 //!
 //! Latency: 2 cycles to the first command of an ordinary frame, the lookup's more for a candidate. Throughput: one
 //! ordinary frame per 5 cycles plus the write engine's time. Back-pressure: `meta_ready` is low while a frame is in work, and
 //! while 16 frames wait for responses (bounded by the bus, not by the host). Reset: nothing in work, index 0.
+use crate::host::rx_done::{Pending, RxCompletions, TAG_PAYLOAD};
 use crate::host::rx_ring::RxRing;
-use crate::mirror::RxDone;
 use crate::prelude::*;
-use crate::stream::Fifo;
 use crate::tcp::lookup::FlowKey;
-use crate::types::{
-    FrameMeta, ReadBeat, ReadReq, RxSeg, WriteCmd, WriteDone, WRITE_FREE, WRITE_INLINE, WRITE_PAYLOAD,
-};
+use crate::types::{FrameMeta, ReadBeat, ReadReq, RxSeg, WriteCmd, WriteDone, WRITE_FREE, WRITE_PAYLOAD};
 
 /// What happens to the frame in work.
 #[derive(Clone, Copy, Debug, PartialEq, LogicState)]
@@ -42,34 +38,6 @@ pub enum DispatchState {
     Completion,
     /// Its packet memory goes back.
     Free,
-}
-
-/// log2 of the ordinary frames whose bytes may be on their way.
-const PENDING_LOG2: usize = 4;
-/// Tag of a payload's report.
-const TAG_PAYLOAD: u64 = 0;
-/// Tag of a completion entry's report.
-const TAG_ENTRY: u64 = 1;
-
-/// An ordinary frame whose bytes are on their way.
-#[derive(Clone, Copy, Debug, Default, PartialEq, LogicStruct)]
-pub struct Pending {
-    /// Frame length, bytes.
-    pub len: Bits<16>,
-    /// `RX_*` verdicts.
-    pub verdict: Bits<16>,
-}
-
-/// The completion entry of ring index `index`; a frame that could not be written has no bytes.
-#[kernel]
-pub fn completion(p: Pending, failed: bool, index: Bits<16>, log2: Bits<4>) -> RxDone {
-    RxDone {
-        len: if failed { bits::<16>(0) } else { p.len },
-        flags: if failed { bits::<16>(0) } else { p.verdict },
-        index,
-        reserved: bits::<15>(0),
-        phase: (!(index >> log2)).get_bits::<1>(0),
-    }
 }
 
 /// A length rounded up to the words of packet memory it takes.
@@ -182,21 +150,6 @@ fn payload_cmd(m: FrameMeta, buffer: Bits<64>) -> WriteCmd {
     }
 }
 
-/// The command for a completion entry; `ring` is the completion ring, `used` its index.
-#[kernel]
-fn entry_cmd(entry: RxDone, ring: Bits<64>, used: Bits<16>, log2: Bits<4>) -> WriteCmd {
-    let slot = used & ((bits::<16>(1) << log2) - 1);
-    WriteCmd {
-        kind: bits::<2>(WRITE_INLINE),
-        iova: ring + cat::<64, _>((bits::<45>(0), slot, bits::<3>(0))),
-        len: bits::<16>(8),
-        src: bits::<16>(0),
-        data: bit_cast::<256, _>(pack::<64, _>(entry)),
-        notify: true,
-        tag: bits::<48>(TAG_ENTRY),
-    }
-}
-
 /// The dispatcher.
 #[derive(LogicBlock, Default)]
 pub struct Dispatch {
@@ -273,21 +226,17 @@ pub struct Dispatch {
     /// Nothing in work, no read outstanding.
     pub idle: Signal<Out, Bit>,
     ring: RxRing,
-    /// Ordinary frames, oldest first, until their entry is written.
-    pending: Fifo<Pending, PENDING_LOG2, { PENDING_LOG2 + 1 }>,
-    /// Whether the write of the oldest ones failed, as the responses came.
-    results: Fifo<Bits<1>, PENDING_LOG2, { PENDING_LOG2 + 1 }>,
+    completions: RxCompletions,
     state: Dff<DispatchState>,
     m: Dff<FrameMeta>,
-    used: Dff<Bits<16>>,
 }
 
 #[kernel]
 impl Logic for Dispatch {
     fn update(&mut self) {
-        dff_setup!(self, clock, state, m, used);
-        clock!(self, clock, ring, pending, results);
-        reset!(self, reset, ring, pending, results);
+        dff_setup!(self, clock, state, m);
+        clock!(self, clock, ring, completions);
+        reset!(self, reset, ring, completions);
         self.ring.enable.next = self.enable.val();
         self.ring.base.next = self.rx_base.val();
         self.ring.log2.next = self.rx_log2.val();
@@ -300,12 +249,10 @@ impl Logic for Dispatch {
 
         let state = self.state.q.val();
         let m = self.m.q.val();
-        let used = self.used.q.val();
-        let log2 = self.rx_log2.val();
         let have = self.ring.buffer_valid.val();
         let taken = self.cmd_ready.val();
-        let answered = self.results.m_valid.val();
-        let ready = state == DispatchState::Idle && !answered && self.pending.s_ready.val();
+        let answered = self.completions.answered.val();
+        let ready = state == DispatchState::Idle && !answered && self.completions.room.val();
         self.meta_ready.next = ready;
         self.find_valid.next = state == DispatchState::Find;
         self.find_key.next = FlowKey {
@@ -319,28 +266,26 @@ impl Logic for Dispatch {
         let payload = state == DispatchState::Payload;
         self.ring.buffer_ready.next = payload && have && taken;
         self.cnt_drop_no_buffer.next = payload && !have;
-        self.rx_consumer.next = used;
-        self.idle.next = state == DispatchState::Idle && self.ring.idle.val() && !self.pending.m_valid.val();
+        self.rx_consumer.next = self.completions.used.val();
+        self.idle.next = state == DispatchState::Idle && self.ring.idle.val() && self.completions.idle.val();
 
-        // Reports: bytes first, in order; then the entry.
-        let done = self.done.val();
-        let for_entry = done.tag == TAG_ENTRY;
-        self.done_ready.next = true;
-        self.irq_rx.next = self.done_valid.val() && for_entry && !done.error;
-        self.results.s_valid.next = self.done_valid.val() && !for_entry;
-        self.results.s_data.next = done.error.into();
+        // Completions.
         let entering = state == DispatchState::Completion;
-        self.results.m_ready.next = entering && taken;
-        self.pending.m_ready.next = entering && taken;
-        self.pending.s_valid.next = payload && have && taken;
-        self.pending.s_data.next = Pending { len: m.len, verdict: m.verdict };
+        self.completions.base.next = self.rx_done_base.val();
+        self.completions.log2.next = self.rx_log2.val();
+        self.completions.push.next = payload && have && taken;
+        self.completions.frame.next = Pending { len: m.len, verdict: m.verdict };
+        self.completions.done_valid.next = self.done_valid.val();
+        self.completions.done.next = self.done.val();
+        self.completions.pop.next = entering && taken;
+        self.done_ready.next = true;
+        self.irq_rx.next = self.completions.irq.val();
 
-        let entry = completion(self.pending.m_data.val(), self.results.m_data.val().any(), used, log2);
         self.cmd_valid.next = (payload && have) || entering || state == DispatchState::Free;
         self.cmd.next = if payload {
             payload_cmd(m, self.ring.buffer.val())
         } else if entering {
-            entry_cmd(entry, self.rx_done_base.val(), used, log2)
+            self.completions.cmd.val()
         } else {
             WriteCmd { kind: bits::<2>(WRITE_FREE), len: words_len(m.len), ..WriteCmd::default() }
         };
@@ -364,7 +309,6 @@ impl Logic for Dispatch {
         if state == DispatchState::Found {
             self.m.d.next.seg.conn = self.find_conn.val();
         }
-        self.used.d.next = used + (entering && taken);
-        dff_reset!(self, reset, state, used);
+        dff_reset!(self, reset, state);
     }
 }
