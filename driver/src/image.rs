@@ -28,7 +28,8 @@ impl Image {
         };
         let header = ImageHeader {
             kind: kind.code(),
-            status: 0,
+            // Until the device says otherwise: an image that it could not even read stays a failure.
+            status: Status::HardwareFailure.code(),
             id: token.index,
             parent: parent.map_or(0, |p| p.index),
             generation: token.generation,
@@ -163,6 +164,16 @@ fn to_mac(word: u64) -> [u8; 6] {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// A device that cannot read a header does not write it either; with 0 in it the object would count as taken over.
+    #[test]
+    fn an_image_that_the_device_does_not_answer_has_failed() {
+        let token = Token { index: 3, generation: 9 };
+        for kind in ImageKind::ALL {
+            let image = Image::new(*kind, token, Some(token), HostHandle(5));
+            assert_eq!(Image::from_memory(*image.bytes()).status(), Status::HardwareFailure);
+        }
+    }
 
     #[test]
     fn neighbor_and_path_survive_the_way_through_an_image() {

@@ -2,7 +2,7 @@
 
 use chimney_abi::cmd::UploadReason;
 use chimney_abi::cmd::{Opcode, Status};
-use chimney_abi::desc::{Command, CommandDone};
+use chimney_abi::desc::Command;
 use chimney_abi::offload::{ConnectionEvent, OffloadClient, Role, Token};
 
 use crate::bus::Bus;
@@ -86,7 +86,7 @@ impl<B: Bus> Driver<B> {
         while let Some(done) = self.queues.mailbox.poll() {
             any = true;
             match self.in_flight.remove(&done.cookie) {
-                Some(Op::Tree(operation)) => self.take_results(operation, done, client),
+                Some(Op::Tree(operation)) => self.take_results(operation, client),
                 Some(Op::Abort(token)) => self.abort_done(token, client),
                 None => {}
             }
@@ -114,22 +114,15 @@ impl<B: Bus> Driver<B> {
     }
 
     /// Copies the device's images out and frees their memory.
-    fn take_results(&mut self, mut operation: Operation, done: CommandDone, client: &mut dyn OffloadClient) {
-        // A command that failed as a whole wrote no images: its verdict stands for all of them.
-        let whole = Status::try_from(done.status).unwrap_or(Status::Failure);
-        let refused = matches!(whole, Status::BadRequest | Status::HardwareFailure)
-            && usize::from(done.failed) >= operation.entries.len().min(255);
+    fn take_results(&mut self, mut operation: Operation, client: &mut dyn OffloadClient) {
         operation.is_answered = true;
         if let Some(span) = operation.span.take() {
             for (i, entry) in operation.entries.iter_mut().enumerate() {
                 let mut bytes = [0; STRIDE];
                 self.queues.images.view().read(span.start() + i * STRIDE, &mut bytes);
                 entry.image = Image::from_memory(bytes);
-                let status = match entry.image.status() {
-                    Status::Success if refused => whole,
-                    status => status,
-                };
-                tree::set_status(&mut operation.tree, entry.place, status);
+                // An image that the device did not answer, alone or with its whole command, says so itself.
+                tree::set_status(&mut operation.tree, entry.place, entry.image.status());
             }
             self.queues.images.release(span);
         }
