@@ -19,4 +19,4 @@ pub mod tops;
 pub mod types;
 
 pub use chimney_hdl_kernel::{ElabError, Port};
-pub use tops::{emit, ports, EmitError, TOPS};
+pub use tops::{emit, ports, EmitError, FAULTY_TOPS, TOPS};

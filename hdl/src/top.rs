@@ -12,7 +12,7 @@
 //! block is reset by `csr.soft_reset`, which comes only when no DMA is outstanding.
 //!
 //! `CONN`: log2 of connections, `TABLE`: log2 of paths and of neighbors; `OBJ` = `TABLE` + 1, `MAP` = `CONN` + 5,
-//! `HASH` = `CONN` + 2.
+//! `HASH` = `CONN` + 2. `EARLY` = 0; 1 makes the copy that acknowledges what is not durable yet, which tests must catch.
 use crate::eth::rx::Rx;
 use crate::host::csr::Csr;
 use crate::host::dma_read::ReadArbiter;
@@ -23,7 +23,9 @@ use crate::host::status::{Consumers, Status};
 use crate::prelude::*;
 use crate::tcp::lookup::Lookup;
 use crate::tcp::proto::engine::Engine;
+use crate::tcp::tx::tables::{TABLE_PATH, TABLE_PATH_NEW};
 use crate::tcp::tx::transmit::Transmit;
+use crate::types::PathMtu;
 use chimney_abi::layout::Reg;
 use chimney_abi::regs;
 
@@ -70,7 +72,14 @@ const BAD_REQUEST: usize = counter(&regs::CNT_BAD_REQUEST);
 
 /// The NIC. See the module page.
 #[derive(LogicBlock, Default)]
-pub struct Nic<const CONN: usize, const TABLE: usize, const OBJ: usize, const MAP: usize, const HASH: usize> {
+pub struct Nic<
+    const CONN: usize,
+    const TABLE: usize,
+    const OBJ: usize,
+    const MAP: usize,
+    const HASH: usize,
+    const EARLY: usize,
+> {
     /// Clock.
     pub clock: Signal<In, Clock>,
     /// Power-on reset, synchronous, active high.
@@ -199,7 +208,7 @@ pub struct Nic<const CONN: usize, const TABLE: usize, const OBJ: usize, const MA
     dispatch: Dispatch,
     writes: WriteEngine,
     reads: ReadArbiter<READERS>,
-    proto: Engine<CONN, MAP>,
+    proto: Engine<CONN, MAP, TABLE, EARLY>,
     transmit: Transmit<CONN, TABLE>,
     commands: Mailbox<CONN, TABLE, OBJ>,
     status: Status,
@@ -222,8 +231,14 @@ fn many(b: bool, n: Bits<16>) -> Bits<16> {
 }
 
 #[kernel]
-impl<const CONN: usize, const TABLE: usize, const OBJ: usize, const MAP: usize, const HASH: usize> Logic
-    for Nic<CONN, TABLE, OBJ, MAP, HASH>
+impl<
+        const CONN: usize,
+        const TABLE: usize,
+        const OBJ: usize,
+        const MAP: usize,
+        const HASH: usize,
+        const EARLY: usize,
+    > Logic for Nic<CONN, TABLE, OBJ, MAP, HASH, EARLY>
 {
     fn update(&mut self) {
         clock!(self, clock, csr, rx, lookup, dispatch, writes, reads, proto, transmit, commands, status);
@@ -362,6 +377,14 @@ impl<const CONN: usize, const TABLE: usize, const OBJ: usize, const MAP: usize, 
         self.transmit.table_op_valid.next = self.commands.table_valid.val();
         self.commands.table_ready.next = self.transmit.table_op_ready.val();
         self.commands.table_counter.next = self.transmit.table_counter.val();
+        let table = self.commands.table_op.val();
+        self.proto.path_mtu.next = PathMtu {
+            valid: self.commands.table_valid.val()
+                && self.transmit.table_op_ready.val()
+                && (table.kind == TABLE_PATH || table.kind == TABLE_PATH_NEW),
+            path: table.id,
+            mtu: table.mtu,
+        };
         self.transmit.tx_base.next = rings.tx_base;
         self.transmit.tx_log2.next = rings.tx_log2;
         self.transmit.tx_producer.next = rings.tx_producer;

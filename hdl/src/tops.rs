@@ -10,22 +10,29 @@ struct Top {
 }
 
 macro_rules! tops {
-    ($($(#[$d:meta])* $name:literal => $ty:ty,)*) => {
-        /// Names of the exported tops.
-        pub const TOPS: &[&str] = &[$($name),*];
-        const ALL: &[Top] = &[$(Top {
+    ($($(#[$d:meta])* $list:ident { $($(#[$e:meta])* $name:literal => $ty:ty,)* })*) => {
+        $($(#[$d])* pub const $list: &[&str] = &[$($name),*];)*
+        const ALL: &[Top] = &[$($(Top {
             name: $name,
             emit: |n| chimney_hdl_kernel::verilog(&<$ty>::default(), n),
             ports: || chimney_hdl_kernel::ports(&<$ty>::default()),
-        }),*];
+        }),*),*];
     };
 }
 
 tops! {
-    /// The frame FIFO, a small complete block: it keeps the export and its tests honest.
-    "beat_fifo" => crate::stream::Fifo<crate::stream::axis::Beat, 5, 6>,
-    /// The NIC: 64 connections, 16 paths and 16 neighbors.
-    "nic" => crate::top::Nic<6, 4, 5, 11, 8>,
+    /// Names of the exported tops.
+    TOPS {
+        /// The frame FIFO, a small complete block: it keeps the export and its tests honest.
+        "beat_fifo" => crate::stream::Fifo<crate::stream::axis::Beat, 5, 6>,
+        /// The NIC: 64 connections, 16 paths and 16 neighbors.
+        "nic" => crate::top::Nic<6, 4, 5, 11, 8, 0>,
+    }
+    /// Names of tops that are wrong on purpose, each for a test that must fail on it. Not exported, never for use.
+    FAULTY_TOPS {
+        /// A small NIC that acknowledges bytes before they are in host memory (law L2).
+        "nic_early_ack" => crate::top::Nic<4, 3, 4, 9, 6, 1>,
+    }
 }
 
 /// Why a top was not emitted.

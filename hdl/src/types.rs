@@ -212,6 +212,17 @@ pub struct ConnOp {
     pub path: Bits<16>,
 }
 
+/// The MTU of a path (command block -> PROTO).
+#[derive(Clone, Copy, Debug, Default, PartialEq, LogicStruct)]
+pub struct PathMtu {
+    /// 1 = there is one in this cycle.
+    pub valid: Bit,
+    /// Path id.
+    pub path: Bits<16>,
+    /// Bytes of an IP packet.
+    pub mtu: Bits<16>,
+}
+
 /// Parameters that PROTO reads from the registers; stable while enabled.
 #[derive(Clone, Copy, Debug, Default, PartialEq, LogicStruct)]
 pub struct TcpParams {

@@ -396,6 +396,36 @@ fn a_timeout_goes_back_and_too_many_ask_for_an_upload() {
     assert_eq!((back.phase, back.cwnd), (Phase::RtoRecovery.code(), MSS));
 }
 
+/// Verifies: R-056
+#[test]
+fn an_mtu_that_shrinks_shortens_segments_at_once() {
+    let mut w = World::with(4, &TcpRecord { const_flags: CONST_TIMESTAMPS, ..image() });
+    w.bell(false, 1, OURS + 2000, 0);
+    w.e.plan(Todo::Wait(500));
+    w.e.plan(Todo::Mtu(552));
+    w.bell(false, 2, OURS + 2900, 0);
+    w.run();
+    w.e.plan(Todo::Time(300_001));
+    w.run();
+    let sent: Vec<(u32, u64)> = w.e.sent.iter().map(|s| (s.seq - OURS, s.len)).collect();
+    // 20 bytes of IPv4, 20 of TCP and 12 of timestamps in each; the last is a retransmission.
+    assert_eq!(sent, [(0, 1000), (1000, 1000), (2000, 500), (2500, 400), (0, 500)]);
+    let back = w.take().1;
+    assert_eq!((back.eff_mss, back.cwnd), (MSS as u16, 500));
+}
+
+/// Verifies
+#[test]
+fn an_image_whose_segments_do_not_fit_into_the_path_is_rejected() {
+    let mut w = World::new(4);
+    for (mtu, status) in [(1039, Status::Rejected), (1040, Status::Success)] {
+        w.e.plan(Todo::Mtu(mtu));
+        w.e.offload(2, GEN, &image(), &[0; 32]);
+        w.run();
+        assert_eq!(w.e.answers.pop().map(|a| a.0), Some(code(status)), "{mtu}");
+    }
+}
+
 #[test]
 fn three_duplicates_start_fast_retransmit() {
     let mut w = World::with(4, &image());

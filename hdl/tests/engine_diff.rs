@@ -37,7 +37,7 @@ impl Traffic {
             cached_flags: [0, CACHED_NAGLE, CACHED_KEEP_ALIVE][r.below(3) as usize],
             snd_wind_shift: r.below(4) as u8,
             rcv_wind_shift: r.below(4) as u8,
-            eff_mss: 500 + r.below(1000) as u16,
+            eff_mss: 500 + r.below(900) as u16,
             max_retransmissions: 3,
             ka_probe_count: 2,
             ka_timeout_us: 300_000,
@@ -176,6 +176,7 @@ impl Traffic {
             }
             37 => self.e.event_consumer = self.e.events,
             38 if r.chance(1, 8) => self.e.plan(Todo::Fail),
+            39 if r.chance(1, 6) => self.e.plan(Todo::Mtu([576, 1000, 1500, 1500][r.below(4) as usize])),
             _ => self.e.plan(Todo::Time(r.below(2000))),
         }
     }

@@ -12,7 +12,7 @@ use chimney_hdl_kernel::diff::Rnd;
 use std::collections::{HashMap, VecDeque};
 
 /// Eight connections are enough here.
-pub type Dut = Engine<3, 8>;
+pub type Dut = Engine<3, 8, 2, 0>;
 
 /// Addresses of the host's structures.
 pub const SHADOWS: u64 = 0x10_0000;
@@ -28,6 +28,8 @@ pub const RECV_RING: u64 = 0x14_0000;
 pub const POOL: u64 = 0x100_0000;
 /// log2 of the pool and event rings.
 pub const RING_LOG2: u64 = 6;
+/// The path of all connections.
+const PATH: u64 = 3;
 /// Bits of packet memory.
 const PACKET: usize = 1 << PACKET_LOG2;
 
@@ -63,6 +65,8 @@ pub enum Todo {
     HoldJobs(bool),
     /// The next command that notifies gets an error response.
     Fail,
+    /// The MTU of all connections' path.
+    Mtu(u64),
 }
 
 /// A job that was taken, as numbers.
@@ -118,6 +122,7 @@ pub struct Env {
     pub params: TcpParams,
     /// Everything stalls at random.
     pub slow: bool,
+    mtu: u64,
     todo: VecDeque<Todo>,
     packet: Vec<u8>,
     at: usize,
@@ -170,6 +175,7 @@ impl Env {
             event_consumer: 0,
             params,
             slow: false,
+            mtu: 1500,
             todo: VecDeque::new(),
             packet: vec![0; PACKET],
             at: 0,
@@ -291,6 +297,7 @@ impl Env {
         u.now_us.next = (self.now & 0xffff_ffff).into();
         u.now_ms.next = ((self.now / 1000) & 0xffff_ffff).into();
         u.params.next = self.params;
+        u.path_mtu.next = PathMtu { valid: true, path: PATH.into(), mtu: self.mtu.into() };
         u.pool_ring.next = POOL_RING.into();
         u.pool_log2.next = RING_LOG2.into();
         u.pool_producer.next = (self.pool_producer & 0xffff).into();
@@ -535,6 +542,7 @@ impl Env {
             Some(Todo::Hold(h)) => self.hold = h,
             Some(Todo::HoldJobs(h)) => self.hold_jobs = h,
             Some(Todo::Fail) => self.fail = true,
+            Some(Todo::Mtu(mtu)) => self.mtu = mtu,
             other => self.offered = other,
         }
     }
@@ -556,7 +564,7 @@ fn op(code: Opcode, conn: u64, generation: u64) -> ConnOp {
         opcode: u64::from(code.code()).into(),
         conn: conn.into(),
         generation: generation.into(),
-        path: 3u64.into(),
+        path: PATH.into(),
     }
 }
 

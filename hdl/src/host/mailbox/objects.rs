@@ -154,6 +154,7 @@ pub fn table_op(is_path: bool, reads: bool, is_new: bool, id: Bits<16>, o: Objec
         path: path_entry(o),
         neighbor: neighbor_entry(o),
         ip_id_counter: o.body.get_bits::<16>(IP_ID_COUNTER),
+        mtu: path_mtu(o),
     }
 }
 
@@ -168,6 +169,12 @@ fn path_entry(o: Object) -> PathEntry {
         neighbor: o.parent,
         ip_id_start: image.ip_id_start,
     }
+}
+
+/// The MTU of a path.
+#[kernel]
+fn path_mtu(o: Object) -> Bits<16> {
+    unpack::<PathImage, BODY_BITS>(o.body).mtu
 }
 
 /// The transmitter's entry for a neighbor.

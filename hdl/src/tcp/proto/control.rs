@@ -12,6 +12,7 @@ use super::news::{earliest, Commit};
 use super::next::{fetched, image, next, taken, Live, News};
 use super::op::{page_slot, RECORD_BEATS, TERMINATE};
 use super::record::Work;
+use super::room::{path_of, Rooms};
 use super::sources::{Agenda, Notes};
 use super::step::{Ctx, Pick, St, Step, SUCCESS};
 use super::tx::job;
@@ -22,7 +23,7 @@ use crate::prelude::*;
 use crate::tcp::pages::{FoundSlot, LoadSlot, LookSlot};
 use crate::tcp::timers::{Deadline, SetDeadline};
 use crate::types::{
-    ConnOp, Doorbell, EngineCounts, ReadBeat, ReadReq, RxSeg, TcpParams, TxDone, TxJob, WriteCmd,
+    ConnOp, Doorbell, EngineCounts, PathMtu, ReadBeat, ReadReq, RxSeg, TcpParams, TxDone, TxJob, WriteCmd,
 };
 
 /// Bits of a record in an image.
@@ -30,9 +31,9 @@ const RECORD: usize = RECORD_BEATS as usize * 64;
 /// The same without its lowest beat.
 const RECORD_REST: usize = RECORD - 64;
 
-/// The block. See [`super`] for the meaning of the ports.
+/// The block. See [`super`] for the meaning of the ports and parameters.
 #[derive(LogicBlock, Default)]
-pub struct Control<const LOG2: usize> {
+pub struct Control<const LOG2: usize, const TABLE: usize, const EARLY: usize> {
     /// Clock.
     pub clock: Signal<In, Clock>,
     /// Reset.
@@ -45,6 +46,8 @@ pub struct Control<const LOG2: usize> {
     pub now_ms: Signal<In, Bits<32>>,
     /// Registers.
     pub params: Signal<In, TcpParams>,
+    /// A path and its MTU.
+    pub path_mtu: Signal<In, PathMtu>,
     /// To the sources.
     pub notes: Signal<Out, Notes>,
     /// From the sources.
@@ -116,6 +119,7 @@ pub struct Control<const LOG2: usize> {
     /// For the counters.
     pub counts: Signal<Out, EngineCounts>,
     records: SdpRam<Work, LOG2>,
+    rooms: Rooms<TABLE>,
     s: Dff<Step>,
     news: Dff<News>,
     image: Dff<Bits<RECORD>>,
@@ -202,13 +206,13 @@ fn sweep(s: Step, last: bool) -> Step {
 }
 
 #[kernel]
-impl<const LOG2: usize> Logic for Control<LOG2> {
+impl<const LOG2: usize, const TABLE: usize, const EARLY: usize> Logic for Control<LOG2, TABLE, EARLY> {
     fn update(&mut self) {
         dff_setup!(self, clock, s, news, image, looked);
-        clock!(self, clock, records);
+        clock!(self, clock, records, rooms);
         let s = self.s.q.val();
         let (st, c, agenda) = (s.st, s.c, self.agenda.val());
-        let take = st == St::Take;
+        let (take, now_ms) = (st == St::Take, self.now_ms.val());
         let writes = writes(st);
         let answer = self.answer.val();
         let stalled = is_stalled(
@@ -260,11 +264,15 @@ impl<const LOG2: usize> Logic for Control<LOG2> {
         self.records.we.next = storing && !c.out;
         self.records.waddr.next = low;
         self.records.wdata.next = if st == St::Store { s.w } else { Work::default() };
+        self.rooms.path_mtu.next = self.path_mtu.val();
+        self.rooms.look.next = st == St::Fetch;
+        self.rooms.path.next = path_of(c.pick, self.news.q.val().op, self.records.rdata.val());
         let deadline = if st == St::Store { earliest(s.w) } else { Deadline::default() };
         self.set.next = SetDeadline { valid: storing && !c.out, conn: c.conn, deadline };
         let live = Live {
             now_us: self.now_us.val(),
-            now_ms: self.now_ms.val(),
+            now_ms,
+            room: self.rooms.room.val(),
             found: answer.found,
             fresh: answer.fresh,
             page: answer.page,
@@ -293,7 +301,7 @@ impl<const LOG2: usize> Logic for Control<LOG2> {
         };
         self.tx_job_valid.next = st == St::TxEmit;
         self.tx_job.next =
-            if st == St::TxEmit { job(s.w, c.plan, c.conn, self.now_ms.val()) } else { TxJob::default() };
+            if st == St::TxEmit { job::<EARLY>(s.w, c.plan, c.conn, now_ms) } else { TxJob::default() };
         self.post_req_valid.next = st == St::PostAsk;
         self.post_req.next = post_req(s.w);
         let generation = s.w.fixed.generation;

@@ -1,7 +1,8 @@
 //! PROTO with everything it needs, wired. The ports are described in [`super`].
 //!
 //! Latency, throughput, back-pressure and reset: see `control`, `sources`, `tcp/pages.rs`, `tcp/timers.rs`,
-//! `host/events.rs`. `MAP` = `LOG2` + 5, the address bits of the page map.
+//! `host/events.rs`. `MAP` = `LOG2` + 5, the address bits of the page map; `TABLE`: log2 of paths; `EARLY`: 0, or 1
+//! for the copy that breaks law L2 and must not pass its tests.
 use super::control::Control;
 use super::sources::Sources;
 use crate::host::events::Events;
@@ -9,12 +10,13 @@ use crate::prelude::*;
 use crate::tcp::pages::Pages;
 use crate::tcp::timers::Timers;
 use crate::types::{
-    ConnOp, Doorbell, EngineCounts, ReadBeat, ReadReq, RxSeg, TcpParams, TxDone, TxJob, WriteCmd, WriteDone,
+    ConnOp, Doorbell, EngineCounts, PathMtu, ReadBeat, ReadReq, RxSeg, TcpParams, TxDone, TxJob, WriteCmd,
+    WriteDone,
 };
 
 /// The block.
 #[derive(LogicBlock, Default)]
-pub struct Engine<const LOG2: usize, const MAP: usize> {
+pub struct Engine<const LOG2: usize, const MAP: usize, const TABLE: usize, const EARLY: usize> {
     /// Clock.
     pub clock: Signal<In, Clock>,
     /// Reset.
@@ -29,6 +31,8 @@ pub struct Engine<const LOG2: usize, const MAP: usize> {
     pub now_ms: Signal<In, Bits<32>>,
     /// Registers.
     pub params: Signal<In, TcpParams>,
+    /// A path and its MTU.
+    pub path_mtu: Signal<In, PathMtu>,
     /// Segment of a connection.
     pub rx_seg: Signal<In, RxSeg>,
     /// Segment offered.
@@ -141,7 +145,7 @@ pub struct Engine<const LOG2: usize, const MAP: usize> {
     pub irq_event: Signal<Out, Bit>,
     /// For the counters.
     pub counts: Signal<Out, EngineCounts>,
-    control: Control<LOG2>,
+    control: Control<LOG2, TABLE, EARLY>,
     sources: Sources<LOG2>,
     pages: Pages<MAP>,
     timers: Timers<LOG2>,
@@ -149,7 +153,9 @@ pub struct Engine<const LOG2: usize, const MAP: usize> {
 }
 
 #[kernel]
-impl<const LOG2: usize, const MAP: usize> Logic for Engine<LOG2, MAP> {
+impl<const LOG2: usize, const MAP: usize, const TABLE: usize, const EARLY: usize> Logic
+    for Engine<LOG2, MAP, TABLE, EARLY>
+{
     fn update(&mut self) {
         clock!(self, clock, control, sources, pages, timers, events);
         reset!(self, reset, control, sources, pages, timers, events);
@@ -160,6 +166,7 @@ impl<const LOG2: usize, const MAP: usize> Logic for Engine<LOG2, MAP> {
         self.control.now_us.next = self.now_us.val();
         self.control.now_ms.next = self.now_ms.val();
         self.control.params.next = self.params.val();
+        self.control.path_mtu.next = self.path_mtu.val();
         self.control.agenda.next = self.sources.agenda.val();
         self.sources.notes.next = self.control.notes.val();
         self.sources.enable.next = self.enable.val();

@@ -1,6 +1,6 @@
 //! PROTO: the only writer of connection records, and the blocks that serve it.
 //!
-//! `engine::Engine<LOG2, MAP>` (`MAP` = `LOG2` + 5) is what the top instantiates: PROTO proper (`control`), the page map
+//! `engine::Engine<LOG2, MAP, TABLE, EARLY>` (`MAP` = `LOG2` + 5, `TABLE`: log2 of paths, `EARLY` = 0) is what the top instantiates: PROTO proper (`control`), the page map
 //! (`tcp/pages.rs`), the deadlines (`tcp/timers.rs`) and the event ring (`host/events.rs`), wired
 //! together. Ports of the engine, all bundles with `_valid`/`_ready` as in `types.rs`:
 //!
@@ -11,6 +11,7 @@
 //! | `idle` | out | nothing in work, no commit, read or event outstanding |
 //! | `now_us: Bits<32>`, `now_ms: Bits<32>` | in | low words of the clock and of the millisecond counter |
 //! | `params: TcpParams` | in | registers, stable while enabled |
+//! | `path_mtu: PathMtu` | in | with `valid`: a path was stored or updated; kept here, and obeyed from the next event on |
 //! | `rx_seg: RxSeg` | in, valid/ready | a segment whose 4-tuple was found; one at a time: the next one only after the verdict |
 //! | `verdict_valid`, `verdict_handed_up` | out | one-cycle pulse for every segment taken, at least one cycle later. `handed_up` = 0: consumed, and all its commands, the `kind = 2` free of the frame last, have been accepted by the write engine. 1: not consumed, nothing was issued or freed; the frame is the ordinary path's |
 //! | `doorbell: Doorbell` | in, valid/ready | a doorbell; taken before any command |
@@ -47,6 +48,7 @@ pub mod next;
 pub mod op;
 pub mod place;
 pub mod record;
+pub mod room;
 pub mod rx;
 pub mod sources;
 pub mod step;

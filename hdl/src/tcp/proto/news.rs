@@ -159,8 +159,7 @@ fn exhausted(w: Work, max_rto_us: Bits<32>) -> bool {
 
 /// The retransmission timer fired: a probe, or back to SND.UNA (RFC 6298 5.4 to 5.7).
 #[kernel]
-fn retransmission(w: Work, now: Bits<32>, p: TcpParams) -> Work {
-    let smss = bit_cast::<32, 16>(w.fixed.eff_mss);
+fn retransmission(w: Work, now: Bits<32>, smss: Bits<32>, p: TcpParams) -> Work {
     let waited = backed_off(w.tm.rto_us, w.tm.retransmit_count, p.max_rto_us);
     let next = backed_off(w.tm.rto_us, w.tm.retransmit_count + 1, p.max_rto_us);
     let mut n = w;
@@ -181,7 +180,7 @@ fn retransmission(w: Work, now: Bits<32>, p: TcpParams) -> Work {
 
 /// `Expire`: one deadline that has come; the scanner comes again for the next.
 #[kernel]
-pub fn expire(s: Step, now: Bits<32>, p: TcpParams) -> Step {
+pub fn expire(s: Step, now: Bits<32>, smss: Bits<32>, p: TcpParams) -> Step {
     let w = s.w;
     let mut n = s;
     n.st = St::Finish;
@@ -215,7 +214,7 @@ pub fn expire(s: Step, now: Bits<32>, p: TcpParams) -> Step {
             n.w.flags.probe = before(w.snd.nxt, w.limit);
             n.c.want_tx = before(w.snd.nxt, w.limit);
         } else {
-            n.w = retransmission(w, now, p);
+            n.w = retransmission(w, now, smss, p);
             n.c.counts.rto = !w.flags.persist;
             n.c.want_tx = true;
         }

@@ -4,6 +4,7 @@ use super::news::{bell, committed, expire, finish, tx_done, Commit};
 use super::op::{close, execute, given_back, initiate, INITIATE, RECORD_BEATS, UPDATE};
 use super::place::{bell_posts, enter_pool, paged, placed, post_beat, post_got, retired, text, text_end};
 use super::record::Work;
+use super::room::smss;
 use super::rx::{acked, arrive, recover, seg_len};
 use super::step::{Ctx, Pick, St, Step, SUCCESS};
 use super::tx::{tx_plan, tx_sent};
@@ -39,6 +40,8 @@ pub struct Live {
     pub now_us: Bits<32>,
     /// Timestamp clock, milliseconds.
     pub now_ms: Bits<32>,
+    /// What the MTU of the connection's path leaves for text and TCP options, bytes.
+    pub room: Bits<16>,
     /// The page map found a page.
     pub found: Bit,
     /// It is a new one.
@@ -77,12 +80,12 @@ pub fn taken(s: Step, conn: Bits<16>, out: bool, opcode: Bits<8>) -> Step {
 
 /// `OpExec`.
 #[kernel]
-fn op(s: Step, o: ConnOp, image: Bits<2304>, now: (Bits<32>, Bits<32>), p: TcpParams) -> Step {
+fn op(s: Step, o: ConnOp, image: Bits<2304>, l: Live, p: TcpParams) -> Step {
     let r = unpack::<TcpRecord, 2304>(image);
     if o.opcode == INITIATE {
-        initiate(s, o, r, now, p)
+        initiate(s, o, r, (l.now_us, l.now_ms, l.room), p)
     } else {
-        execute(s, o, r, now.0)
+        execute(s, o, r, l.now_us)
     }
 }
 
@@ -171,7 +174,7 @@ pub fn next(s: Step, e: News, l: Live, image: Bits<2304>, p: TcpParams) -> Step 
     match s.st {
         St::RxCheck => arrive(s, e.seg, now, p.fin_wait_2_us),
         St::RxAck => acked(s, e.seg, now, p),
-        St::RxRecover => recover(s, p.dup_ack_threshold),
+        St::RxRecover => recover(s, smss(s.w, l.room), p.dup_ack_threshold),
         St::RxText => text(s),
         St::Page => paged(s, l.found, l.fresh, l.page, p.pool_base),
         St::Piece => placed(s, now, p.push_us),
@@ -184,10 +187,10 @@ pub fn next(s: Step, e: News, l: Live, image: Bits<2304>, p: TcpParams) -> Step 
         St::BellPosts => bell_posts(s),
         St::Commit => committed(s, e.commit, e.commit_error, now, p),
         St::TxDone => tx_done(s, e.done),
-        St::Expire => expire(s, now, p),
-        St::TxPlan => tx_plan(s, now),
+        St::Expire => expire(s, now, smss(s.w, l.room), p),
+        St::TxPlan => tx_plan(s, now, smss(s.w, l.room)),
         St::TxSent => tx_sent(s, now, p.max_rto_us),
-        St::OpExec => op(s, e.op, image, (now, l.now_ms), p),
+        St::OpExec => op(s, e.op, image, l, p),
         St::Close => close(s),
         St::OpOut => op_out(s),
         St::Finish => finish(s),

@@ -46,13 +46,14 @@ fn is_ring(log2: Bits<8>, producer: Bits<16>) -> bool {
     log2 != 0 && log2 < 16 && producer <= (bits::<16>(1) << log2)
 }
 
-/// The image's numbers fit together (programmer's guide 5).
+/// The image's numbers fit together, and its segments into the path (programmer's guide 5).
 #[kernel]
-fn is_sound(r: TcpRecord) -> bool {
+fn is_sound(r: TcpRecord, room: Bits<16>) -> bool {
     let flags = unpack::<Flags, 16>(r.deleg_flags);
     let end = r.snd_limit + flags.fin_sent;
     let consts = unpack::<ConstFlags, 16>(r.const_flags);
     r.eff_mss != 0
+        && r.eff_mss <= room
         && !consts.ipv6
         && r.snd_wind_shift < 15
         && r.rcv_wind_shift < 15
@@ -65,12 +66,12 @@ fn is_sound(r: TcpRecord) -> bool {
 
 /// May this image be taken over under this id?
 #[kernel]
-fn initiate_status(w: Work, out: bool, op: ConnOp, r: TcpRecord) -> Bits<8> {
+fn initiate_status(w: Work, out: bool, op: ConnOp, r: TcpRecord, room: Bits<16>) -> Bits<8> {
     if out || w.fixed.generation != 0 {
         bits::<8>(TCP_ENTRIES)
     } else if op.generation == 0 {
         bits::<8>(BAD_REQUEST)
-    } else if !may_offload(r.tcp_state) || !is_sound(r) {
+    } else if !may_offload(r.tcp_state) || !is_sound(r, room) {
         bits::<8>(REJECTED)
     } else if (r.rcv_right - r.rcv_nxt) > MAX_WINDOW {
         bits::<8>(TCP_RCV_WINDOW)
@@ -98,17 +99,18 @@ fn begin(x: Work, now: Bits<32>, p: TcpParams) -> Work {
     w
 }
 
-/// `OpExec`: Initiate.
+/// `OpExec`: Initiate. `at`: microseconds, milliseconds, and what the path's MTU leaves.
 #[kernel]
-pub fn initiate(s: Step, op: ConnOp, r: TcpRecord, now: (Bits<32>, Bits<32>), p: TcpParams) -> Step {
-    let status = initiate_status(s.w, s.c.out, op, r);
+pub fn initiate(s: Step, op: ConnOp, r: TcpRecord, at: (Bits<32>, Bits<32>, Bits<16>), p: TcpParams) -> Step {
+    let (now_us, now_ms, room) = at;
+    let status = initiate_status(s.w, s.c.out, op, r, room);
     let mut n = s;
     n.c.beat = bits::<6>(0);
     n.c.status = status;
     n.c.op_ends = true;
     n.st = St::OpPages;
     if status == SUCCESS {
-        n.w = begin(load(r, op.generation, op.path, now.0, now.1), now.0, p);
+        n.w = begin(load(r, op.generation, op.path, now_us, now_ms), now_us, p);
         n.c.publish = true;
         n.c.want_tx = true;
     }

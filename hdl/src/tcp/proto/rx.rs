@@ -306,9 +306,8 @@ pub fn acked(s: Step, seg: RxSeg, now: Bits<32>, p: TcpParams) -> Step {
 
 /// `RxRecover`: congestion window and loss recovery; then the text.
 #[kernel]
-pub fn recover(s: Step, threshold: Bits<8>) -> Step {
+pub fn recover(s: Step, smss: Bits<32>, threshold: Bits<8>) -> Step {
     let w = s.w;
-    let smss = bit_cast::<32, 16>(w.fixed.eff_mss);
     let by = s.c.iova.get_bits::<32>(0);
     let flight = s.c.iova.get_bits::<32>(32);
     let r = if s.c.moved {

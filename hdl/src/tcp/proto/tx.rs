@@ -12,6 +12,20 @@ use crate::tcp::seq::{after, before, earlier, later, min32};
 use crate::tcp::window::{segment_len, update_due, window_field, SendInput};
 use crate::types::{TxJob, TCP_ACK, TCP_FIN, TCP_PSH, TCP_RST};
 
+/// The record as a segment tells the peer of it: what is durable (law L2). With `EARLY` it is the NIC that the tests of
+/// law L2 must catch: it acknowledges what is not in host memory yet.
+#[kernel]
+fn told<const EARLY: usize>(w: Work) -> Work {
+    if EARLY == 0 {
+        w
+    } else {
+        let mut n = w;
+        n.rcv.durable_nxt = w.rcv.nxt;
+        n.rcv.durable_right = w.rcv.right;
+        n
+    }
+}
+
 /// States in which data or a FIN may be sent.
 #[kernel]
 fn may_send(state: Bits<8>) -> bool {
@@ -61,9 +75,8 @@ fn fresh(w: Work, usable: Bits<32>, smss: Bits<32>) -> Plan {
 
 /// What to send now.
 #[kernel]
-fn choose(w: Work) -> Plan {
+fn choose(w: Work, smss: Bits<32>) -> Plan {
     let snd = w.snd;
-    let smss = bit_cast::<32, 16>(w.fixed.eff_mss);
     let edge = snd.una + min32(send_limit(w.rc, smss), snd.wnd);
     let usable = if after(edge, snd.nxt) { edge - snd.nxt } else { bits::<32>(0) };
     let sent_end = earlier(snd.max, w.limit);
@@ -100,7 +113,7 @@ fn choose(w: Work) -> Plan {
 
 /// `TxPlan`: the connection left the ready list.
 #[kernel]
-pub fn tx_plan(s: Step, now: Bits<32>) -> Step {
+pub fn tx_plan(s: Step, now: Bits<32>, smss: Bits<32>) -> Step {
     let (w, snd) = (s.w, s.w.snd);
     let mut n = s;
     n.w.side.queued = false;
@@ -108,7 +121,7 @@ pub fn tx_plan(s: Step, now: Bits<32>) -> Step {
     if s.w.fixed.generation == 0 {
         n.st = St::Idle;
     } else {
-        n.c.plan = choose(s.w);
+        n.c.plan = choose(s.w, smss);
         n.st = if n.c.plan.why == Why::Nothing { St::Finish } else { St::TxEmit };
         if n.c.plan.why == Why::Nothing
             && is_active(w)
@@ -213,7 +226,8 @@ fn flags(w: Work, p: Plan) -> Bits<8> {
 
 /// The job of a plan. `ack` and `wnd` are durable values (law L2).
 #[kernel]
-pub fn job(w: Work, p: Plan, conn: Bits<16>, now_ms: Bits<32>) -> TxJob {
+pub fn job<const EARLY: usize>(w: Work, p: Plan, conn: Bits<16>, now_ms: Bits<32>) -> TxJob {
+    let w = told::<EARLY>(w);
     let f: Fixed = w.fixed;
     let room = if f.flags.timestamps { bits::<3>(3) } else { bits::<3>(4) };
     let sack: Sack = sack_blocks(w.ooo, room);

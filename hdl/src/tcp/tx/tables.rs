@@ -63,6 +63,8 @@ pub struct TableOp {
     pub neighbor: NeighborEntry,
     /// The counter (`TABLE_PATH_NEW`).
     pub ip_id_counter: Bits<16>,
+    /// The path's MTU; PROTO's, not kept here.
+    pub mtu: Bits<16>,
 }
 
 /// The tables, `1 << LOG2` entries each.
