@@ -4,7 +4,9 @@
 mod harness;
 
 use chimney_abi::cmd::{Status, TcpState, UploadReason};
-use chimney_abi::offload::{ConnectionEvent, Offload, OffloadError, Range, Role, TcpBlockState, Token, Tree};
+use chimney_abi::offload::{
+    ConnectionEvent, Offload, OffloadError, PathState, Range, Role, TcpBlockState, Token, Tree,
+};
 use chimney_abi::state::{TcpRecord, DELEG_FIN_POSTED, DELEG_FIN_SENT, DELEG_PEER_FIN, NO_TIMER};
 use chimney_sim::rng::{test_seed, Rng};
 use harness::{
@@ -285,6 +287,26 @@ fn move_to_another_neighbor<D: TestDevice>(world: &mut World<D>, tokens: Tokens)
     world.assert_no_leaks(&config());
 }
 
+/// Verifies.
+fn an_mtu_that_shrinks_shortens_the_segments_of_its_path<D: TestDevice>() {
+    let mut world = World::<D>::make();
+    let tokens = world.offload(established());
+    let mut tree = linker_tree(tokens);
+    tree[0].selected = false;
+    let state = new_tree(vec![])[0].paths[0].state.expect("a new path has a state");
+    tree[0].paths[0].state = Some(PathState { mtu: 600, ..state });
+    tree[0].paths[0].connections.clear();
+    world.driver.update(tree).unwrap();
+    world.settle();
+    assert_eq!(world.host.updated.pop().unwrap()[0].paths[0].status, Status::Success);
+    world.send(tokens.conn, &[7; 2000]);
+    world.settle();
+    let lengths: Vec<usize> = world.sent_frames().iter().map(Vec::len).collect();
+    assert_eq!(lengths, [14 + 600; 3], "and Nagle holds the rest");
+    world.upload(tokens);
+    world.assert_no_leaks(&config());
+}
+
 /// Verifies.
 fn an_invalidated_neighbor_stops_its_connections_and_they_ask_to_go_up<D: TestDevice>() {
     let mut world = World::<D>::make();
@@ -367,6 +389,7 @@ on_both_devices! {
     dead_tokens_and_wrong_phases_are_refused,
     refusals_name_their_reason_and_take_nothing,
     query_and_update_change_only_what_they_may,
+    an_mtu_that_shrinks_shortens_the_segments_of_its_path,
     an_invalidated_neighbor_stops_its_connections_and_they_ask_to_go_up,
     an_upload_completes_everything_once_and_gives_the_bytes_once,
     events_of_a_former_connection_are_ignored,
