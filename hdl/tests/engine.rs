@@ -6,146 +6,16 @@ use chimney_abi::desc::{
     RecvDesc, RECV_NO_PUSH, RECV_RETIRED, SHADOW_ABORTED, SHADOW_FIN_ACKED, SHADOW_PEER_FIN,
 };
 use chimney_abi::state::{
-    TcpRecord, CACHED_KEEP_ALIVE, CACHED_NAGLE, CONST_SACK, CONST_TIMESTAMPS, DELEG_ARRIVING,
-    DELEG_POOL_MODE, NO_TIMER,
+    TcpRecord, CACHED_KEEP_ALIVE, CACHED_NAGLE, CONST_TIMESTAMPS, DELEG_ARRIVING, NO_TIMER,
 };
 use chimney_hdl::types::*;
-use chimney_hdl_kernel::diff::{Bench, Rnd};
-use engine_env::{code, record, Dut, Env, Todo};
-
-const PEER: u32 = 0xffff_f000;
-const OURS: u32 = 0x0000_8000;
-const GEN: u64 = 7;
-const MSS: u32 = 1000;
-
-/// An established connection with nothing under way.
-fn image() -> TcpRecord {
-    TcpRecord {
-        local_port: 80,
-        remote_port: 40_000,
-        const_flags: CONST_SACK,
-        eff_mss: MSS as u16,
-        ttl: 64,
-        max_retransmissions: 3,
-        ka_probe_count: 2,
-        ka_timeout_us: 1_000_000,
-        ka_interval_us: 100_000,
-        initial_rcv_wnd: 60_000,
-        tcp_state: TcpState::Established.code(),
-        deleg_flags: DELEG_POOL_MODE,
-        rcv_nxt: PEER,
-        rcv_right: PEER.wrapping_add(60_000),
-        adv_right: PEER.wrapping_add(60_000),
-        last_ack_sent: PEER,
-        snd_una: OURS,
-        snd_nxt: OURS,
-        snd_max: OURS,
-        snd_limit: OURS,
-        snd_wnd: 50_000,
-        max_snd_wnd: 50_000,
-        snd_wl1: PEER,
-        snd_wl2: OURS,
-        cwnd: 10 * MSS,
-        ssthresh: 1 << 30,
-        recover: OURS,
-        rto_us: 300_000,
-        srtt_us_x8: 8000,
-        rttvar_us_x4: 2000,
-        rtx_deadline: NO_TIMER,
-        ka_deadline: NO_TIMER,
-        send_ring: 0x20_0000,
-        send_ring_log2: 6,
-        recv_ring: engine_env::RECV_RING,
-        recv_ring_log2: 4,
-        ..TcpRecord::default()
-    }
-}
+use engine_env::world::{image, seg, text, World, GEN, MSS, OURS, PEER};
+use engine_env::{code, record, Todo};
 
 /// The same, just handed over by a host that may hold segments.
 fn arriving() -> TcpRecord {
     let r = image();
     TcpRecord { deleg_flags: r.deleg_flags | DELEG_ARRIVING, delack_deadline: 20_000, ..r }
-}
-
-struct World {
-    e: Env,
-    r: Rnd,
-    b: Bench<Dut, fn(&mut Dut, bool)>,
-}
-
-impl World {
-    fn new(pages: u64) -> World {
-        let clock: fn(&mut Dut, bool) = |u, c| u.clock.next = c.into();
-        World { e: Env::new(pages), r: Rnd::new(1), b: Bench::new(Dut::default(), clock) }
-    }
-
-    /// With one connection offloaded as number 2.
-    fn with(pages: u64, r: &TcpRecord) -> World {
-        let mut w = World::new(pages);
-        w.e.offload(2, GEN, r, &[0; 32]);
-        w.run();
-        assert_eq!(w.e.answers.pop(), Some((code(Status::Success), vec![])));
-        w
-    }
-
-    fn cycle(&mut self) {
-        let (e, r) = (&mut self.e, &mut self.r);
-        self.b.cycle(|u| e.poke(u, r));
-    }
-
-    /// Until everything planned is done.
-    fn run(&mut self) {
-        for _ in 0..20_000 {
-            self.cycle();
-            if self.e.is_done() {
-                return;
-            }
-        }
-        panic!("still busy");
-    }
-
-    fn run_for(&mut self, cycles: usize) {
-        (0..cycles).for_each(|_| self.cycle());
-    }
-
-    fn segment(&mut self, seq: u32, ack: u32, flags: u64, bytes: &[u8]) {
-        self.e.plan(Todo::Seg(seg(seq, ack, flags, bytes.len()), bytes.to_vec()));
-    }
-
-    fn bell(&mut self, receive: bool, producer: u64, limit: u32, flags: u64) {
-        self.e.plan(Todo::Bell(Doorbell {
-            conn: 2u64.into(),
-            receive,
-            producer: producer.into(),
-            generation: GEN.into(),
-            flags: flags.into(),
-            limit: u64::from(limit).into(),
-        }));
-    }
-
-    fn take(&mut self) -> (u64, TcpRecord) {
-        self.e.command(Opcode::Terminate, 2, GEN, None);
-        self.run();
-        let (status, beats) = self.e.answers.pop().expect("an answer");
-        (status, record(&beats))
-    }
-}
-
-fn seg(seq: u32, ack: u32, flags: u64, len: usize) -> RxSeg {
-    RxSeg {
-        conn: 2u64.into(),
-        seq: u64::from(seq).into(),
-        ack: u64::from(ack).into(),
-        wnd: 50_000u64.into(),
-        flags: (flags | TCP_ACK).into(),
-        payload_len: (len as u64).into(),
-        frame_len: (len as u64 + 54).into(),
-        ..RxSeg::default()
-    }
-}
-
-fn text(len: usize, from: u8) -> Vec<u8> {
-    (0..len).map(|i| (i as u8).wrapping_mul(7).wrapping_add(from)).collect()
 }
 
 /// Verifies

@@ -2,6 +2,8 @@
 //! command block and dispatcher, each simple and with random delays.
 #![allow(dead_code)]
 
+pub mod world;
+
 use chimney_abi::cmd::{Opcode, Status};
 use chimney_abi::desc::{phase, PageMapEntry, RecvDesc, Shadow};
 use chimney_abi::state::TcpRecord;
