@@ -236,6 +236,7 @@ fn ask_table(op: &TableOp) -> Ask {
             neighbor: n(p.neighbor) as u16,
             start: n(p.ip_id_start) as u16,
             counter: (kind == TABLE_PATH_NEW).then_some(n(op.ip_id_counter) as u16),
+            mtu: n(op.mtu) as u16,
         },
     }
 }

@@ -64,8 +64,8 @@ pub type Key = (u32, u32, u16, u16);
 /// What is asked of the others.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Ask {
-    /// The transmitter's path: usable, source, destination, neighbor, first IP ID; the counter if it is new.
-    Path { id: u16, usable: bool, src: u32, dst: u32, neighbor: u16, start: u16, counter: Option<u16> },
+    /// The path as transmitter and PROTO have it: usable, source, destination, neighbor, first IP ID; the counter if it is new.
+    Path { id: u16, usable: bool, src: u32, dst: u32, neighbor: u16, start: u16, counter: Option<u16>, mtu: u16 },
     /// The transmitter's neighbor.
     Neighbor { id: u16, usable: bool, dst: u64, src: u64 },
     /// The counter of a path.
@@ -339,6 +339,7 @@ impl Reference {
                 neighbor: object.parent,
                 start: image.ip_id_start,
                 counter: is_new.then_some(image.ip_id_counter),
+                mtu: image.mtu,
             }
         });
         self.rows.insert(h.id, object.image);
