@@ -1,4 +1,4 @@
-//! Law L2 on the driver and the golden model: the device dies after any write, and host memory has everything.
+//! Law L2 on the driver, on the golden model and on the RTL: the device dies after any write, and host memory has everything.
 
 #[allow(dead_code)] // each test file uses its part
 mod harness;
@@ -8,7 +8,10 @@ use chimney_abi::offload::{Offload, OffloadError, Role, TcpBlockState};
 use chimney_driver::DriverError;
 use chimney_sim::golden::Faults;
 use harness::peer::Peer;
-use harness::{config, established, linker_tree, new_tree, stream, GoldenWorld, HOST_ISS, PEER_ISS};
+use harness::{
+    config, established, linker_tree, new_tree, short_or_long, stream, GoldenWorld, TestDevice, World,
+    HOST_ISS, PEER_ISS,
+};
 
 /// What the peer may rely on, and what the host still had when the device was gone.
 struct Outcome {
@@ -21,8 +24,7 @@ struct Outcome {
 }
 
 /// The device dies after `writes` writes to memory in the middle of a transfer both ways.
-fn die(writes: u64, faults: Faults, posts: usize) -> Outcome {
-    let mut world = GoldenWorld::golden();
+fn die<D: TestDevice>(mut world: World<D>, writes: u64, posts: usize) -> Outcome {
     let tokens = world.offload(established());
     let mut peer = Peer::new(HOST_ISS);
     peer.allow(harness::HOST_WINDOW as usize);
@@ -33,7 +35,6 @@ fn die(writes: u64, faults: Faults, posts: usize) -> Outcome {
     for part in stream(2, 0, 30_000).chunks(5000) {
         world.send(tokens.conn, part);
     }
-    world.device.borrow_mut().set_faults(faults);
     world.device.borrow_mut().die_after_writes(writes);
     world.talk(&mut peer, 500_000);
     if world.host.rebuilt.is_none() {
@@ -60,11 +61,10 @@ fn is_whole(o: &Outcome) -> bool {
 }
 
 /// Verifies.
-#[test]
-fn nothing_acknowledged_is_lost_whenever_the_device_dies() {
-    for writes in 0..160 {
+fn nothing_acknowledged_is_lost_whenever_the_device_dies<D: TestDevice>() {
+    for writes in (0..D::WRITES).step_by(short_or_long(D::DEATHS)) {
         for posts in [0, 3, 6] {
-            let o = die(writes, Faults::default(), posts);
+            let o = die(World::<D>::make(), writes, posts);
             assert!(is_whole(&o), "after {writes} writes");
             // Both streams go on exactly where host and peer stand.
             let received = o.state.record.rcv_nxt.wrapping_sub(PEER_ISS) as usize;
@@ -91,13 +91,16 @@ fn nothing_acknowledged_is_lost_whenever_the_device_dies() {
 /// The test above would notice a device that acknowledges what is not durable.
 #[test]
 fn a_device_that_acknowledges_early_is_caught() {
-    let faults = Faults { ack_before_durable: true };
-    assert!((0..160).any(|writes| !is_whole(&die(writes, faults, 3))));
+    let early = || {
+        let world = GoldenWorld::golden();
+        world.device.borrow_mut().set_faults(Faults { ack_before_durable: true });
+        world
+    };
+    assert!((0..160).any(|writes| !is_whole(&die(early(), writes, 3))));
 }
 
-#[test]
-fn every_call_after_the_loss_is_refused() {
-    let mut world = GoldenWorld::golden();
+fn every_call_after_the_loss_is_refused<D: TestDevice>() {
+    let mut world = World::<D>::make();
     let tokens = world.offload(established());
     world.device.borrow_mut().kill();
     world.run_for(300_000);
@@ -111,9 +114,8 @@ fn every_call_after_the_loss_is_refused() {
 }
 
 /// A terminate that the device never answers succeeds from host memory; an initiate that it never saw fails.
-#[test]
-fn operations_in_flight_end_well() {
-    let mut world = GoldenWorld::golden();
+fn operations_in_flight_end_well<D: TestDevice>() {
+    let mut world = World::<D>::make();
     let tokens = world.offload(established());
     world.send(tokens.conn, &stream(2, 0, 4000));
     world.settle();
@@ -134,11 +136,10 @@ fn operations_in_flight_end_well() {
 }
 
 /// An initiate that the device carried out but never answered: the connection was live, so it is rebuilt.
-#[test]
-fn a_connection_that_was_live_before_its_completion_is_rebuilt() {
+fn a_connection_that_was_live_before_its_completion_is_rebuilt<D: TestDevice>() {
     let mut lived = 0;
     for writes in 0..12 {
-        let mut world = GoldenWorld::golden();
+        let mut world = World::<D>::make();
         world.settle();
         world.device.borrow_mut().die_after_writes(writes);
         world.driver.initiate(new_tree(vec![established()])).unwrap();
@@ -170,4 +171,11 @@ fn the_arena_of_a_small_driver_refuses_and_recovers() {
     assert_eq!((tree[0].status, tree[0].paths[0].status), (Status::Success, Status::PartialSuccess));
     buffers.into_iter().for_each(|b| world.driver.release(b).unwrap());
     assert_eq!(world.driver.stats().arena_used_bytes, 0);
+}
+
+on_both_devices! {
+    nothing_acknowledged_is_lost_whenever_the_device_dies,
+    every_call_after_the_loss_is_refused,
+    operations_in_flight_end_well,
+    a_connection_that_was_live_before_its_completion_is_rebuilt,
 }

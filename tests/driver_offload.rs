@@ -4,14 +4,16 @@
 mod harness;
 
 use chimney_abi::cmd::{Status, TcpState, UploadReason};
+use chimney_abi::desc::PAGE_BYTES;
 use chimney_abi::offload::{
     ConnectionEvent, Offload, OffloadError, PathState, Range, Role, TcpBlockState, Token, Tree,
 };
 use chimney_abi::state::{TcpRecord, DELEG_FIN_POSTED, DELEG_FIN_SENT, DELEG_PEER_FIN, NO_TIMER};
+use chimney_driver::Config;
 use chimney_sim::rng::{test_seed, Rng};
 use harness::{
     config, established, linker_tree, new_tree, stream, tcp_block, TestDevice, Tokens, World, HOST_ISS,
-    PEER_ISS, PEER_WINDOW,
+    HOST_WINDOW, PEER_ISS, PEER_WINDOW,
 };
 
 /// A connection in the middle of everything.
@@ -134,8 +136,9 @@ fn closing_states_pass_through<D: TestDevice>() {
 
 /// Verifies.
 fn many_connections_go_in_one_call_and_those_without_room_say_why<D: TestDevice>() {
-    let mut world = World::<D>::make();
     let room = D::CONNECTIONS;
+    let config = with_pages_for(room);
+    let mut world = World::<D>::make_with(config);
     let states = (0..room as u16 + 4)
         .map(|i| {
             let mut s = established();
@@ -164,7 +167,41 @@ fn many_connections_go_in_one_call_and_those_without_room_say_why<D: TestDevice>
     let path = &tree[0].paths[0];
     assert!(path.connections.iter().all(|c| c.status == Status::Success && c.state.is_some()));
     assert!(path.state.is_some() && tree[0].state.is_some());
-    world.assert_no_leaks(&config());
+    world.assert_no_leaks(&config);
+    world.device.borrow().assert_clean();
+}
+
+/// A pool that can promise full windows to so many connections, and half of one.
+fn with_pages_for(connections: usize) -> Config {
+    // A window may begin in the middle of a page.
+    let quota = HOST_WINDOW.div_ceil(PAGE_BYTES) + 1;
+    let pages = connections as u32 * quota + quota / 2 + u32::from(config().reserve_pages);
+    Config { pool_pages: pages as u16, ..config() }
+}
+
+/// Each connection's window is a promise of pages: where no page is left to promise, the refusal says so and the
+/// others are not touched.
+///
+/// Verifies.
+fn a_connection_whose_window_has_no_pages_is_refused<D: TestDevice>() {
+    let config = with_pages_for(3);
+    let mut world = World::<D>::make_with(config);
+    let states = (0..5).map(|i| {
+        let mut s = established();
+        s.record.remote_port += i;
+        s
+    });
+    world.driver.initiate(new_tree(states.collect())).unwrap();
+    world.settle();
+    let mut tree = world.host.initiated.pop().unwrap();
+    let statuses: Vec<_> = tree[0].paths[0].connections.iter().map(|c| c.status).collect();
+    let (good, short) = (Status::Success, Status::Resources);
+    assert_eq!(statuses, [good, good, good, short, short]);
+    tree[0].paths[0].connections.truncate(3);
+    (tree[0].selected, tree[0].paths[0].selected) = (true, true);
+    world.driver.terminate(tree).unwrap();
+    world.settle();
+    world.assert_no_leaks(&config);
 }
 
 /// Verifies.
@@ -374,17 +411,11 @@ fn events_of_a_former_connection_are_ignored<D: TestDevice>() {
     world.assert_no_leaks(&config());
 }
 
-/// On the model only: 64 connections of the RTL need more memory than the tests' driver has.
-#[test]
-fn the_model_refuses_the_connections_it_has_no_room_for() {
-    many_connections_go_in_one_call_and_those_without_room_say_why::<
-        chimney_sim::golden::Golden<chimney_sim::host_mem::DmaPort>,
-    >();
-}
-
 on_both_devices! {
     offload_then_upload_is_the_identity,
     closing_states_pass_through,
+    many_connections_go_in_one_call_and_those_without_room_say_why,
+    a_connection_whose_window_has_no_pages_is_refused,
     a_second_connection_links_to_the_path_of_the_first,
     dead_tokens_and_wrong_phases_are_refused,
     refusals_name_their_reason_and_take_nothing,

@@ -1,4 +1,4 @@
-//! Law L1 and law L2 on the driver and the golden model, at random: a connection that moves up and down in the middle of
+//! Law L1 and law L2 on the driver, on the golden model and on the RTL, at random: a connection that moves up and down in the middle of
 //! everything, over a lossy wire, whose device dies now and then. Both byte streams must come out whole.
 //!
 //! A failure prints its seed; `CHIMNEY_SEED=n` replays it. `CHIMNEY_LONG=1` runs more of them.
@@ -8,14 +8,11 @@ mod harness;
 
 use chimney_abi::cmd::{Status, TcpState};
 use chimney_abi::offload::{ConnectionEvent, Disconnect, Offload, TcpBlockState};
-use chimney_sim::device::{Device, Limit};
 use chimney_sim::rng::Rng;
 use harness::host::Accept;
 use harness::peer::Peer;
-use harness::{config, established, stream, GoldenWorld, Tokens, HOST_ISS};
+use harness::{config, established, short_or_long, stream, TestDevice, Tokens, World, HOST_ISS};
 
-/// Bytes in each direction.
-const STREAM_BYTES: usize = 120_000;
 /// Seeds that found something: a doorbell that arrived after the peer's FIN.
 const FAILED_ONCE: [u64; 1] = [61];
 /// Requests of each kind outstanding.
@@ -34,9 +31,9 @@ struct Moved {
     out_of_order: usize,
 }
 
-struct Life {
+struct Life<D: TestDevice> {
     rng: Rng,
-    world: GoldenWorld,
+    world: World<D>,
     peer: Peer,
     tokens: Option<Tokens>,
     /// The connection while the host has it.
@@ -56,7 +53,7 @@ struct Life {
     is_late: bool,
 }
 
-impl Life {
+impl<D: TestDevice> Life<D> {
     fn new(seed: u64) -> Self {
         let mut rng = Rng::new(seed);
         let mut peer = Peer::new(HOST_ISS);
@@ -64,7 +61,7 @@ impl Life {
         peer.push_every = 1 + rng.below(8) as usize;
         let loss_per_mille = rng.below(60);
         let is_late = rng.chance(0.7);
-        let world = new_world(is_late, &mut rng);
+        let world = new_world(is_late, &mut rng, 0);
         Self {
             rng,
             world,
@@ -101,7 +98,7 @@ impl Life {
     }
 
     fn is_done(&self) -> bool {
-        let all = self.world.host.stream.len() == STREAM_BYTES && self.peer.incoming.len() == STREAM_BYTES;
+        let all = self.world.host.stream.len() == D::LIFE_BYTES && self.peer.incoming.len() == D::LIFE_BYTES;
         all && self.is_closed && self.peer.host_fin && self.peer.fin_acked
     }
 
@@ -128,10 +125,10 @@ impl Life {
                     [Accept::All, Accept::Part(n), Accept::None][self.rng.below(3) as usize];
             }
             70..=84 => {
-                let n = (self.rng.below(9000) as usize).min(STREAM_BYTES - self.peer.outgoing.len());
+                let n = (self.rng.below(9000) as usize).min(D::LIFE_BYTES - self.peer.outgoing.len());
                 let from = self.peer.outgoing.len();
                 self.peer.outgoing.extend(stream(1, from, from + n));
-                self.peer.fin_after_data = self.peer.outgoing.len() == STREAM_BYTES;
+                self.peer.fin_after_data = self.peer.outgoing.len() == D::LIFE_BYTES;
             }
             85..=89 => self.upload(),
             90 => self.lose(),
@@ -145,7 +142,7 @@ impl Life {
 
     fn send(&mut self) {
         let waiting = self.sends - self.world.host.sends.len();
-        if self.sent == STREAM_BYTES && !self.is_closed {
+        if self.sent == D::LIFE_BYTES && !self.is_closed {
             self.world.driver.disconnect(self.token(), Disconnect::Graceful).expect("accepted");
             self.is_closed = true;
         }
@@ -153,7 +150,7 @@ impl Life {
             return;
         }
         let most = if self.rng.chance(0.5) { 20_000 } else { 100 };
-        let n = (self.rng.below(most) as usize).min(STREAM_BYTES - self.sent);
+        let n = (self.rng.below(most) as usize).min(D::LIFE_BYTES - self.sent);
         self.world.send(self.token(), &stream(2, self.sent, self.sent + n));
         self.sent += n;
         self.sends += 1;
@@ -164,7 +161,7 @@ impl Life {
             let no_push = self.rng.chance(0.5);
             let len = self.rng.below(12_000) as u32;
             // Non-push posts wait to be full: not beyond the end of the stream.
-            let left = STREAM_BYTES - self.world.host.stream.len();
+            let left = D::LIFE_BYTES - self.world.host.stream.len();
             self.world.post(self.token(), len.min(left as u32), no_push);
             self.posted += len as usize;
             self.receives += 1;
@@ -224,8 +221,8 @@ impl Life {
         assert_eq!(self.world.driver.stats().arena_used_bytes, 0);
         let now_us = self.world.now_us;
         let host = std::mem::take(&mut self.world.host);
-        self.world = new_world(self.is_late, &mut self.rng);
-        self.world.now_us = now_us;
+        self.world.device.borrow().assert_clean();
+        self.world = new_world(self.is_late, &mut self.rng, now_us);
         self.world.host = host;
         self.world.host.unreturned = 0;
         self.take(rebuilt.into_iter().next().expect("one connection").state);
@@ -287,7 +284,7 @@ impl Life {
                 self.world.device.borrow_mut().rx_frame(&frame, false);
                 if self.is_late && self.rng.chance(0.5) {
                     // The device is ahead of the driver, and doorbells arrive between two frames.
-                    self.world.device.borrow_mut().advance(Limit::until(self.world.now_us));
+                    self.world.run_device();
                     self.world.driver.bus().deliver();
                 }
             } else {
@@ -302,37 +299,36 @@ impl Life {
     }
 }
 
-fn new_world(is_late: bool, rng: &mut Rng) -> GoldenWorld {
-    let mut world = GoldenWorld::golden();
+fn new_world<D: TestDevice>(is_late: bool, rng: &mut Rng, now_us: u64) -> World<D> {
+    let mut world = World::make_at(now_us);
     if is_late {
         world.driver.bus().set_late(Rng::new(rng.next_u64()));
     }
     world
 }
 
-fn run(seed: u64) -> Moved {
+fn run<D: TestDevice>(seed: u64) -> Moved {
     println!("seed {seed}");
-    let mut life = Life::new(seed);
+    let mut life = Life::<D>::new(seed);
     life.live();
-    assert!(life.world.host.stream == stream(1, 0, STREAM_BYTES), "seed {seed}: the host's stream differs");
-    assert!(life.peer.incoming == stream(2, 0, STREAM_BYTES), "seed {seed}: the peer's stream differs");
+    assert!(life.world.host.stream == stream(1, 0, D::LIFE_BYTES), "seed {seed}: the host's stream differs");
+    assert!(life.peer.incoming == stream(2, 0, D::LIFE_BYTES), "seed {seed}: the peer's stream differs");
     assert_eq!(life.peer.resets, 0, "seed {seed}");
     life.upload();
+    life.world.device.borrow().assert_clean();
     life.moved
 }
 
 /// Verifies.
-#[test]
-fn streams_survive_hand_overs_loss_and_dying_devices() {
+fn streams_survive_hand_overs_loss_and_dying_devices<D: TestDevice>() {
     let seeds: Vec<u64> = match std::env::var("CHIMNEY_SEED") {
         Ok(seed) => vec![seed.parse().expect("CHIMNEY_SEED is a number")],
-        Err(_) if std::env::var_os("CHIMNEY_LONG").is_some() => (0..500).collect(),
-        Err(_) => (0..30).chain(FAILED_ONCE).collect(),
+        Err(_) => (0..short_or_long(D::LIVES)).chain(FAILED_ONCE).collect(),
     };
     let single = seeds.len() == 1;
     let mut all = Moved::default();
     for seed in seeds {
-        let m = run(seed);
+        let m = run::<D>(seed);
         all.offloads += m.offloads;
         all.uploads += m.uploads;
         all.losses += m.losses;
@@ -345,4 +341,8 @@ fn streams_survive_hand_overs_loss_and_dying_devices() {
     println!("{all:?}");
     let kinds = [all.losses, all.forwards, all.unacknowledged, all.unsent, all.undelivered, all.out_of_order];
     assert!(single || kinds.iter().all(|n| *n > 0), "every kind of data moved: {all:?}");
+}
+
+on_both_devices! {
+    streams_survive_hand_overs_loss_and_dying_devices,
 }

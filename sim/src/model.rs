@@ -50,6 +50,9 @@ pub struct RtlNic<M: NicPins = Nic> {
     mmio_writes: u64,
     /// The bus answered nothing for too long.
     is_stuck: bool,
+    /// Visible writes with which it dies.
+    dies_at: Option<u64>,
+    is_dead: bool,
 }
 
 impl RtlNic {
@@ -93,6 +96,8 @@ impl<M: NicPins> RtlNic<M> {
             mmio_reads: 0,
             mmio_writes: 0,
             is_stuck: false,
+            dies_at: None,
+            is_dead: false,
             clock,
         }
     }
@@ -115,9 +120,31 @@ impl<M: NicPins> RtlNic<M> {
         &mut self.rig
     }
 
+    /// The clock stops and nothing answers any more: registers read all ones, no DMA, no frames. Of the writes under
+    /// way some arrive; the seed of the bus timing decides.
+    pub fn kill(&mut self) {
+        if !self.is_dead {
+            self.is_dead = true;
+            self.rig.memory.abandon();
+        }
+    }
+
+    /// It dies as in [`RtlNic::kill`] in the clock in which `writes` more bursts are visible in host memory.
+    pub fn die_after_writes(&mut self, writes: u64) {
+        self.dies_at = Some(self.rig.memory.stats().write_bursts + writes);
+    }
+
+    /// True after [`RtlNic::kill`] or when the fuse of [`RtlNic::die_after_writes`] blew.
+    pub fn is_dead(&self) -> bool {
+        self.is_dead
+    }
+
     /// One clock; true when a frame came out.
     #[inline]
     fn tick(&mut self) -> bool {
+        if self.is_dead {
+            return false;
+        }
         if self.clock.tick() {
             self.has_new_inc = true;
         }
@@ -125,7 +152,11 @@ impl<M: NicPins> RtlNic<M> {
             self.has_new_inc = false;
             self.rig.registers.write(regs::TIME_INC.offset, self.clock.time_inc());
         }
-        self.rig.clock()
+        let has_frame = self.rig.clock();
+        if self.dies_at.is_some_and(|writes| self.rig.memory.stats().write_bursts >= writes) {
+            self.kill();
+        }
+        has_frame
     }
 
     /// Makes the clocks of a quiet NIC longer, those of a working one normal again. Virtual time only.
@@ -154,7 +185,7 @@ impl<M: NicPins> RtlNic<M> {
         let start = self.clock.cycles();
         let (mut quiet, mut late, mut out) = (0, 0, false);
         let (mut before, _) = self.activity();
-        while late < SETTLE_CLOCKS {
+        while late < SETTLE_CLOCKS && !self.is_dead {
             let is_due = self.clock.now_us() >= limit.until_us;
             if is_due && quiet >= QUIET_CLOCKS || out && limit.stop_at_output {
                 break;
@@ -185,7 +216,7 @@ impl<M: NicPins> RtlNic<M> {
 
     fn run_until(&mut self, mut done: impl FnMut(&mut Self) -> bool) {
         for _ in 0..ACCESS_CLOCKS {
-            if done(self) {
+            if done(self) || self.is_dead {
                 return;
             }
             self.tick();
@@ -196,6 +227,9 @@ impl<M: NicPins> RtlNic<M> {
 
 impl<M: NicPins> Device for RtlNic<M> {
     fn mmio_read(&mut self, offset: u32) -> u32 {
+        if self.is_dead {
+            return u32::MAX;
+        }
         self.mmio_reads += 1;
         self.rig.registers.read(offset);
         let mut value = u32::MAX;
@@ -210,6 +244,9 @@ impl<M: NicPins> Device for RtlNic<M> {
     }
 
     fn mmio_write(&mut self, offset: u32, value: u32) {
+        if self.is_dead {
+            return;
+        }
         self.mmio_writes += 1;
         self.rig.registers.write(offset, value);
         self.run_until(|nic| nic.rig.registers.is_idle());
@@ -218,6 +255,9 @@ impl<M: NicPins> Device for RtlNic<M> {
     }
 
     fn rx_frame(&mut self, frame: &[u8], bad: bool) {
+        if self.is_dead {
+            return;
+        }
         self.rig.source.push_frame(AxisFrame { bytes: frame.to_vec(), is_bad: bad });
     }
 
@@ -226,7 +266,7 @@ impl<M: NicPins> Device for RtlNic<M> {
     }
 
     fn irq(&self) -> bool {
-        self.rig.model.interrupt()
+        !self.is_dead && self.rig.model.interrupt()
     }
 
     fn now_us(&self) -> u64 {
@@ -238,7 +278,7 @@ impl<M: NicPins> Device for RtlNic<M> {
             return self.settle(limit);
         }
         let (mut cycles, mut has_output) = (0, false);
-        while cycles < limit.cycles && self.clock.now_us() < limit.until_us {
+        while cycles < limit.cycles && self.clock.now_us() < limit.until_us && !self.is_dead {
             let block = LOOK_CLOCKS.min(limit.cycles - cycles);
             has_output |= self.run(block);
             cycles += block;
@@ -270,6 +310,6 @@ impl<M: NicPins> Device for RtlNic<M> {
 
     fn vanish(&mut self, _seed: u64) {
         // The seed of the bus timing decides which writes still arrive.
-        self.rig.memory.abandon();
+        self.kill();
     }
 }

@@ -51,6 +51,8 @@ pub struct World<D: Device> {
     pub driver: Driver<LateBus<D>>,
     pub host: Host,
     pub now_us: u64,
+    /// How far the world's time is ahead of the device's: a device that comes later begins at 0.
+    ahead_us: u64,
 }
 
 /// The configuration of tests: small, so that limits are met.
@@ -107,20 +109,54 @@ pub trait TestDevice: Device + Sized {
     const ROUNDS: usize;
     /// Connections that it can hold.
     const CONNECTIONS: usize;
+    /// Mutated frames, in the short and in the long run.
+    const FRAMES: [usize; 2];
+    /// Random lives, in the short and in the long run.
+    const LIVES: [u64; 2];
+    /// Bytes that a life carries in each direction.
+    const LIFE_BYTES: usize;
+    /// Writes to host memory that a transfer of 30 000 bytes both ways takes, about.
+    const WRITES: u64;
+    /// Of these, after every which one the device dies, in the short and in the long run.
+    const DEATHS: [usize; 2];
 
     /// A device with its memory.
     fn make(memory: &HostMemory) -> Self;
+
+    /// It is gone: registers read all ones, no DMA, no frames.
+    fn kill(&mut self);
+
+    /// The same after so many more writes to host memory.
+    fn die_after_writes(&mut self, writes: u64);
 
     /// Panics if a watcher of the device saw something.
     fn assert_clean(&self);
 }
 
+/// The number for the short run, or with `CHIMNEY_LONG` for the long one.
+pub fn short_or_long<T: Copy>(counts: [T; 2]) -> T {
+    counts[usize::from(std::env::var_os("CHIMNEY_LONG").is_some())]
+}
+
 impl TestDevice for Golden<DmaPort> {
     const ROUNDS: usize = 300;
     const CONNECTIONS: usize = 16;
+    const FRAMES: [usize; 2] = [10_000, 100_000];
+    const LIVES: [u64; 2] = [30, 500];
+    const LIFE_BYTES: usize = 120_000;
+    const WRITES: u64 = 160;
+    const DEATHS: [usize; 2] = [1, 1];
 
     fn make(memory: &HostMemory) -> Self {
         Golden::new(golden::Config { conn_log2: 4, table_log2: 3 }, memory.port())
+    }
+
+    fn kill(&mut self) {
+        Golden::kill(self);
+    }
+
+    fn die_after_writes(&mut self, writes: u64) {
+        Golden::die_after_writes(self, writes);
     }
 
     fn assert_clean(&self) {}
@@ -129,10 +165,23 @@ impl TestDevice for Golden<DmaPort> {
 impl TestDevice for RtlNic {
     const ROUNDS: usize = 20;
     const CONNECTIONS: usize = 64;
+    const FRAMES: [usize; 2] = [2_000, 20_000];
+    const LIVES: [u64; 2] = [6, 60];
+    const LIFE_BYTES: usize = 40_000;
+    const WRITES: u64 = 240;
+    const DEATHS: [usize; 2] = [9, 1];
 
     /// With latencies and stalls on all buses.
     fn make(memory: &HostMemory) -> Self {
         RtlNic::with_timing(memory, 8.0, AxiTiming::random(test_seed(71)))
+    }
+
+    fn kill(&mut self) {
+        RtlNic::kill(self);
+    }
+
+    fn die_after_writes(&mut self, writes: u64) {
+        RtlNic::die_after_writes(self, writes);
     }
 
     fn assert_clean(&self) {
@@ -143,8 +192,19 @@ impl TestDevice for RtlNic {
 impl<D: TestDevice> World<D> {
     /// A device with the usual configuration, brought up.
     pub fn make() -> Self {
+        Self::make_with(config())
+    }
+
+    /// With another configuration of the driver.
+    pub fn make_with(config: Config) -> Self {
         let memory = HostMemory::new();
-        Self::new(D::make(&memory), memory, config(), 0)
+        Self::new(D::make(&memory), memory, config, 0)
+    }
+
+    /// A new device at a time that is not the beginning.
+    pub fn make_at(now_us: u64) -> Self {
+        let memory = HostMemory::new();
+        Self::new(D::make(&memory), memory, config(), now_us)
     }
 }
 
@@ -167,8 +227,9 @@ impl<D: Device> World<D> {
         let device = Rc::new(RefCell::new(device));
         let bus = LateBus::new(device.clone(), memory.clone());
         let driver = Driver::open(bus, config).expect("the device comes up");
-        let now_us = device.borrow().now_us().max(now_us);
-        Self { device, memory, driver, host: Host::default(), now_us }
+        let device_us = device.borrow().now_us();
+        let ahead_us = now_us.saturating_sub(device_us);
+        Self { device, memory, driver, host: Host::default(), now_us: device_us + ahead_us, ahead_us }
     }
 
     /// Lets the device work at the present time and the driver poll, until neither has anything to do.
@@ -183,12 +244,17 @@ impl<D: Device> World<D> {
     /// Posted writes, device, driver, once each. True if there was anything.
     pub fn step(&mut self) -> bool {
         let arrived = self.driver.bus().deliver();
-        self.device.borrow_mut().advance(Limit::until(self.now_us));
-        // A clocked device makes time while it works.
-        self.now_us = self.now_us.max(self.device.borrow().now_us());
+        self.run_device();
         let any = self.driver.poll(self.now_us, &mut self.host);
         self.host.collect(&mut self.driver);
         any | arrived
+    }
+
+    /// Lets the device work at the present time.
+    pub fn run_device(&mut self) {
+        self.device.borrow_mut().advance(Limit::until(self.now_us - self.ahead_us));
+        // A clocked device makes time while it works.
+        self.now_us = self.now_us.max(self.device.borrow().now_us() + self.ahead_us);
     }
 
     /// Lets time pass in steps of at most 5 ms.
