@@ -4,12 +4,11 @@
 mod harness;
 
 use chimney_abi::cmd::{Status, TcpState, UploadReason};
-use chimney_abi::desc::PAGE_BYTES;
 use chimney_abi::offload::{
     ConnectionEvent, Offload, OffloadError, PathState, Range, Role, TcpBlockState, Token, Tree,
 };
 use chimney_abi::state::{TcpRecord, DELEG_FIN_POSTED, DELEG_FIN_SENT, DELEG_PEER_FIN, NO_TIMER};
-use chimney_driver::Config;
+use chimney_driver::{quota_pages, Config};
 use chimney_sim::rng::{test_seed, Rng};
 use harness::{
     config, established, linker_tree, new_tree, stream, tcp_block, TestDevice, Tokens, World, HOST_ISS,
@@ -173,8 +172,7 @@ fn many_connections_go_in_one_call_and_those_without_room_say_why<D: TestDevice>
 
 /// A pool that can promise full windows to so many connections, and half of one.
 fn with_pages_for(connections: usize) -> Config {
-    // A window may begin in the middle of a page.
-    let quota = HOST_WINDOW.div_ceil(PAGE_BYTES) + 1;
+    let quota = quota_pages(HOST_WINDOW);
     let pages = connections as u32 * quota + quota / 2 + u32::from(config().reserve_pages);
     Config { pool_pages: pages as u16, ..config() }
 }

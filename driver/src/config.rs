@@ -21,7 +21,7 @@ pub struct Config {
     pub recv_log2: u8,
     /// Most connections used, of those the device has.
     pub connections: u32,
-    /// Pages in the pool.
+    /// Pages in the pool. Each connection reserves [`quota_pages`] of its window; without them its offload is refused.
     pub pool_pages: u16,
     /// Pages the driver keeps back for out-of-order bytes that an offload brings.
     pub reserve_pages: u16,

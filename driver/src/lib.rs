@@ -47,6 +47,6 @@ mod tree;
 mod upload;
 
 pub use bus::{Bus, DeviceAccess, DmaMemory};
-pub use config::Config;
+pub use config::{quota_pages, Config};
 pub use driver::{Driver, DriverStats};
 pub use error::{BusError, ConnFault, DriverError};
