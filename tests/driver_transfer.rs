@@ -195,6 +195,24 @@ fn a_reset_of_the_peer_ends_everything_outstanding<D: TestDevice>() {
     finish(world, tokens);
 }
 
+/// The driver once forgot the bytes in the post that the device was filling, and then took the device's last word for a lie.
+///
+/// Verifies.
+fn bytes_in_a_post_survive_a_reset_and_the_connection_comes_back<D: TestDevice>() {
+    let (mut world, tokens, peer) = start::<D>();
+    world.post(tokens.conn, 4000, true);
+    world.post(tokens.conn, 4000, true);
+    world.settle();
+    let bytes = stream(1, 0, 963);
+    for frame in [peer.frame(0, &bytes, "P"), peer.frame(963, &[], "R")] {
+        world.wire(&frame);
+    }
+    assert_eq!(world.host.events, [ConnectionEvent::Abort]);
+    assert_eq!(world.host.receives, [(Status::RequestAborted, 963), (Status::RequestAborted, 0)]);
+    assert_eq!(world.host.stream, bytes);
+    finish(world, tokens);
+}
+
 /// Verifies: R-216.
 fn an_abort_sends_a_reset_and_completes_last<D: TestDevice>() {
     let (mut world, tokens, mut peer) = start::<D>();
@@ -269,6 +287,7 @@ on_both_devices! {
     out_of_order_data_ends_up_in_order_whatever_is_posted,
     both_sides_close_after_all_data_was_delivered,
     a_reset_of_the_peer_ends_everything_outstanding,
+    bytes_in_a_post_survive_a_reset_and_the_connection_comes_back,
     an_abort_sends_a_reset_and_completes_last,
     a_forwarded_segment_is_processed_like_one_from_the_wire,
     no_register_is_read_on_a_fast_path,

@@ -121,6 +121,7 @@ impl<M: DmaMemory> Conn<M> {
             client.event(self.handle, ConnectionEvent::Retrieve(UploadReason::HardwareFailure));
         }
         if self.aborted {
+            self.recv.end(&shared.buffers);
             return any | self.fail_all(Status::RequestAborted, shared, client);
         }
         if self.fault.is_none() {

@@ -70,6 +70,8 @@ pub struct Receive<M> {
     pub(crate) fin: bool,
     /// The disconnect was indicated.
     pub(crate) fin_indicated: bool,
+    /// The connection was aborted and its posts are the host's again: what the device says of them is old.
+    is_over: bool,
     /// Accepted by the host in indications and not returned yet.
     pub(crate) indicated: u32,
     /// Preferred bytes per indication.
@@ -95,6 +97,7 @@ impl<M: DmaMemory> Receive<M> {
             refused: false,
             fin: false,
             fin_indicated: false,
+            is_over: false,
             indicated: 0,
             indication_size: 0,
             taken: next,
@@ -149,6 +152,9 @@ impl<M: DmaMemory> Receive<M> {
         buffers: &Buffers<M>,
         pool: &mut Pool<M>,
     ) -> Result<(), ConnFault> {
+        if self.is_over {
+            return Ok(());
+        }
         let end = SeqNum(p.text_end);
         if end.before(self.text_end) || end.after(self.limit + EDGE_SLACK) {
             return Err(ConnFault::ReceiveNext { rcv_nxt: end.0, from: self.text_end.0, to: self.limit.0 });
@@ -217,6 +223,12 @@ impl<M: DmaMemory> Receive<M> {
         }
         self.posts.iter_mut().for_each(|post| post.slot = None);
         self.fill_posts(buffers);
+    }
+
+    /// The connection was aborted: bytes in the current post count, and nothing follows them.
+    pub(crate) fn end(&mut self, buffers: &Buffers<M>) {
+        self.take_current(buffers);
+        self.is_over = true;
     }
 
     /// Out-of-order bytes in pages.
