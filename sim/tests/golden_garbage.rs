@@ -128,7 +128,7 @@ fn mutated_frames_never_stop_the_device() {
     let mut rng = Rng::new(test_seed(1));
     let mut rig = busy();
     let mut engine = 0;
-    for i in 0..rounds(20_000, 200_000) {
+    for i in 0..rounds(100_000, 1_000_000) {
         let s = rig.shadow(rng.below(4) as u16);
         let frame = plausible(&mut rng, s.rcv_nxt, s.snd_una).frame();
         let frame = if rng.one_in_256(180) { mutate(&mut rng, frame) } else { frame };
@@ -169,7 +169,7 @@ fn word(rng: &mut Rng, base: u32) -> u32 {
 fn a_mad_driver_never_stops_the_device() {
     let mut rng = Rng::new(test_seed(2));
     let mut rig = busy();
-    for i in 0..rounds(20_000, 200_000) {
+    for i in 0..rounds(100_000, 1_000_000) {
         match rng.below(8) {
             0 | 1 => {
                 let low = word(&mut rng, 1 << 16 | 1) & 0xFFFF | 1 << 16 | word(&mut rng, 0) << 24;

@@ -1,5 +1,5 @@
 //! Random typed expressions mean the same natively and Verilated: widths 1 to 256, every operator, casts, slices,
-//! concatenation, `let`, helper functions. 1 000 in the short run, 10 000 with `CHIMNEY_LONG=1`.
+//! concatenation, `let`, helper functions. 1 000 for each seed, ten seeds in the long run.
 #![allow(missing_docs, warnings, clippy::all)]
 
 use chimney_hdl_kernel::core::prelude::{Bits, Block, Clock, In, Logic, Out, Signal};

@@ -65,7 +65,16 @@ pub type Key = (u32, u32, u16, u16);
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Ask {
     /// The path as transmitter and PROTO have it: usable, source, destination, neighbor, first IP ID; the counter if it is new.
-    Path { id: u16, usable: bool, src: u32, dst: u32, neighbor: u16, start: u16, counter: Option<u16>, mtu: u16 },
+    Path {
+        id: u16,
+        usable: bool,
+        src: u32,
+        dst: u32,
+        neighbor: u16,
+        start: u16,
+        counter: Option<u16>,
+        mtu: u16,
+    },
     /// The transmitter's neighbor.
     Neighbor { id: u16, usable: bool, dst: u64, src: u64 },
     /// The counter of a path.

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use anyhow::{bail, ensure, Context, Result};
 
 use self::display::Display;
-use self::steps::{Step, STEPS};
+use self::steps::{Step, PROOFS, STEPS};
 use self::tally::Tally;
 use crate::process::{self, Event};
 use crate::{paths, setup};
@@ -54,7 +54,7 @@ pub fn run(args: &Args) -> Result<ExitCode> {
         }
         return Ok(ExitCode::SUCCESS);
     }
-    let chosen = choose(&args.only)?;
+    let chosen = choose(&args.only, args.long)?;
     let found = setup::ensure(setup::Purpose::Test)?;
     let mut outcomes: Vec<Outcome> = Vec::new();
     for (index, step) in chosen.iter().enumerate() {
@@ -71,12 +71,13 @@ pub fn run(args: &Args) -> Result<ExitCode> {
     Ok(status)
 }
 
-fn choose(only: &[String]) -> Result<Vec<&'static Step>> {
-    if let Some(unknown) = only.iter().find(|name| !STEPS.iter().any(|s| s.name == **name)) {
-        let names: Vec<&str> = STEPS.iter().map(|s| s.name).collect();
+fn choose(only: &[String], long: bool) -> Result<Vec<&'static Step>> {
+    let steps = || STEPS.iter().chain(PROOFS.iter().filter(|_| long));
+    if let Some(unknown) = only.iter().find(|name| !steps().any(|s| s.name == **name)) {
+        let names: Vec<&str> = steps().map(|s| s.name).collect();
         bail!("no step '{unknown}'; there are {}", names.join(", "));
     }
-    Ok(STEPS.iter().filter(|s| only.is_empty() || only.iter().any(|name| name == s.name)).collect())
+    Ok(steps().filter(|s| only.is_empty() || only.iter().any(|name| name == s.name)).collect())
 }
 
 /// Runs one step; its whole output goes to a log, and to the screen if it fails.
@@ -148,10 +149,11 @@ mod tests {
     fn steps_run_in_their_own_order_and_unknown_ones_are_refused() {
         let names = |only: &[&str]| {
             let only: Vec<String> = only.iter().map(|s| (*s).into()).collect();
-            choose(&only).map(|steps| steps.iter().map(|s| s.name).collect::<Vec<_>>())
+            choose(&only, false).map(|steps| steps.iter().map(|s| s.name).collect::<Vec<_>>())
         };
         assert_eq!(names(&[]).expect("all").len(), STEPS.len());
         assert_eq!(names(&["tests", "fmt"]).expect("two"), ["fmt", "tests"]);
+        assert_eq!(choose(&[], true).expect("all").len(), STEPS.len() + PROOFS.len());
         let error = names(&["nonsense"]).expect_err("unknown").to_string();
         assert!(error.starts_with("no step 'nonsense'; there are fmt, "), "{error}");
     }

@@ -64,6 +64,24 @@ pub const STEPS: &[Step] = &[
     },
 ];
 
+/// Only with `--long`: other random programs for the kernel macro, as many each time as a compiler can take at once.
+pub const PROOFS: &[Step] = &[
+    proof("proof 2", &[("CHIMNEY_PROOF_SEED", "2")]),
+    proof("proof 3", &[("CHIMNEY_PROOF_SEED", "3")]),
+    proof("proof 4", &[("CHIMNEY_PROOF_SEED", "4")]),
+    proof("proof 5", &[("CHIMNEY_PROOF_SEED", "5")]),
+    proof("proof 6", &[("CHIMNEY_PROOF_SEED", "6")]),
+    proof("proof 7", &[("CHIMNEY_PROOF_SEED", "7")]),
+    proof("proof 8", &[("CHIMNEY_PROOF_SEED", "8")]),
+    proof("proof 9", &[("CHIMNEY_PROOF_SEED", "9")]),
+    proof("proof 10", &[("CHIMNEY_PROOF_SEED", "10")]),
+];
+
+const fn proof(name: &'static str, env: &'static [(&'static str, &'static str)]) -> Step {
+    let args = &["test", "--locked", "--package", "chimney-hdl-proof"];
+    Step { name, about: "1 000 more random expressions", args, env }
+}
+
 impl Step {
     /// The command to run; `long` asks the random tests for their full counts.
     pub fn command(&self, long: bool, found: &setup::Found) -> Command {
