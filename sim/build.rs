@@ -56,10 +56,9 @@ fn build() -> Result<()> {
         println!("cargo::rustc-link-search=native={}", library.dir.display());
         println!("cargo::rustc-link-lib=static={}", library.name);
     }
-    if has_trace {
-        println!("cargo::rustc-link-lib=z");
+    for name in tools.linked() {
+        println!("cargo::rustc-link-lib={name}");
     }
-    println!("cargo::rustc-link-lib=stdc++");
     Ok(())
 }
 

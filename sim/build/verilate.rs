@@ -99,6 +99,16 @@ impl Tools {
         })
     }
 
+    /// What a program with these libraries is linked with besides: waves are packed.
+    pub fn linked(&self) -> &'static [&'static str] {
+        match (self.has_trace, self.include.join("fstcpp").exists()) {
+            (false, _) => &["stdc++"],
+            (true, false) => &["z", "stdc++"],
+            // A younger Verilator brings its own writer, but not LZ4.
+            (true, true) => &["z", "lz4", "stdc++"],
+        }
+    }
+
     fn verilate(&self, top: &Top, source: &Path, dir: &Path) -> Result<()> {
         let mut command = Command::new("verilator");
         command.args(VERILATOR_FLAGS);

@@ -50,7 +50,8 @@ pub struct Need {
 pub const ALL: &[Need] = &[
     Need { name: "g++", package: "g++", role: Role::Build, probe: gxx },
     Need { name: "verilator", package: "verilator", role: Role::Build, probe: verilator },
-    Need { name: "zlib headers", package: "zlib1g-dev", role: Role::Wave, probe: zlib },
+    Need { name: "zlib headers", package: "zlib1g-dev", role: Role::Wave, probe: || header("zlib.h") },
+    Need { name: "LZ4 headers", package: "liblz4-dev", role: Role::Wave, probe: || header("lz4.h") },
     Need { name: "ip", package: "iproute2", role: Role::Peer, probe: || runs("ip", &["-Version"]) },
     Need { name: "ethtool", package: "ethtool", role: Role::Peer, probe: || runs("ethtool", &["--version"]) },
     Need { name: "socat", package: "socat", role: Role::Peer, probe: || runs("socat", &["-V"]) },
@@ -83,17 +84,17 @@ fn gxx() -> Result<String, String> {
     runs("g++", &["-dumpfullversion"]).map(|version| format!("g++ {version}"))
 }
 
-fn zlib() -> Result<String, String> {
+fn header(name: &str) -> Result<String, String> {
     // The preprocessor knows the include path; a file test would not.
     let ok = Command::new("g++")
-        .args(["-E", "-x", "c++", "-include", "zlib.h", "/dev/null"])
+        .args(["-E", "-x", "c++", "-include", name, "/dev/null"])
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .stderr(Stdio::null())
         .status();
     match ok {
-        Ok(status) if status.success() => Ok("zlib".into()),
-        _ => Err("zlib.h: not found by g++".into()),
+        Ok(status) if status.success() => Ok(name.into()),
+        _ => Err(format!("{name}: not found by g++")),
     }
 }
 

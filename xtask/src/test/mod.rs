@@ -15,7 +15,7 @@ use self::display::Display;
 use self::steps::{Step, PROOFS, STEPS};
 use self::tally::Tally;
 use crate::process::{self, Event};
-use crate::{paths, setup};
+use crate::{needs, paths, setup};
 
 /// Options of `cargo xtask test`.
 #[derive(clap::Args)]
@@ -56,6 +56,7 @@ pub fn run(args: &Args) -> Result<ExitCode> {
     }
     let chosen = choose(&args.only, args.long)?;
     let found = setup::ensure(setup::Purpose::Test)?;
+    let chosen = possible(chosen);
     let mut outcomes: Vec<Outcome> = Vec::new();
     for (index, step) in chosen.iter().enumerate() {
         let failed = outcomes.iter().any(|o| o.passed == Some(false));
@@ -78,6 +79,18 @@ fn choose(only: &[String], long: bool) -> Result<Vec<&'static Step>> {
         bail!("no step '{unknown}'; there are {}", names.join(", "));
     }
     Ok(steps().filter(|s| only.is_empty() || only.iter().any(|name| name == s.name)).collect())
+}
+
+/// Without the steps that this machine lacks something for; each is named.
+fn possible(mut steps: Vec<&'static Step>) -> Vec<&'static Step> {
+    steps.retain(|step| match step.needs.map_or(Ok(()), needs::check) {
+        Ok(()) => true,
+        Err(why) => {
+            println!("step {} skipped: {why}", step.name);
+            false
+        }
+    });
+    steps
 }
 
 /// Runs one step; its whole output goes to a log, and to the screen if it fails.

@@ -5,6 +5,7 @@
 
 use std::process::Command;
 
+use crate::needs::Role;
 use crate::{paths, setup};
 
 /// One step: one cargo command.
@@ -17,34 +18,40 @@ pub struct Step {
     args: &'static [&'static str],
     /// Variables that this step alone sets.
     env: &'static [(&'static str, &'static str)],
+    /// What it cannot do without, beyond what a build needs.
+    pub needs: Option<Role>,
 }
 
 /// In the order they run: the quick ones first.
 pub const STEPS: &[Step] = &[
-    Step { name: "fmt", about: "format", args: &["fmt", "--all", "--check"], env: &[] },
+    Step { name: "fmt", about: "format", args: &["fmt", "--all", "--check"], env: &[], needs: None },
     Step {
         name: "clippy",
         about: "lints, warnings are errors",
         args: &["clippy", "--workspace", "--all-targets", "--locked", "--", "-D", "warnings"],
         env: &[],
+        needs: None,
     },
     Step {
         name: "doc",
         about: "documentation, warnings are errors",
         args: &["doc", "--workspace", "--no-deps", "--document-private-items", "--locked"],
         env: &[("RUSTDOCFLAGS", "-D warnings")],
+        needs: None,
     },
     Step {
         name: "build",
         about: "build of everything that the tests run",
         args: &["test", "--workspace", "--locked", "--no-run"],
         env: &[],
+        needs: None,
     },
     Step {
         name: "tests",
         about: "unit, block and integration tests",
         args: &["test", "--workspace", "--locked", "--no-fail-fast"],
         env: &[],
+        needs: None,
     },
     Step {
         name: "wave",
@@ -61,6 +68,7 @@ pub const STEPS: &[Step] = &[
             "wave::",
         ],
         env: &[],
+        needs: Some(Role::Wave),
     },
 ];
 
