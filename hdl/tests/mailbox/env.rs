@@ -1,7 +1,7 @@
 //! What surrounds the command block in its tests: host memory with bus errors, the write engine, the transmitter's
 //! tables, the lookup and PROTO, each with random delays.
 
-use crate::reference::{Ask, Memory, Others, Write, DONE_RING, MAPS, RECORD_BEATS, RING, RING_LOG2};
+use crate::reference::{is_lost, Ask, Memory, Others, Write, DONE_RING, MAPS, RECORD_BEATS, RING, RING_LOG2};
 use chimney_abi::cmd::{Opcode, Status};
 use chimney_abi::desc::PAGE_SLOTS;
 use chimney_hdl::host::mailbox::Mailbox;
@@ -50,7 +50,8 @@ pub struct Env {
     /// Clocks without anything in work.
     pub idle: u64,
     burst: VecDeque<(u64, bool)>,
-    flying: VecDeque<u64>,
+    /// Writes without a response: clocks, and whether it will be an error.
+    flying: VecDeque<(u64, bool)>,
     counter: u16,
     lookup: Option<(u64, bool)>,
     op: Option<Op>,
@@ -119,11 +120,12 @@ impl Env {
         u.write_ready.next = ready;
         u.done_valid.next = false;
         u.done.next = WriteDone::default();
-        if let Some(left) = self.flying.front_mut() {
+        if let Some((left, error)) = self.flying.front_mut() {
             *left = left.saturating_sub(1);
             if *left == 0 {
-                self.flying.pop_front();
                 u.done_valid.next = true;
+                u.done.next = WriteDone { tag: 0u64.into(), error: *error };
+                self.flying.pop_front();
             }
         }
         if u.write_valid.val() && ready {
@@ -134,8 +136,8 @@ impl Env {
             self.memory.put(at, &bytes);
             self.writes.push(Write { at, bytes, notify: c.notify });
             if c.notify {
-                self.completions += 1;
-                self.flying.push_back(1 + r.below(40));
+                self.completions += u64::from((DONE_RING..MAPS).contains(&at));
+                self.flying.push_back((1 + r.below(12), is_lost(at)));
             }
         }
     }

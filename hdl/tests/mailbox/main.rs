@@ -11,7 +11,7 @@ use chimney_abi::state::{
 };
 use chimney_hdl_kernel::diff::{long, Bench, Diff, Rnd};
 use env::{Dut, Env};
-use reference::{Reference, CONNS, MAPS, RING, RING_LOG2, ROWS};
+use reference::{is_lost, Reference, CONNS, MAPS, RING, RING_LOG2, ROWS};
 use std::collections::BTreeMap;
 
 /// First address of the images.
@@ -351,6 +351,20 @@ fn a_record_that_cannot_be_read_is_not_seen_by_the_engine() {
     let at = d.w.run(Opcode::Initiate, &[connection(4, 83)]);
     d.finish();
     assert_eq!((d.status(at), d.w.e.asks.len()), (Status::HardwareFailure, asked));
+}
+
+/// Before, the status said Success: the driver took an image for the connection's state that had never arrived.
+#[test]
+fn an_image_that_cannot_be_written_is_a_failure() {
+    let mut d = Directed::new();
+    d.w.run(Opcode::Initiate, &[neighbor(0, 0), path(0, 1500), connection(2, 81)]);
+    let body = |at: u64| (0..9).map(move |i| at + u64::from(HEADER_BYTES) + 32 * i);
+    while !body(d.w.at).any(is_lost) {
+        d.w.at += 64;
+    }
+    let at = d.w.run(Opcode::Terminate, &[connection(2, 81)]);
+    d.finish();
+    assert_eq!(d.status(at), Status::HardwareFailure);
 }
 
 #[test]

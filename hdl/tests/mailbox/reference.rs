@@ -50,6 +50,11 @@ fn bytes<const N: usize>(words: &[u64]) -> [u8; N] {
     all.as_slice().try_into().expect("as many bytes as the record has")
 }
 
+/// Writes to some addresses are answered with an error.
+pub fn is_lost(at: u64) -> bool {
+    at > MAPS + 0x1_0000 && (at ^ at >> 9) & 0x1f8 == 0x1f8
+}
+
 /// A write: address and bytes, and whether its response is wanted.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Write {
@@ -166,6 +171,8 @@ pub struct Reference {
     pub others: Others,
     pub stale: u64,
     pub bad_requests: u64,
+    /// Some write of the image was answered with an error.
+    lost: bool,
     /// Statuses of images and commands seen, for the test's own account.
     pub seen: BTreeMap<u8, u64>,
     taken: u16,
@@ -185,6 +192,7 @@ impl Reference {
     }
 
     fn write(&mut self, at: u64, bytes: &[u8], notify: bool) {
+        self.lost |= notify && is_lost(at);
         self.memory.put(at, bytes);
         self.writes.push(Write { at, bytes: bytes.to_vec(), notify });
     }
@@ -264,13 +272,15 @@ impl Reference {
             let length = usize::from(header.length) == HEADER_BYTES as usize + body;
             length && header.revision == IMAGE_REVISION && header.generation != 0
         });
+        self.lost = false;
         let result = match kind {
             Some(ImageKind::Neighbor) => self.neighbor(opcode, &header, body),
             Some(ImageKind::Path) => self.path(opcode, &header, body),
             Some(ImageKind::Tcp) => self.tcp(opcode, &header, body),
             None => Err(Status::BadRequest),
         };
-        let status = result.err().unwrap_or(Status::Success);
+        let status =
+            result.err().unwrap_or(if self.lost { Status::HardwareFailure } else { Status::Success });
         self.count(status);
         let answer = ImageHeader { status: status.code(), ..header };
         self.write(at, &answer.to_bytes()[..8], false);
@@ -304,7 +314,7 @@ impl Reference {
         let (dst, src) = (object.image.dst_mac, object.image.src_mac);
         self.asks.push(Ask::Neighbor { id: h.id, usable, dst, src });
         if matches!(opcode, Opcode::Query | Opcode::Terminate) {
-            self.write(at, &object.image.to_bytes(), false);
+            self.write(at, &object.image.to_bytes(), true);
         }
         if opcode == Opcode::Terminate {
             self.neighbors.remove(&h.id);
@@ -355,8 +365,8 @@ impl Reference {
         object.image.ip_id_counter = self.others.table(h.id, is_new.then_some(image.ip_id_counter));
         if matches!(opcode, Opcode::Query | Opcode::Terminate) {
             let all = object.image.to_bytes();
-            self.write(at, &all[..32], false);
-            self.write(at + 32, &all[32..], false);
+            self.write(at, &all[..32], true);
+            self.write(at + 32, &all[32..], true);
         }
         if opcode == Opcode::Terminate {
             self.paths.remove(&h.id);
@@ -390,7 +400,7 @@ impl Reference {
         let (status, given) = self.op(opcode, h.id, h.generation, h.parent, fed.clone());
         for (i, chunk) in given.chunks(4).enumerate() {
             let all: Vec<u8> = chunk.iter().flat_map(|w| w.to_le_bytes()).collect();
-            self.write(at + 32 * i as u64, &all, false);
+            self.write(at + 32 * i as u64, &all, true);
         }
         if status != Status::Success {
             return Err(status);

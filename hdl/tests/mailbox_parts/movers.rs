@@ -3,13 +3,13 @@
 use crate::{n, steps, word, Reader};
 use chimney_abi::desc::{PAGE_MAP_STRIDE, PAGE_SLOTS};
 use chimney_hdl::host::mailbox::fetch::Fetch;
-use chimney_hdl::host::mailbox::job::{inline, Job, Run, INITIATE, UPDATE};
+use chimney_hdl::host::mailbox::job::{reported, Job, Run, INITIATE, UPDATE};
 use chimney_hdl::host::mailbox::objects::Object;
 use chimney_hdl::host::mailbox::record_in::{RecordIn, MAP_BEATS, RECORD_BEATS};
 use chimney_hdl::host::mailbox::record_out::RecordOut;
 use chimney_hdl::host::mailbox::store::{Row, Store};
 use chimney_hdl::host::mailbox::writes::Writes;
-use chimney_hdl::types::{ReadBeat, WriteCmd};
+use chimney_hdl::types::{ReadBeat, WriteCmd, WriteDone};
 use chimney_hdl_kernel::diff::{Diff, Rnd};
 use std::cell::RefCell;
 use std::collections::{HashMap, VecDeque};
@@ -86,13 +86,19 @@ fn a_run_is_read_in_bursts_that_stay_in_their_block_and_errors_are_told() {
 struct WritesTest {
     offered: [Option<WriteCmd>; 4],
     taken: VecDeque<WriteCmd>,
+    /// Commands without a report, and the report of this clock.
+    flying: usize,
+    reported: bool,
+    /// Something failed since the last `clear`; something fails now.
+    failed: (bool, bool),
+    clear: bool,
     seen: [usize; 4],
 }
 
 impl WritesTest {
     fn poke(&mut self, u: &mut Writes, r: &mut Rnd) {
         for o in &mut self.offered {
-            if o.is_none() && r.chance(1, 8) {
+            if o.is_none() && self.flying < 12 && r.chance(1, 8) {
                 *o = Some(r.any());
             }
         }
@@ -103,10 +109,23 @@ impl WritesTest {
         (u.ring.valid.next, u.ring.cmd.next) = d;
         u.reset.next = false;
         u.ready.next = r.chance(1, 2);
+        let report = self.flying > 0 && r.chance(1, 4);
+        self.flying -= usize::from(report);
+        self.failed.1 = report && r.chance(1, 4);
+        u.done_valid.next = report;
+        u.done.next = WriteDone { tag: 0u64.into(), error: self.failed.1 };
+        self.clear = r.chance(1, 20);
+        u.clear.next = self.clear;
+        self.reported = report;
     }
 
     fn see(&mut self, u: &Writes) {
+        let outstanding = self.flying + usize::from(self.reported);
+        assert_eq!(u.settled.val(), outstanding == 0 && self.taken.is_empty());
+        assert_eq!(u.failed.val(), self.failed.0);
+        self.failed.0 = !self.clear && (self.failed.0 || self.failed.1);
         if u.valid.val() && u.ready.val() {
+            self.flying += usize::from(u.cmd.val().notify);
             assert_eq!(Some(u.cmd.val()), self.taken.pop_front());
         }
         let ready = [u.images.ready.val(), u.objects.ready.val(), u.records.ready.val(), u.ring.ready.val()];
@@ -329,7 +348,7 @@ impl RecordOutTest {
         let from = self.beats.len() - 4;
         let bytes: Vec<u64> = (0..4).map(|i| n(u.write.cmd.val().data.get_bits::<64>(64 * i))).collect();
         assert_eq!(bytes, self.beats[from..]);
-        let want = inline((self.body + 8 * from as u64).into(), 32u64.into(), u.write.cmd.val().data);
+        let want = reported((self.body + 8 * from as u64).into(), 32u64.into(), u.write.cmd.val().data);
         assert_eq!(u.write.cmd.val(), want);
         self.writes += 1;
     }

@@ -173,6 +173,8 @@ struct ImagesTest {
     image: u64,
     left: u16,
     work: bool,
+    /// The job's status, until its writes were answered.
+    settling: Option<u8>,
     /// A status to be written, and counted.
     owed: Option<u8>,
     outcome: (u8, u8),
@@ -210,6 +212,8 @@ impl ImagesTest {
         u.job_done.next = self.work && r.chance(1, 4);
         u.job_status.next = if r.chance(1, 2) { bits_of(Status::Success) } else { r.bits_below(12) };
         u.write.ready.next = r.chance(1, 2);
+        u.settled.next = r.chance(1, 3);
+        u.write_failed.next = r.chance(1, 6);
     }
 
     fn see(&mut self, u: &Images) {
@@ -275,15 +279,20 @@ impl ImagesTest {
             }
             self.work = true;
         }
-        if u.job_done.val() {
-            let status = n(u.job_status.val()) as u8;
-            self.work = false;
-            self.counts[1] += u64::from(status == Status::Stale.code());
+        if let Some(status) = self.settling.filter(|_| u.settled.val()) {
+            self.settling = None;
+            let lost = u.write_failed.val() && status == Status::Success.code();
+            let status = if lost { Status::HardwareFailure.code() } else { status };
             if is_abort {
                 count(&mut self.outcome, status);
             } else {
                 self.owed = Some(status);
             }
+        }
+        if u.job_done.val() {
+            let status = n(u.job_status.val()) as u8;
+            (self.work, self.settling) = (false, Some(status));
+            self.counts[1] += u64::from(status == Status::Stale.code());
         }
         if u.write.valid.val() && u.write.ready.val() {
             let status = self.owed.take().expect("a status");

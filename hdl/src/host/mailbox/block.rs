@@ -202,6 +202,11 @@ impl<const CONN: usize, const TABLE: usize, const OBJ: usize> Logic for Mailbox<
         WriteMaster::join(&mut self.objects.write, &mut self.writes.objects);
         WriteMaster::join(&mut self.record_out.write, &mut self.writes.records);
         WriteMaster::join(&mut self.ring.write, &mut self.writes.ring);
+        self.writes.done_valid.next = self.done_valid.val();
+        self.writes.done.next = self.done.val();
+        self.writes.clear.next = self.images.object_go.val() || self.images.conn_go.val();
+        self.images.settled.next = self.writes.settled.val();
+        self.images.write_failed.next = self.writes.failed.val();
         self.write_valid.next = self.writes.valid.val();
         self.write.next = self.writes.cmd.val();
         self.writes.ready.next = self.write_ready.val();

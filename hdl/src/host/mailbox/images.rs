@@ -1,16 +1,17 @@
 //! The images of a command, one after the other: header, check, hand-over, status.
 //!
 //! ```text
-//!   Idle --> Header --> Check --> Go --> Wait --> Status --> Tally --+--> End
-//!     |        ^  `-bus error----------------------------^   |       |
-//!     |        `---------------------------------------------'       |
-//!     |`--Abort-----------------> Go --> Wait -------------> Tally --'
-//!     `---nothing to do, or unknown---------------------------------^
+//!   Idle --> Header --> Check --> Go --> Wait --> Settle --> Status --> Tally --+--> End
+//!     |        ^  `-bus error---------------------------------------^   |       |
+//!     |        `--------------------------------------------------------'       |
+//!     |`--Abort-----------------> Go --> Wait --> Settle -------------> Tally --'
+//!     `---nothing to do, or unknown--------------------------------------------^
 //! ```
 //! Who carries an image out: [`super::object_ops`] neighbors and paths, [`super::conn_ops`] connections and the Abort.
 //! A header that could not be read is not written either: its image has no status but the command's.
 //!
-//! Latency: 1 clock for a command without images; 6 clocks per image on top of reading its header and carrying it out.
+//! Latency: 1 clock for a command without images; 7 clocks per image on top of reading its header and carrying it out,
+//! and the write responses of its body.
 //! Throughput: one image at a time. Back-pressure: waits for both. Reset: nothing in work.
 use super::job::{
     inline, Job, Outcome, Run, RunBeat, WriteMaster, ABORT, BAD_REQUEST, HARDWARE_FAILURE, HEADER_BYTES,
@@ -44,6 +45,8 @@ pub enum ImagesState {
     Go,
     /// It is carried out.
     Wait,
+    /// What it wrote is on its way to memory.
+    Settle,
     /// Its status is written.
     Status,
     /// Its status is counted.
@@ -92,6 +95,10 @@ pub struct Images {
     pub job_done: Signal<In, Bit>,
     /// With `job_done`.
     pub job_status: Signal<In, Bits<8>>,
+    /// All the job's writes were answered.
+    pub settled: Signal<In, Bit>,
+    /// With `settled`: some with an error.
+    pub write_failed: Signal<In, Bit>,
     /// For the images' status.
     pub write: WriteMaster,
     /// Pulse: a command or an image was refused as malformed.
@@ -147,7 +154,7 @@ pub fn with_status(first: Bits<64>, status: Bits<8>) -> Bits<64> {
     cat::<64, _>((first.get_bits::<48>(16), status, first.get_bits::<8>(0)))
 }
 
-/// The next state but for `Wait`'s successor of an Abort.
+/// The next state.
 #[kernel]
 fn next_state(
     state: ImagesState,
@@ -187,6 +194,13 @@ fn next_state(
         }
         ImagesState::Go => ImagesState::Wait,
         ImagesState::Wait => {
+            if moved {
+                ImagesState::Settle
+            } else {
+                state
+            }
+        }
+        ImagesState::Settle => {
             if !moved {
                 state
             } else if s.abort {
@@ -269,6 +283,11 @@ impl Logic for Images {
         if job_done {
             self.status.d.next = self.job_status.val();
         }
+        // The object is gone from here, its image is not there: the host goes by its shadow record (law L2).
+        let settled = state == ImagesState::Settle && self.settled.val();
+        if settled && self.write_failed.val() && self.status.q.val() == SUCCESS {
+            self.status.d.next = bits::<8>(HARDWARE_FAILURE);
+        }
 
         // Answering.
         let word = with_status(self.header.q.val().get_bits::<64>(0), self.status.q.val());
@@ -284,6 +303,7 @@ impl Logic for Images {
             self.outcome_of.d.next = tally(self.outcome_of.q.val(), self.status.q.val());
         }
         let moved = job_done
+            || settled
             || state == ImagesState::Status && self.write.ready.val()
             || state == ImagesState::Tally && is_last;
         self.state.d.next = next_state(state, sorted, begin, news, !refused, moved);

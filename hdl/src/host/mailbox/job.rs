@@ -117,6 +117,12 @@ pub fn inline(iova: Bits<64>, len: Bits<16>, data: Bits<256>) -> WriteCmd {
     WriteCmd { kind: bits::<2>(WRITE_INLINE), iova, len, data, ..WriteCmd::default() }
 }
 
+/// The same with a report: the status of its image waits for it.
+#[kernel]
+pub fn reported(iova: Bits<64>, len: Bits<16>, data: Bits<256>) -> WriteCmd {
+    WriteCmd { notify: true, ..inline(iova, len, data) }
+}
+
 /// The run that is started; at most one part does so at a time.
 #[kernel]
 pub fn one_of(runs: [Run; 4]) -> Run {

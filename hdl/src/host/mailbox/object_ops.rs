@@ -7,8 +7,8 @@
 //! Latency: 4 clocks, the body's DMA and the table's patience. Throughput: one job at a time. Back-pressure: waits for the
 //! tables and for the write port. Reset: nothing in work.
 use super::job::{
-    inline, Job, Run, RunBeat, WriteMaster, HARDWARE_FAILURE, INITIATE, KIND_PATH, QUERY, SUCCESS, TERMINATE,
-    UPDATE,
+    reported, Job, Run, RunBeat, WriteMaster, HARDWARE_FAILURE, INITIATE, KIND_PATH, QUERY, SUCCESS,
+    TERMINATE, UPDATE,
 };
 use super::objects::{aligned, applied, counted, object_status, table_op, Object, BODY_BITS};
 use super::store::{Found, Row};
@@ -226,9 +226,9 @@ impl Logic for ObjectOps {
         self.write.valid.next = state == ObjectState::Write || rest;
         self.write.cmd.next = if rest {
             let last = bit_cast::<256, 64>(object.body.get_bits::<64>(256));
-            inline(job.body + WRITE_BYTES, bits::<16>(REST_BYTES), last)
+            reported(job.body + WRITE_BYTES, bits::<16>(REST_BYTES), last)
         } else {
-            inline(job.body, len, object.body.get_bits::<256>(0))
+            reported(job.body, len, object.body.get_bits::<256>(0))
         };
         self.done.next = state == ObjectState::Done;
         self.status.next = self.status_of.q.val();

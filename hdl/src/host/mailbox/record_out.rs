@@ -2,7 +2,7 @@
 //!
 //! Latency: the write is offered with the fourth beat. Throughput: one beat per clock. Back-pressure: every fourth beat
 //! waits for the write port. Reset: nothing kept.
-use super::job::{inline, WriteMaster};
+use super::job::{reported, WriteMaster};
 use super::record_in::Ports;
 use crate::prelude::*;
 
@@ -55,7 +55,7 @@ impl Logic for RecordOut {
         let taken = ready && self.op_out_valid.val();
         self.op_out_ready.next = ready || self.discard.val();
         self.write.valid.next = self.take.val() && is_last && self.op_out_valid.val();
-        self.write.cmd.next = inline(self.body.val() + offset, bits::<16>(BYTES), chunk);
+        self.write.cmd.next = reported(self.body.val() + offset, bits::<16>(BYTES), chunk);
         self.ports.next = self.ports_of.q.val();
         if taken {
             self.count.d.next = count + 1;

@@ -6,11 +6,10 @@
 //! ```
 //! Latency: one DMA read to `start`, one write to the interrupt. Throughput: one command at a time, in ring order.
 //! Back-pressure: waits for the command's end and for the write port. Reset: index 0, nothing in work.
-use super::job::{inline, Outcome, Run, RunBeat, WriteMaster, HARDWARE_FAILURE};
+use super::job::{reported, Outcome, Run, RunBeat, WriteMaster, HARDWARE_FAILURE};
 use crate::host::csr::Rings;
 use crate::mirror::{Command, CommandDone};
 use crate::prelude::*;
-use crate::types::WriteCmd;
 use chimney_abi::desc;
 
 /// Beats of a command.
@@ -182,7 +181,7 @@ impl Logic for CommandRing {
         let at = rings.cmd_done_base + (slot(index, rings.cmd_log2) << DONE_SHIFT);
         let data = bit_cast::<256, 64>(pack::<64, _>(done));
         self.write.valid.next = state == RingState::Report;
-        self.write.cmd.next = WriteCmd { notify: true, ..inline(at, bits::<16>(DONE_BYTES), data) };
+        self.write.cmd.next = reported(at, bits::<16>(DONE_BYTES), data);
         let landed = self.done_valid.val();
         self.landed.d.next = state == RingState::Flying && landed;
         self.irq.next = self.landed.q.val();
