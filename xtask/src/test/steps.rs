@@ -87,7 +87,7 @@ pub const PROOFS: &[Step] = &[
 
 const fn proof(name: &'static str, env: &'static [(&'static str, &'static str)]) -> Step {
     let args = &["test", "--locked", "--package", "chimney-hdl-proof"];
-    Step { name, about: "1 000 more random expressions", args, env }
+    Step { name, about: "1 000 more random expressions", args, env, needs: None }
 }
 
 impl Step {
