@@ -23,6 +23,8 @@ struct Top {
     name: String,
     verilog: String,
     ports: Vec<Port>,
+    /// How hard the C++ compiler tries.
+    optimisation: &'static str,
 }
 
 type Result<T> = std::result::Result<T, String>;
@@ -44,7 +46,7 @@ fn build() -> Result<()> {
     let tools = verilate::Tools::find(&out, has_trace)?;
     let mut libraries = Vec::new();
     let mut code = String::new();
-    for top in tops()? {
+    for top in tops(env::var_os("CARGO_FEATURE_FAULTY").is_some())? {
         let shim = bindings::shim(&top);
         libraries.push(tools.library(&top, &shim)?);
         code += &bindings::rust(&top);
@@ -62,17 +64,20 @@ fn build() -> Result<()> {
     Ok(())
 }
 
-/// The yardstick, and those tops of the RTL crate that are whole NICs.
-fn tops() -> Result<Vec<Top>> {
+/// The yardstick, those tops of the RTL crate that are whole NICs, and those that are wrong on purpose if tests want them.
+fn tops(with_faulty: bool) -> Result<Vec<Top>> {
     let verilog = fs::read_to_string("rtl/reference.v").map_err(|e| format!("rtl/reference.v: {e}"))?;
     let ports = verilate::ports_of(&verilog);
-    let mut tops = vec![Top { name: "reference".to_owned(), verilog, ports }];
-    for &name in chimney_hdl::TOPS {
+    let mut tops = vec![Top { name: "reference".to_owned(), verilog, ports, optimisation: "-O2" }];
+    let faulty = if with_faulty { chimney_hdl::FAULTY_TOPS } else { &[] };
+    let named = |names: &'static [&str], optimisation| names.iter().map(move |&name| (name, optimisation));
+    // A faulty one runs for a few tests only: cheap to build matters more.
+    for (name, optimisation) in named(chimney_hdl::TOPS, "-O2").chain(named(faulty, "-O1")) {
         let ports = chimney_hdl::ports(name).map_err(|e| e.to_string())?;
         let has = |port: &str| ports.iter().any(|p| p.name == port);
         if has("s_axil_awaddr") && has("m_axi_araddr") {
             let verilog = chimney_hdl::emit(name).map_err(|e| e.to_string())?;
-            tops.push(Top { name: name.to_owned(), verilog, ports });
+            tops.push(Top { name: name.to_owned(), verilog, ports, optimisation });
         }
     }
     Ok(tops)

@@ -65,7 +65,7 @@ impl Tools {
 
     /// The library of one top, from the cache or new.
     pub fn library(&self, top: &Top, shim: &str) -> Result<Library> {
-        let key = self.key(&[&top.name, &top.verilog, shim]);
+        let key = self.key(&[&top.name, &top.verilog, shim, top.optimisation]);
         let name = format!("v_{}", top.name);
         self.cache.get(&key, &name, |dir| {
             let source = dir.join(format!("{}.v", top.name));
@@ -79,7 +79,8 @@ impl Tools {
                 let path = dir.join(file);
                 write(&path, &format!("{includes}{rest}")).map(|()| path)
             };
-            let files = [(unity("fast.cc", &fast, shim)?, "-O2"), (unity("slow.cc", &slow, "")?, "-O0")];
+            let files =
+                [(unity("fast.cc", &fast, shim)?, top.optimisation), (unity("slow.cc", &slow, "")?, "-O0")];
             self.compile(&files, dir, &name)
         })
     }
