@@ -10,17 +10,16 @@
 //! | [`setup`] | finds it, installs what is missing, or says what to do |
 //! | [`apt`], [`wheel`] | the two ways to install: Debian packages as root, a Python wheel without |
 //! | [`mod@test`] | the steps that CI runs, with progress, times and a table |
-//! | [`demo`], [`mod@bench`] | hand over to the `chimney` program |
+//! | [`program`] | demo and bench: hands over to the `chimney` program |
 //! | [`fresh`] | runs the two in a freshly made Debian 12 |
 //! | [`process`], [`paths`] | child processes that die with us; where things lie |
 
 mod apt;
-mod bench;
-mod demo;
 mod fresh;
 mod needs;
 mod paths;
 mod process;
+mod program;
 mod setup;
 mod test;
 mod wheel;
@@ -41,10 +40,10 @@ struct Cli {
 enum Command {
     /// Move a live TCP connection into the simulated NIC and back (options go to `chimney demo`)
     #[command(disable_help_flag = true)]
-    Demo(demo::Args),
+    Demo(program::Args),
     /// Measure something, for example `bench sim`; JSON goes to target/bench (options go to `chimney bench`)
     #[command(disable_help_flag = true)]
-    Bench(bench::Args),
+    Bench(program::Args),
     /// Everything CI checks: format, clippy, docs, all tests
     Test(test::Args),
     /// Only the set-up: find the tools, install what is missing
@@ -55,8 +54,8 @@ enum Command {
 
 fn main() -> ExitCode {
     let done = match Cli::parse().command {
-        Command::Demo(args) => demo::run(args),
-        Command::Bench(args) => bench::run(args),
+        Command::Demo(args) => program::run("demo", args),
+        Command::Bench(args) => program::run("bench", args),
         Command::Test(args) => test::run(&args),
         Command::Setup => setup::ensure(setup::Purpose::Test).map(|_| ExitCode::SUCCESS),
         Command::Fresh(args) => fresh::run(&args),

@@ -1,4 +1,4 @@
-//! The demo: set-up, then over to the `chimney` program.
+//! `demo` and `bench`: set-up, then over to the `chimney` program.
 
 use std::os::unix::process::CommandExt;
 use std::process::ExitCode;
@@ -8,19 +8,18 @@ use anyhow::{Context, Result};
 use crate::needs::{self, Role};
 use crate::{paths, setup};
 
-/// What follows `demo` on the command line; `chimney demo` knows what it means.
+/// What follows `demo` or `bench` on the command line; the program knows what it means.
 #[derive(clap::Args)]
 pub struct Args {
-    /// Options of the demo, for example --loss 1% --seed 7 --wave (see `cargo xtask demo --help`)
+    /// Options, for example `demo --loss 1% --seed 7 --wave` or `bench sim --json` (each has --help)
     #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
     args: Vec<String>,
 }
 
-/// Never returns if all is well: this process becomes cargo, and cargo becomes the demo.
+/// Never returns if all is well: this process becomes cargo, and cargo becomes the program.
 ///
-/// So a Ctrl-C or a SIGTERM reaches the program that has something to clean up, and its exit status
-/// is ours.
-pub fn run(args: Args) -> Result<ExitCode> {
+/// So a Ctrl-C or a SIGTERM reaches the one that has something to clean up, and its exit status is ours.
+pub fn run(command: &str, args: Args) -> Result<ExitCode> {
     let found = setup::ensure(setup::Purpose::Demo)?;
     let mut cargo = paths::cargo();
     found.apply(&mut cargo);
@@ -30,6 +29,6 @@ pub fn run(args: Args) -> Result<ExitCode> {
         needs::check(Role::Wave).map_err(anyhow::Error::msg).context("--wave")?;
         cargo.args(["--features", "trace"]);
     }
-    cargo.args(["--", "demo"]).args(args.args);
+    cargo.args(["--", command]).args(args.args);
     Err(cargo.exec()).context("cannot start cargo")
 }
