@@ -18,5 +18,5 @@ pub mod top;
 pub mod tops;
 pub mod types;
 
-pub use chimney_hdl_kernel::{ElabError, Port};
+pub use chimney_hdl_kernel::{verilator, ElabError, Port};
 pub use tops::{emit, ports, EmitError, FAULTY_TOPS, TOPS};

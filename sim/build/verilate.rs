@@ -6,7 +6,7 @@ use std::{env, fs};
 
 use sha2::{Digest, Sha256};
 
-use chimney_hdl::Port;
+use chimney_hdl::{verilator, Port};
 
 use crate::cache::{Cache, Library};
 use crate::version::complaint;
@@ -70,7 +70,11 @@ impl Tools {
         self.cache.get(&key, &name, |dir| {
             let source = dir.join(format!("{}.v", top.name));
             write(&source, &top.verilog)?;
-            self.verilate(top, &source, dir)?;
+            self.verilate(top, &source, dir, &[])?;
+            if is_mistranslated(dir)? {
+                sources(dir)?.iter().try_for_each(|name| remove(&dir.join(name)))?;
+                self.verilate(top, &source, dir, &[verilator::WORDLESS])?;
+            }
             // Verilator marks what runs once (constructors, initial values, waves) as slow: no optimiser for that.
             let (slow, fast): (Vec<_>, Vec<_>) =
                 sources(dir)?.into_iter().partition(|n| n.contains("__Slow"));
@@ -110,9 +114,9 @@ impl Tools {
         }
     }
 
-    fn verilate(&self, top: &Top, source: &Path, dir: &Path) -> Result<()> {
+    fn verilate(&self, top: &Top, source: &Path, dir: &Path, more: &[&str]) -> Result<()> {
         let mut command = Command::new("verilator");
-        command.args(VERILATOR_FLAGS);
+        command.args(VERILATOR_FLAGS).args(more);
         command.args(["--prefix", &format!("V{}", top.name), "--top-module", &top.name, "--Mdir"]).arg(dir);
         if self.has_trace {
             // The rig counts the time of a wave in nanoseconds.
@@ -198,6 +202,20 @@ fn sources(dir: &Path) -> Result<Vec<String>> {
         .collect();
     names.sort();
     Ok(names)
+}
+
+/// Verilator made the mistake that [`verilator`] describes.
+fn is_mistranslated(dir: &Path) -> Result<bool> {
+    let read = |name: &String| {
+        let path = dir.join(name);
+        fs::read_to_string(&path).map_err(|e| format!("{}: {e}", path.display()))
+    };
+    let texts = sources(dir)?.iter().map(read).collect::<Result<Vec<_>>>()?;
+    Ok(texts.iter().any(|text| verilator::decides_by_inverted_bits(text)))
+}
+
+fn remove(path: &Path) -> Result<()> {
+    fs::remove_file(path).map_err(|e| format!("{}: {e}", path.display()))
 }
 
 fn write(path: &Path, text: &str) -> Result<()> {

@@ -80,6 +80,7 @@ pub mod diff;
 pub mod krt;
 pub mod lint;
 pub mod netlist;
+pub mod verilator;
 
 pub use chimney_hdl_macros::{kernel, LogicBlock, LogicInterface, LogicState, LogicStruct};
 pub use dff::Dff;

@@ -36,6 +36,33 @@ impl Logic for Mismatch {
     }
 }
 
+/// What Verilator 5.006 translates into `c` alone: see `chimney_hdl_kernel::verilator`.
+#[derive(LogicBlock, Default)]
+pub struct NeverOne {
+    pub a: Signal<In, Bits<95>>,
+    pub b: Signal<In, Bits<95>>,
+    pub c: Signal<In, bool>,
+    pub y: Signal<Out, bool>,
+}
+
+#[kernel]
+impl Logic for NeverOne {
+    fn update(&mut self) {
+        let (a, b) = (self.a.val(), self.b.val());
+        self.y.next = if a == b { (a & 1).all() } else { self.c.val() };
+    }
+}
+
+#[test]
+fn a_wide_comparison_that_chooses_nothing_agrees() {
+    let poke = |u: &mut NeverOne, r: &mut Rnd| {
+        u.a.next = r.any();
+        u.b.next = if r.chance(1, 2) { u.a.next } else { r.any() };
+        u.c.next = r.any();
+    };
+    diff("never_one", NeverOne::default(), 1000, poke, |_, _| {});
+}
+
 #[test]
 fn the_four_mismatches_agree() {
     let poke = |u: &mut Mismatch, r: &mut Rnd| {

@@ -3,9 +3,10 @@
 use super::tools::{build_dir, cached, content_key, run, runtime, Error, VERILATOR_FLAGS};
 use crate::lint::WAIVERS;
 use crate::netlist::Port;
+use crate::verilator::{decides_by_inverted_bits, WORDLESS};
 use std::fmt::Write as _;
 use std::io::Write as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 /// Words that a port takes in a stimulus or result record.
@@ -82,25 +83,43 @@ fn as_renamed(main: &str, header: &str, ports: &[Port]) -> String {
     })
 }
 
+/// Translates a module to C++ in `dir`; returns the files in a fixed order.
+fn verilate(top: &str, verilog: &Path, dir: &Path, more: &[&str]) -> Result<Vec<String>, Error> {
+    let mut cmd = Command::new("verilator");
+    cmd.args(VERILATOR_FLAGS).args(more).args(WAIVERS.iter().map(|w| format!("-Wno-{}", w.0)));
+    cmd.args(["--prefix", &format!("V{top}"), "--top-module", top, "--Mdir"]).arg(dir).arg(verilog);
+    run(&mut cmd)?;
+    let mut files: Vec<String> = std::fs::read_dir(dir)?
+        .filter_map(|e| e.ok()?.file_name().into_string().ok())
+        .filter(|n| n.ends_with(".cpp"))
+        .collect();
+    files.sort();
+    Ok(files)
+}
+
 impl Model {
     /// Builds (or finds) the program of a module.
     pub fn build(top: &str, verilog: &str, pins: (&[Port], &[String]), quick: bool) -> Result<Model, Error> {
         let opt = if quick { "-O0" } else { "-O1" };
         let main = driver(top, pins.0, pins.1);
-        let key = content_key(&[verilog, &main, opt, &VERILATOR_FLAGS.join(" "), &format!("{WAIVERS:?}")]);
+        let key = content_key(&[
+            verilog,
+            &main,
+            opt,
+            &VERILATOR_FLAGS.join(" "),
+            WORDLESS,
+            &format!("{WAIVERS:?}"),
+        ]);
         let home = build_dir().join(format!("{top}-{key}"));
         cached(&home, top, |dir| {
             let v = dir.join(format!("{top}.v"));
             std::fs::write(&v, verilog)?;
-            let mut cmd = Command::new("verilator");
-            cmd.args(VERILATOR_FLAGS).args(WAIVERS.iter().map(|w| format!("-Wno-{}", w.0)));
-            cmd.args(["--prefix", &format!("V{top}"), "--top-module", top, "--Mdir"]).arg(dir).arg(&v);
-            run(&mut cmd)?;
-            let mut files: Vec<String> = std::fs::read_dir(dir)?
-                .filter_map(|e| e.ok()?.file_name().into_string().ok())
-                .filter(|n| n.ends_with(".cpp"))
-                .collect();
-            files.sort();
+            let mut files = verilate(top, &v, dir, &[])?;
+            let texts = files.iter().map(|f| std::fs::read_to_string(dir.join(f)));
+            if texts.collect::<Result<Vec<_>, _>>()?.iter().any(|t| decides_by_inverted_bits(t)) {
+                files.iter().try_for_each(|f| std::fs::remove_file(dir.join(f)))?;
+                files = verilate(top, &v, dir, &[WORDLESS])?;
+            }
             let all = files.iter().fold(String::new(), |s, f| s + &format!("#include \"{f}\"\n"));
             let header = std::fs::read_to_string(dir.join(format!("V{top}.h")))?;
             std::fs::write(dir.join("unity.cc"), all + &as_renamed(&main, &header, pins.0))?;

@@ -1,0 +1,39 @@
+//! A defect of Verilator 5.006, found where it would do harm.
+//!
+//! `wide_a == wide_b ? never_one : c`, where `never_one` turns out constant only after wide operands were split into
+//! words (`&(x & 95'h1)`), becomes `~(0 == ..) && c` in C++: the inversion of a C++ `bool` is never zero, so the text
+//! means `c`. Verilog that is not split ([`WORDLESS`]) is translated right, but runs slower, so a model whose C++ shows
+//! the pattern, and only such a model, is translated again that way.
+
+/// Keeps Verilator from splitting wide operands into words before it folds constants.
+pub const WORDLESS: &str = "-fno-expand";
+
+/// True if the C++ text decides by a value that was inverted bit by bit, and not by whether it is zero.
+///
+/// ```
+/// use chimney_hdl_kernel::verilator::decides_by_inverted_bits;
+/// assert!(decides_by_inverted_bits("x = ((~ (0U == (a | b)))\n   && c);"));
+/// assert!(decides_by_inverted_bits("x = (c || (~ a));"));
+/// assert!(!decides_by_inverted_bits("x = ((0U != (~ a)) && (1U & (~ b)));"));
+/// ```
+pub fn decides_by_inverted_bits(cpp: &str) -> bool {
+    cpp.match_indices("(~").any(|(at, _)| {
+        let before = cpp[..at].trim_end();
+        let after = closing(&cpp[at..]).map_or("", |end| cpp[at + end + 1..].trim_start());
+        ["&&", "||", "!"].iter().any(|op| before.ends_with(op))
+            || ["&&", "||", "?"].iter().any(|op| after.starts_with(op))
+    })
+}
+
+/// Where the parenthesis that opens the text is closed.
+fn closing(text: &str) -> Option<usize> {
+    let mut depth = 0_usize;
+    text.bytes().position(|c| {
+        match c {
+            b'(' => depth += 1,
+            b')' => depth -= 1,
+            _ => {}
+        }
+        depth == 0
+    })
+}
