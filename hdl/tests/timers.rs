@@ -107,3 +107,39 @@ fn a_deadline_that_has_passed_is_offered_within_a_turn() {
     let seen = t.borrow().seen;
     assert!(seen.iter().all(|n| *n > 50), "{seen:?}");
 }
+
+/// Connections whose deadlines have passed and stay so each get their turn: the look at the neighbour of an
+/// offered connection, given up when the scan stopped, is made again.
+///
+/// Verifies: law L5.
+#[test]
+fn the_neighbour_of_a_connection_that_is_always_due_is_not_passed_over() {
+    let offers = RefCell::new([0_u32; CONNS]);
+    let step = RefCell::new(0_u64);
+    let is_due = |conn: u64| (3..=5).contains(&conn);
+    Diff::new("timer_neighbors", 2000).run_seen(
+        Dut::default(),
+        |u, _| {
+            let mut at = step.borrow_mut();
+            u.reset.next = *at < 2;
+            u.enable.next = *at > 20;
+            u.now_us.next = (*at + 1000).into();
+            let conn = *at % CONNS as u64;
+            let deadline = Deadline { running: is_due(conn), at: 0_u64.into() };
+            u.set.next = SetDeadline { valid: *at < 20, conn: conn.into(), deadline };
+            u.expired_ready.next = true;
+            *at += 1;
+        },
+        |u| {
+            if u.expired_valid.val() {
+                offers.borrow_mut()[n(u.expired_conn.val()) as usize] += 1;
+            }
+        },
+        |u, c| u.clock.next = c.into(),
+    );
+    let offers = offers.borrow();
+    let (due, idle): (Vec<_>, Vec<_>) = (0..CONNS).partition(|c| is_due(*c as u64));
+    assert!(idle.iter().all(|c| offers[*c] == 0), "{offers:?}");
+    let (least, most) = (due.iter().map(|c| offers[*c]).min(), due.iter().map(|c| offers[*c]).max());
+    assert!(least >= most.map(|m| m - 1) && least > Some(50), "{offers:?}");
+}

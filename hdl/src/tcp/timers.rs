@@ -84,7 +84,9 @@ impl<const LOG2: usize> Logic for Timers<LOG2> {
         } else if self.is_read.q.val() && entry.running && at_or_before(entry.at, self.now_us.val()) {
             self.found.d.next = true;
             self.found_conn.d.next = self.read.q.val();
+            // The look under way is given up and made again: its connection is not passed over.
             self.is_read.d.next = false;
+            self.scan.d.next = self.read.q.val() + 1;
         }
         dff_reset!(self, reset, scan, is_read, found);
     }
