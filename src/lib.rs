@@ -9,4 +9,5 @@
 pub mod bench;
 pub mod cosim;
 pub mod demo;
+mod output;
 pub mod world;

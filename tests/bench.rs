@@ -26,6 +26,28 @@ fn the_speed_of_the_simulation_is_measured_under_load_and_without_a_violation() 
 }
 
 #[test]
+fn cycles_are_counted_for_every_row_and_the_worst_row_is_the_figure() {
+    let out = concat!(env!("CARGO_TARGET_TMPDIR"), "/bench");
+    let output = bench(&["cycles", "--segments", "100", "--json", "--out", out]);
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    let result: Value = serde_json::from_str(&text).unwrap_or_else(|e| panic!("{e}: {output:?}"));
+    let rows = result["rows"].as_array().expect("rows");
+    assert_eq!(rows.len(), 3 * 3 * 2);
+    for (bytes, connections, of, name) in [
+        (60, 8, "rx", "min_segment_rx"),
+        (60, 8, "tx", "min_segment_tx"),
+        (1514, 1, "rx", "mss_segment_rx"),
+        (1514, 1, "tx", "mss_segment_tx"),
+    ] {
+        let mine = rows.iter().filter(|r| r["frame_bytes"] == bytes && r["connections"] == connections);
+        let worst = mine.filter_map(|r| r[of].as_f64()).fold(0.0, f64::max);
+        assert_eq!(result[name].as_f64(), Some(worst), "{name}");
+        // A port of eight bytes a cycle; the ends of the count lie within a turn of the host.
+        assert!(worst > f64::from(bytes) / 8.0 * 0.9, "{name} {worst}");
+    }
+}
+
+#[test]
 fn bad_options_of_a_benchmark_are_named_in_one_line() {
     let output = bench(&["sim", "--connections", "65"]);
     let text = String::from_utf8_lossy(&output.stderr).into_owned();

@@ -1,81 +1,118 @@
-//! Full load for a NIC: offloaded connections with endless data both ways, against a second stack in this process.
+//! Load for a NIC: offloaded connections with endless data, against a [`Blaster`].
+//!
+//! ```text
+//!   Blaster <- frames -> device <- Driver <- Switch <- endless bytes
+//! ```
+//! The host costs no simulated time: between two turns of the device it reads, posts and sends all it can.
 
-use crate::world::{Pace, Setup, World};
+use super::blaster::{Blaster, Habit, Segments};
+use crate::cosim::CosimBus;
 use anyhow::{bail, Context, Result};
 use chimney_abi::offload::Residence;
-use chimney_driver::Config;
-use chimney_host_stack::switch::SwitchConfig;
-use chimney_host_stack::{ConnId, ListenerId, MacAddr, Stack, StackConfig, StackEvent, TcpConfig};
-use chimney_sim::device::Device;
+use chimney_driver::{Config, Driver};
+use chimney_host_stack::switch::{Switch, SwitchConfig};
+use chimney_host_stack::{ConnId, MacAddr, Stack, StackConfig, StackEvent, TcpConfig};
+use chimney_sim::device::{Device, Limit};
 use chimney_sim::host_mem::HostMemory;
-use chimney_sim::net::impairment::Impairment;
-use chimney_sim::net::wire::{QueueEnd, Wire};
+use std::cell::RefCell;
 use std::net::{Ipv4Addr, SocketAddrV4};
+use std::rc::Rc;
 
 const HOST: Ipv4Addr = Ipv4Addr::new(10, 9, 0, 2);
+const HOST_MAC: [u8; 6] = [2, 0, 0, 0, 0, 1];
 const PEER: Ipv4Addr = Ipv4Addr::new(10, 9, 0, 1);
+const PEER_MAC: [u8; 6] = [2, 0, 0, 0, 0, 9];
 const PORT: u16 = 7;
-/// Device cycles between two looks of the host: what a busy driver's polling costs.
-const STEP_CYCLES: u64 = 512;
+/// Device cycles between two looks of the host.
+const STEP_CYCLES: u64 = 128;
+/// Frames that wait in front of the MAC port: it never runs dry within a step.
+const FRAMES_AHEAD: u64 = 24;
 /// Steps until all connections are offloaded; more means that something is broken.
 const MOST_STEPS: u64 = 1_000_000;
-const PIECE: [u8; 16 << 10] = [0x5a; 16 << 10];
+static PIECE: [u8; 32 << 10] = [0xa5; 32 << 10];
 
-/// A machine whose NIC is kept busy in both directions.
-pub struct Load<D: Device> {
-    world: World<D, QueueEnd>,
-    peer: Stack,
-    listener: ListenerId,
-    /// At the host, and whether it is connected.
-    here: Vec<(ConnId, bool)>,
-    there: Vec<ConnId>,
+/// What goes over the wire.
+#[derive(Clone, Copy, Debug)]
+pub struct Traffic {
+    /// Offloaded connections.
+    pub connections: usize,
+    /// Text of a segment, both ways.
+    pub segment_bytes: u16,
+    /// The peer sends.
+    pub receives: bool,
+    /// The host sends.
+    pub sends: bool,
 }
 
-fn stack(ip: Ipv4Addr, mac: u8) -> StackConfig {
-    StackConfig {
-        mac: MacAddr([2, 0, 0, 0, 0, mac]),
-        ip,
-        prefix_len: 24,
-        gateway: None,
-        mtu: 1500,
-        secret: u64::from(mac),
-        tcp: TcpConfig::default(),
-    }
+/// A machine whose NIC is kept busy.
+pub struct Load<D: Device> {
+    device: Rc<RefCell<D>>,
+    driver: Driver<CosimBus<D>>,
+    switch: Switch,
+    peer: Blaster,
+    traffic: Traffic,
+    /// Connections at the host, and whether they are open.
+    conns: Vec<(ConnId, bool)>,
+    /// Frames given to the device.
+    given: u64,
+    /// Frame bytes to the device and from it.
+    bytes: (u64, u64),
+    is_started: bool,
 }
 
 impl<D: Device> Load<D> {
-    /// Opens the connections and hands all of them over.
+    /// Opens the connections, hands all of them over, and starts the data.
     ///
     /// # Errors
     /// When the device does not come up or does not take the connections.
-    pub fn new(device: D, memory: HostMemory, connections: usize) -> Result<Self> {
-        let config = Config { mac: [2, 0, 0, 0, 0, 1], ..Config::default() };
-        let setup = Setup {
-            driver: config,
-            stack: stack(HOST, 1),
-            switch: SwitchConfig::default(),
-            pace: Pace::Cycles(STEP_CYCLES),
-        };
-        let wire = Wire::new(QueueEnd::default(), Impairment::default());
-        let mut world = World::new(device, memory, wire, setup).context("the device does not come up")?;
-        let mut peer = Stack::new(stack(PEER, 9));
-        let listener = peer.listen(PORT, connections)?;
-        let now_us = world.now_us();
-        let connect = |_| world.switch.stack().connect(now_us, SocketAddrV4::new(PEER, PORT));
-        let here = (0..connections).map(connect).map(|id| Ok((id?, false))).collect::<Result<_>>()?;
-        let mut load = Self { world, peer, listener, here, there: Vec::new() };
-        load.run_until("open", |l| l.there.len() == connections && l.here.iter().all(|c| c.1))?;
-        for (id, _) in load.here.clone() {
-            load.world.switch.offload(id)?;
+    pub fn new(device: D, memory: HostMemory, traffic: Traffic) -> Result<Self> {
+        let device = Rc::new(RefCell::new(device));
+        let config = Config { mac: HOST_MAC, ..Config::default() };
+        let driver = Driver::open(CosimBus::new(device.clone(), memory), config)
+            .context("the device does not come up")?;
+        let stack = Stack::new(StackConfig {
+            mac: MacAddr(HOST_MAC),
+            ip: HOST,
+            prefix_len: 24,
+            gateway: None,
+            mtu: 1500,
+            secret: 1,
+            tcp: TcpConfig::default(),
+        });
+        let mut switch = Switch::new(stack, SwitchConfig::default());
+        let now_us = device.borrow().now_us();
+        let connect = |_| switch.stack().connect(now_us, SocketAddrV4::new(PEER, PORT));
+        let conns =
+            (0..traffic.connections).map(connect).map(|id| Ok((id?, false))).collect::<Result<_>>()?;
+        let habit = Habit { segment_bytes: traffic.segment_bytes, sends: traffic.receives, ack_every: 2 };
+        let peer = Blaster::new(PEER_MAC, PEER, HOST_MAC, HOST, habit);
+        let mut load =
+            Self { device, driver, switch, peer, traffic, conns, given: 0, bytes: (0, 0), is_started: false };
+        load.run_until("open", |l| l.conns.iter().all(|c| c.1))?;
+        for (id, _) in load.conns.clone() {
+            load.switch.offload(id)?;
         }
-        let is_in_nic = |l: &Self, id| l.world.switch.residence(id) == Residence::Offloaded;
-        load.run_until("offload", |l| l.here.iter().all(|c| is_in_nic(l, c.0)))?;
+        load.run_until("offload", |l| {
+            l.conns.iter().all(|c| l.switch.residence(c.0) == Residence::Offloaded)
+        })?;
+        load.peer.start();
+        load.is_started = true;
         Ok(load)
     }
 
-    /// The machine.
-    pub fn world(&self) -> &World<D, QueueEnd> {
-        &self.world
+    /// The device.
+    pub fn device(&self) -> std::cell::Ref<'_, D> {
+        self.device.borrow()
+    }
+
+    /// Segments with text so far.
+    pub fn segments(&self) -> Segments {
+        self.peer.segments()
+    }
+
+    /// Frame bytes so far: to the device, from the device.
+    pub fn wire_bytes(&self) -> (u64, u64) {
+        self.bytes
     }
 
     fn run_until(&mut self, what: &str, is_done: impl Fn(&Self) -> bool) -> Result<()> {
@@ -88,36 +125,50 @@ impl<D: Device> Load<D> {
         bail!("{what}: no end after {MOST_STEPS} steps")
     }
 
-    /// One step of the machine and of its peer.
+    /// One turn of the device, and all that its partners have to do.
     ///
     /// # Errors
-    /// When a connection ended.
+    /// When a connection ended, or the NIC sent nonsense.
     pub fn step(&mut self) -> Result<()> {
-        self.world.step()?;
-        let now_us = self.world.now_us();
-        while let Some(frame) = self.world.wire.far().arrived.pop_front() {
-            self.peer.handle_frame(now_us, &frame);
-        }
-        while let Some(event) = self.world.switch.stack().next_event() {
+        self.move_frames()?;
+        self.device.borrow_mut().advance(Limit::cycles(STEP_CYCLES));
+        let now_us = self.device.borrow().now_us();
+        while let Some(event) = self.switch.stack().next_event() {
             match event {
                 StackEvent::Connected(id) => {
-                    self.here.iter_mut().filter(|c| c.0 == id).for_each(|c| c.1 = true)
+                    self.conns.iter_mut().filter(|c| c.0 == id).for_each(|c| c.1 = true);
                 }
                 StackEvent::Closed(_) => bail!("a connection ended"),
                 _ => {}
             }
         }
-        self.there.extend(self.peer.accept(self.listener));
-        let mut buffer = PIECE;
-        for &id in &self.there {
-            self.peer.send(id, &PIECE)?;
-            self.peer.recv(id, &mut buffer)?;
+        if self.is_started {
+            let mut buffer = PIECE;
+            for &(id, _) in &self.conns {
+                if self.traffic.sends {
+                    self.switch.send(id, &PIECE)?;
+                }
+                self.switch.recv(&mut self.driver, id, &mut buffer)?;
+            }
         }
-        let frames = self.peer.poll(now_us);
-        self.world.wire.far().to_send.extend(frames);
-        for &(id, _) in self.here.iter().filter(|c| c.1) {
-            self.world.switch.send(id, &PIECE)?;
-            self.world.switch.recv(&mut self.world.driver, id, &mut buffer)?;
+        self.switch.poll(now_us, &mut self.driver);
+        Ok(())
+    }
+
+    fn move_frames(&mut self) -> Result<()> {
+        let mut device = self.device.borrow_mut();
+        let now_us = device.now_us();
+        while let Some(frame) = device.pop_tx_frame() {
+            self.bytes.1 += frame.len() as u64;
+            self.peer.take(now_us, &frame)?;
+        }
+        let mut waiting = self.given - device.stats().rx_frames;
+        while waiting < FRAMES_AHEAD {
+            let Some(frame) = self.peer.next_frame(now_us) else { break };
+            self.bytes.0 += frame.len() as u64;
+            device.rx_frame(&frame, false);
+            self.given += 1;
+            waiting += 1;
         }
         Ok(())
     }

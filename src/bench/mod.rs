@@ -1,10 +1,15 @@
 //! Benchmarks: figures that a machine's other load disturbs as little as possible, as a table and as JSON.
 
+mod blaster;
+mod cycles;
 mod load;
 mod sim;
 
+use crate::output::listened;
 use anyhow::{Context, Result};
-use std::path::{Path, PathBuf};
+use std::fmt;
+use std::io::Write;
+use std::path::PathBuf;
 
 /// Options of `chimney bench`.
 #[derive(clap::Args, Clone, Debug)]
@@ -24,6 +29,8 @@ pub struct Args {
 enum What {
     /// Speed of the simulated NIC under full load, and its ratio to a fixed reference block in the same run
     Sim(sim::Args),
+    /// Clock cycles of the NIC per segment
+    Cycles(cycles::Args),
 }
 
 /// Runs a benchmark; true if its target was met.
@@ -34,22 +41,30 @@ pub fn run(args: &Args) -> Result<bool> {
     match &args.what {
         What::Sim(options) => {
             let result = sim::measure(options, !args.json)?;
-            write(&args.out.join("sim.json"), &result, args.json)?;
-            if !args.json {
-                print!("{result}");
-            }
+            report(args, "sim", &result)?;
             Ok(result.is_met())
+        }
+        What::Cycles(options) => {
+            report(args, "cycles", &cycles::measure(options, !args.json)?)?;
+            Ok(true)
         }
     }
 }
 
-fn write(path: &Path, result: &impl serde::Serialize, echo: bool) -> Result<()> {
-    let text = serde_json::to_string_pretty(result)?;
-    let dir = path.parent().unwrap_or(Path::new("."));
-    std::fs::create_dir_all(dir).with_context(|| format!("cannot make {}", dir.display()))?;
-    std::fs::write(path, format!("{text}\n")).with_context(|| format!("cannot write {}", path.display()))?;
-    if echo {
-        println!("{text}");
+fn bar(steps: u64, is_shown: bool) -> indicatif::ProgressBar {
+    if is_shown {
+        indicatif::ProgressBar::new(steps)
+    } else {
+        indicatif::ProgressBar::hidden()
     }
-    Ok(())
+}
+
+/// Writes the JSON file, and the table or the JSON to standard output.
+fn report(args: &Args, name: &str, result: &(impl serde::Serialize + fmt::Display)) -> Result<()> {
+    let text = serde_json::to_string_pretty(result)?;
+    std::fs::create_dir_all(&args.out).with_context(|| format!("cannot make {}", args.out.display()))?;
+    let path = args.out.join(name).with_extension("json");
+    std::fs::write(&path, format!("{text}\n")).with_context(|| format!("cannot write {}", path.display()))?;
+    let mut out = std::io::stdout().lock();
+    listened(if args.json { writeln!(out, "{text}") } else { write!(out, "{result}") })
 }

@@ -4,7 +4,7 @@
 //! its turns, on the same core. Rounds of the NIC and of the reference block take turns, and the best of
 //! each counts.
 
-use super::load::Load;
+use super::load::{Load, Traffic};
 use anyhow::{bail, Result};
 use chimney_sim::device::{Advance, Device, DeviceStats, Limit};
 use chimney_sim::host_mem::HostMemory;
@@ -31,6 +31,14 @@ pub struct Args {
     /// Cycles a round
     #[arg(long, default_value_t = 400_000, value_parser = clap::value_parser!(u64).range(1000..))]
     cycles: u64,
+}
+
+impl Args {
+    /// As much as the ports carry.
+    fn traffic(&self) -> Traffic {
+        let connections = usize::from(self.connections);
+        Traffic { connections, segment_bytes: 1460, receives: true, sends: true }
+    }
 }
 
 /// What was measured.
@@ -104,25 +112,21 @@ impl fmt::Display for Speed {
 pub fn measure(args: &Args, progress: bool) -> Result<Speed> {
     let memory = HostMemory::new();
     let device = Timed { inner: RtlNic::virtual_time(&memory, PERIOD_NS), busy: Duration::ZERO };
-    let mut load = Load::new(device, memory, usize::from(args.connections))?;
+    let mut load = Load::new(device, memory, args.traffic())?;
     let mut yardstick = Yardstick::new()?;
-    let bar = if progress {
-        indicatif::ProgressBar::new(u64::from(args.rounds) + 1)
-    } else {
-        indicatif::ProgressBar::hidden()
-    };
+    let bar = super::bar(u64::from(args.rounds) + 1, progress);
     round(&mut load, args.cycles / 4)?; // until the windows are open
-    let before = load.world().device.borrow().stats();
-    let (wire_before, mut rounds, mut reference) = (load.world().wire.stats(), Vec::new(), 0.0_f64);
+    let before = load.device().stats();
+    let (wire_before, mut rounds, mut reference) = (load.wire_bytes(), Vec::new(), 0.0_f64);
     for _ in 0..args.rounds {
         bar.inc(1);
         rounds.push(round(&mut load, args.cycles)?);
         reference = reference.max(yardstick.run(args.cycles));
     }
     bar.finish_and_clear();
-    let after = load.world().device.borrow().stats();
-    let wire = load.world().wire.stats();
-    if let Some(text) = load.world().device.borrow().inner.violations().or(yardstick.violations()) {
+    let after = load.device().stats();
+    let wire = load.wire_bytes();
+    if let Some(text) = load.device().inner.violations().or(yardstick.violations()) {
         bail!("a watcher saw a violation:\n{text}");
     }
     let per_cycle = |count: u64| count as f64 / (after.cycles - before.cycles) as f64;
@@ -135,8 +139,8 @@ pub fn measure(args: &Args, progress: bool) -> Result<Speed> {
         target_cycles_per_second: TARGET_HZ,
         connections: args.connections,
         cycles: after.cycles - before.cycles,
-        rx_bytes_per_cycle: per_cycle(wire.rx_bytes - wire_before.rx_bytes),
-        tx_bytes_per_cycle: per_cycle(wire.tx_bytes - wire_before.tx_bytes),
+        rx_bytes_per_cycle: per_cycle(wire.0 - wire_before.0),
+        tx_bytes_per_cycle: per_cycle(wire.1 - wire_before.1),
         dma_read_bytes_per_cycle: per_cycle(after.dma_read_bytes - before.dma_read_bytes),
         dma_write_bytes_per_cycle: per_cycle(after.dma_write_bytes - before.dma_write_bytes),
     })
@@ -145,7 +149,7 @@ pub fn measure(args: &Args, progress: bool) -> Result<Speed> {
 /// Cycles per second over so many cycles.
 fn round(load: &mut Load<Timed>, cycles: u64) -> Result<f64> {
     let look = |load: &Load<Timed>| {
-        let device = load.world().device.borrow();
+        let device = load.device();
         (device.stats().cycles, device.busy)
     };
     let (start, busy) = look(load);

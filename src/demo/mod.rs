@@ -14,6 +14,7 @@ mod transfer;
 pub use args::{Args, PeerChoice};
 pub use report::{HandoverRow, Lag, Report};
 
+use crate::output::listened;
 use crate::world::{Pace, Setup, World};
 use anyhow::{bail, Context, Result};
 use chimney_abi::offload::Residence;
@@ -89,14 +90,6 @@ fn lock(out: &Path) -> Result<File> {
         bail!("another demo writes to {}; choose another directory with --out", out.display());
     }
     Ok(file)
-}
-
-/// That nobody listens any more (`| head`) is no error: the verdict is in the exit status.
-fn listened(said: std::io::Result<()>) -> Result<()> {
-    match said {
-        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
-        other => other.context("standard output"),
-    }
 }
 
 /// Says who the peer is.
