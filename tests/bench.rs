@@ -48,6 +48,29 @@ fn cycles_are_counted_for_every_row_and_the_worst_row_is_the_figure() {
 }
 
 #[test]
+fn goodput_under_loss_is_measured_for_the_nic_and_for_linux_on_the_same_link() {
+    if let Err(why) = chimney_sim::net::netns::probe() {
+        return println!("not run: {why}");
+    }
+    let out = concat!(env!("CARGO_TARGET_TMPDIR"), "/bench");
+    let few = ["--seeds", "1", "--kib", "256", "--loss", "1", "--device", "model", "--json", "--out", out];
+    let output = bench(&[&["loss"][..], &few].concat());
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    let result: Value = serde_json::from_str(&text).unwrap_or_else(|e| panic!("{e}: {output:?}"));
+    let rows = result["rows"].as_array().expect("rows");
+    assert_eq!(rows.len(), 2);
+    for (row, rate) in rows.iter().zip([5.0, 100.0]) {
+        assert_eq!((row["loss"].as_f64(), row["device"].as_str()), (Some(1.0), Some("model")), "{row}");
+        // On a busy machine a pair may be void; one that counts is never faster than the link.
+        if row["seeds"] == 1 {
+            let [nic, linux] = ["nic_mbit", "linux_mbit"].map(|name| row[name].as_f64().expect(name));
+            assert!(nic > 0.0 && linux > 0.0 && nic < rate && linux < rate, "{row}");
+            assert_eq!(row["ratio"].as_f64(), Some(nic / linux), "{row}");
+        }
+    }
+}
+
+#[test]
 fn bad_options_of_a_benchmark_are_named_in_one_line() {
     let output = bench(&["sim", "--connections", "65"]);
     let text = String::from_utf8_lossy(&output.stderr).into_owned();

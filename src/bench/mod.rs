@@ -3,6 +3,7 @@
 mod blaster;
 mod cycles;
 mod load;
+mod loss;
 mod sim;
 
 use crate::output::listened;
@@ -31,6 +32,8 @@ enum What {
     Sim(sim::Args),
     /// Clock cycles of the NIC per segment
     Cycles(cycles::Args),
+    /// Goodput over a link that loses frames: the NIC and a Linux kernel as senders, the same frames lost (root)
+    Loss(loss::Args),
 }
 
 /// Runs a benchmark; true if its target was met.
@@ -46,6 +49,10 @@ pub fn run(args: &Args) -> Result<bool> {
         }
         What::Cycles(options) => {
             report(args, "cycles", &cycles::measure(options, !args.json)?)?;
+            Ok(true)
+        }
+        What::Loss(options) => {
+            report(args, "loss", &loss::measure(options, !args.json)?)?;
             Ok(true)
         }
     }

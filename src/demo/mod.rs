@@ -12,6 +12,7 @@ mod report;
 mod transfer;
 
 pub use args::{Args, PeerChoice};
+pub(crate) use peer::hex;
 pub use report::{HandoverRow, Lag, Report};
 
 use crate::output::listened;

@@ -36,6 +36,19 @@ while True:
         print("error", error, flush=True)
 "#;
 
+/// Connects, sends so many bytes of the pattern 0, 1, .. 250, 0, 1, .. and closes when the other end has.
+const UPLOAD_SENDER: &str = r#"
+import socket, sys
+host, port, length = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
+data = (bytes(range(251)) * (length // 251 + 1))[:length]
+print("ready", flush=True)
+connection = socket.create_connection((host, port))
+connection.sendall(data)
+connection.shutdown(socket.SHUT_WR)
+while connection.recv(65536):
+    pass
+"#;
+
 /// Why a program does not run.
 #[derive(Debug, Error)]
 pub enum PeerError {
@@ -98,6 +111,17 @@ impl PeerProcess {
         let mut command = net.command(python());
         command.args(["-u", "-c", UPLOAD_RECEIVER, &net.config().peer_ip.to_string(), &port.to_string()]);
         Self::start("python3 (upload receiver)", command, "ready")
+    }
+
+    /// A sender to the other end's `port`: `len_bytes` of a fixed pattern, see [`pattern_bytes`].
+    ///
+    /// # Errors
+    /// [`PeerError`].
+    pub fn upload_sender(net: &PeerNet, port: u16, len_bytes: u64) -> Result<Self, PeerError> {
+        let mut command = net.command(python());
+        let (to, port, length) = (net.config().host_ip.to_string(), port.to_string(), len_bytes.to_string());
+        command.args(["-u", "-c", UPLOAD_SENDER, &to, &port, &length]);
+        Self::start("python3 (upload sender)", command, "ready")
     }
 
     /// `socat | sha256sum` on the peer's address: takes one upload; see [`PeerProcess::take_sha256`].
@@ -210,6 +234,12 @@ impl Drop for PeerProcess {
     fn drop(&mut self) {
         self.kill();
     }
+}
+
+/// What [`PeerProcess::upload_sender`] sends: a prime period, so that no misplaced segment or page looks right.
+pub fn pattern_bytes(len_bytes: u64) -> Vec<u8> {
+    // `as`: below 251.
+    (0..len_bytes).map(|i| (i % 251) as u8).collect()
 }
 
 /// Start nginx in the peer's namespace, serving `directory` on the peer's address; `scratch` holds its files. It runs until
