@@ -226,7 +226,10 @@ fn streams_survive_the_loss_of_the_golden_device_at_any_moment() {
     for run in 0..runs {
         let seed = rng.next_u64();
         let memory = HostMemory::new();
-        let device = Golden::new(golden::Config { conn_log2: 4, table_log2: 3 }, memory.port());
+        let device = Golden::new(
+            golden::Config { conn_log2: 4, table_log2: 3, ..golden::Config::default() },
+            memory.port(),
+        );
         let link = ["", "loss 1%", "delay 2ms 1ms reorder 2%"][run % 3];
         let duel = Duel::new(device, memory, Pace::Virtual(100), seed, link);
         let end = duel.lose(1, seed);

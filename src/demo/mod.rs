@@ -66,7 +66,10 @@ pub fn run(args: &Args) -> Result<bool> {
     }
     let memory = HostMemory::new();
     let report = if args.golden {
-        let device = Golden::new(golden::Config { conn_log2: 6, table_log2: 4 }, memory.port());
+        let device = Golden::new(
+            golden::Config { conn_log2: 6, table_log2: 4, ..golden::Config::default() },
+            memory.port(),
+        );
         Run::new(args, device, memory, Pace::Wall, stop)?.all("golden", |_| Lag::default())?
     } else {
         let wave = args.wave.then(|| args.out.join("wave.fst"));

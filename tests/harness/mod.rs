@@ -76,7 +76,10 @@ impl GoldenWorld {
     /// With another configuration of the driver.
     pub fn golden_with(config: Config) -> Self {
         let memory = HostMemory::new();
-        let device = Golden::new(golden::Config { conn_log2: 4, table_log2: 3 }, memory.port());
+        let device = Golden::new(
+            golden::Config { conn_log2: 4, table_log2: 3, ..golden::Config::default() },
+            memory.port(),
+        );
         Self::new(device, memory, config, 0)
     }
 }
@@ -148,7 +151,10 @@ impl TestDevice for Golden<DmaPort> {
     const DEATHS: [usize; 2] = [1, 1];
 
     fn make(memory: &HostMemory) -> Self {
-        Golden::new(golden::Config { conn_log2: 4, table_log2: 3 }, memory.port())
+        Golden::new(
+            golden::Config { conn_log2: 4, table_log2: 3, ..golden::Config::default() },
+            memory.port(),
+        )
     }
 
     fn kill(&mut self) {

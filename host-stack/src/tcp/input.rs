@@ -6,13 +6,16 @@
 //! ```
 //! Urgent data is delivered in line (RFC 6093 6).
 
+use super::loss::News;
 use super::reassembly::Placed;
 use super::tcb::{ConnectionError, Tcb, CAPACITY_SLACK};
 use crate::wire::tcp::TcpSegment;
 use chimney_abi::cmd::TcpState;
 use chimney_host_stack_core::acceptable::{check, trim, Disposition, Trimmed};
 use chimney_host_stack_core::ack::{advance, classify, is_duplicate, update_window, AckClass};
+use chimney_host_stack_core::congestion::Control;
 use chimney_host_stack_core::delayed_ack::{decide, AckDecision, Arrival};
+use chimney_host_stack_core::loss_recovery::LossRecovery;
 use chimney_host_stack_core::recovery::{DupAckAction, GrowthStep, NewAckAction, SackView};
 use chimney_host_stack_core::segment::{Flags, Segment};
 use chimney_host_stack_core::timestamps::{paws_rejects, update_recent};
@@ -76,6 +79,7 @@ impl Tcb {
         advance(&mut self.snd, seg.ack);
         self.snd.snd_wl2 = seg.ack;
         self.recovery.recover = seg.ack;
+        self.loss = LossRecovery::new(&self.snd, Control::new(self.config.congestion));
         if self.retransmit_count > 1 {
             // RFC 5681 3.1: after a lost SYN start with one segment.
             self.cw.cwnd = self.eff_mss;
@@ -201,30 +205,32 @@ impl Tcb {
     }
 
     fn on_new_ack(&mut self, now_us: u64, seg: &TcpSegment<'_>, numbers: &Segment, acked: u32) {
-        let flight = self.snd.flight_size();
-        if let Some(rtt_us) = self.rtt_timer.finish(numbers.ack, now_us) {
+        let (flight, una_before) = (self.snd.flight_size(), self.snd.snd_una);
+        let rtt_us = self.rtt_timer.finish(numbers.ack, now_us);
+        if let Some(rtt_us) = rtt_us {
             self.rtt.sample(rtt_us);
         }
         let is_fin_acked = self.is_fin_sent() && numbers.ack == self.snd.snd_max;
         advance(&mut self.snd, numbers.ack);
         self.send.acknowledge(numbers.ack);
-        self.scoreboard.advance(numbers.ack);
-        if self.negotiated.has_sack {
-            self.scoreboard.update(seg.options.sack.as_slice(), &self.snd);
-        }
         self.retransmit_count = 0;
         self.total_rt_us = 0;
-        let step = GrowthStep { smss: self.eff_mss, is_sack: self.negotiated.has_sack };
-        let action = self.recovery.on_new_ack(&self.snd, &mut self.cw, acked, flight, step);
-        // With SACK the scoreboard finds the next hole; but a partial ACK alone proves that the first
-        // segment is missing, even if the scoreboard was lost in a hand-over.
-        let is_resent = step.is_sack && self.scoreboard.high_rxt.after(numbers.ack);
-        self.owed.first = action == NewAckAction::RetransmitFirst && !is_resent;
+        let has_sack = self.negotiated.has_sack;
+        if has_sack {
+            let blocks = seg.options.sack.as_slice();
+            self.recover(now_us, &News { una_before, blocks, is_duplicate: false, rtt_us });
+        } else {
+            let step = GrowthStep { smss: self.eff_mss, is_sack: false };
+            let action = self.recovery.on_new_ack(&self.snd, &mut self.cw, acked, flight, step);
+            self.owed.first = action == NewAckAction::RetransmitFirst;
+        }
         // RFC 6298 5.2, 5.3.
-        if self.snd.flight_size() > 0 {
+        if self.snd.flight_size() == 0 {
+            if !self.timers.is_persist {
+                self.timers.retransmit = None;
+            }
+        } else if !has_sack {
             self.arm_retransmit(now_us);
-        } else if !self.timers.is_persist {
-            self.timers.retransmit = None;
         }
         update_window(&mut self.snd, numbers);
         self.on_window_while_persisting(now_us);
@@ -234,26 +240,21 @@ impl Tcb {
     }
 
     fn on_current_ack(&mut self, now_us: u64, seg: &TcpSegment<'_>, numbers: &Segment) {
-        let is_plain_duplicate = is_duplicate(&self.snd, numbers);
-        let is_new_sack =
-            self.negotiated.has_sack && self.scoreboard.update(seg.options.sack.as_slice(), &self.snd);
+        let is_duplicate = is_duplicate(&self.snd, numbers);
         if update_window(&mut self.snd, numbers) {
             self.on_window_while_persisting(now_us);
         }
-        // RFC 6675 2 with SACK, RFC 5681 2 without.
-        let is_duplicate = if self.negotiated.has_sack { is_new_sack } else { is_plain_duplicate };
+        if self.negotiated.has_sack {
+            let (una_before, blocks) = (self.snd.snd_una, seg.options.sack.as_slice());
+            return self.recover(now_us, &News { una_before, blocks, is_duplicate, rtt_us: None });
+        }
         if !is_duplicate {
             return;
         }
-        let view = SackView {
-            is_enabled: self.negotiated.has_sack,
-            first_is_lost: self.negotiated.has_sack
-                && self.scoreboard.is_lost(self.snd.snd_una, self.eff_mss),
-        };
+        let view = SackView::default();
         let action = self.recovery.on_dup_ack(&self.snd, &mut self.cw, self.eff_mss, view);
         if action == DupAckAction::FastRetransmit {
             self.stats.fast_retransmits += 1;
-            self.scoreboard.start_recovery(self.snd.snd_una);
             self.owed.first = true;
         }
     }

@@ -9,6 +9,7 @@
 pub mod buffers;
 pub mod input;
 pub mod isn;
+mod loss;
 pub mod output;
 pub mod reassembly;
 

@@ -10,7 +10,7 @@ use crate::wire::tcp::OutSegment;
 use chimney_abi::cmd::TcpState;
 use chimney_abi::SeqNum;
 use chimney_host_stack_core::options::{SackBlocks, TcpOptions};
-use chimney_host_stack_core::recovery::Phase;
+use chimney_host_stack_core::ranges::SeqRange;
 use chimney_host_stack_core::segment::Flags;
 use chimney_host_stack_core::timestamps::{clock, Timestamps};
 use chimney_host_stack_core::transmit::{segment_len, SendInput};
@@ -61,13 +61,11 @@ impl Tcb {
     }
 
     fn text(&mut self, now_us: u64) -> Option<OutSegment> {
-        if std::mem::take(&mut self.owed.first) && self.snd.flight_size() > 0 {
-            let segment = self.resend(now_us, self.snd.snd_una, self.eff_mss);
-            self.scoreboard.high_rxt = self.scoreboard.high_rxt.later(self.snd.snd_una + self.eff_mss);
-            return Some(segment);
-        }
-        if self.recovery.phase == Phase::FastRecovery && self.negotiated.has_sack {
+        if self.negotiated.has_sack {
             return self.sack_text(now_us);
+        }
+        if std::mem::take(&mut self.owed.first) && self.snd.flight_size() > 0 {
+            return Some(self.resend(now_us, self.snd.snd_una, self.eff_mss));
         }
         let limit = self.recovery.send_limit(&self.cw, self.eff_mss);
         if self.snd.snd_nxt.before(self.snd.snd_max) {
@@ -76,17 +74,35 @@ impl Tcb {
         self.new_text(now_us, limit.saturating_sub(self.snd.flight_size()))
     }
 
-    /// RFC 6675 5 (C): holes first, then new text, while `cwnd - pipe` has room for a segment.
+    /// RFC 6675 5 (C): a probe that is due, lost text, then new text, while `cwnd - pipe` has room.
     fn sack_text(&mut self, now_us: u64) -> Option<OutSegment> {
-        let room = self.cw.cwnd.saturating_sub(self.scoreboard.pipe(&self.snd, self.eff_mss));
-        if room < self.eff_mss {
-            return None;
+        if std::mem::take(&mut self.owed.tail_probe) && self.snd.flight_size() > 0 {
+            return Some(self.tail_probe(now_us));
         }
-        if let Some(hole) = self.scoreboard.next_hole(&self.snd, self.eff_mss) {
-            self.scoreboard.high_rxt = hole.end;
-            return Some(self.resend(now_us, hole.start, hole.len()));
+        if let Some(part) = self.next_lost() {
+            return Some(self.resend(now_us, part.start, part.len()));
         }
-        self.new_text(now_us, room)
+        self.new_text(now_us, self.loss.room(&self.snd, &self.cw))
+    }
+
+    /// RFC 8985 7.3: new text if the peer's window lets it go, else the last segment again.
+    fn tail_probe(&mut self, now_us: u64) -> OutSegment {
+        let flight = self.snd.flight_size();
+        let unsent = if self.is_fin_sent() { 0 } else { self.send.end() - self.snd.snd_nxt };
+        let len = unsent.min(self.eff_mss).min(self.snd.snd_wnd.saturating_sub(flight));
+        let segment = if len > 0 {
+            self.send_new(now_us, len)
+        } else {
+            // A probe is no repair: the scoreboard does not hear of it.
+            let loss = self.loss;
+            let len = self.eff_mss.min(flight);
+            let segment = self.resend(now_us, self.snd.snd_max - len, len);
+            self.loss = loss;
+            segment
+        };
+        self.loss.on_probe(self.snd.snd_max, len == 0);
+        self.arm_retransmit(now_us);
+        segment
     }
 
     /// After a timeout: [SND.NXT, SND.MAX) goes out again as the window opens.
@@ -112,7 +128,10 @@ impl Tcb {
         }
         let unsent = self.send.end() - self.snd.snd_nxt;
         if flight == 0 && unsent > 0 && now_us.saturating_sub(self.last_sent_us) > u64::from(self.rto_us()) {
-            self.cw.restart_after_idle(self.eff_mss);
+            match self.negotiated.has_sack {
+                true => self.loss.control.on_idle(&mut self.cw, self.eff_mss),
+                false => self.cw.restart_after_idle(self.eff_mss),
+            }
         }
         let room = if flight == 0 { self.cw.cwnd } else { room };
         let usable = room.min(self.snd.snd_wnd.saturating_sub(flight));
@@ -150,6 +169,9 @@ impl Tcb {
             self.retransmit_count = 0;
             self.arm_retransmit(now_us);
         }
+        if self.negotiated.has_sack {
+            self.on_text_sent(now_us, self.snd.snd_max - seq);
+        }
         if has_fin {
             self.enter_fin_state();
         }
@@ -171,7 +193,11 @@ impl Tcb {
         self.rtt_timer.cancel();
         self.stats.retransmits += 1;
         self.last_sent_us = now_us;
-        self.arm_retransmit(now_us);
+        if self.negotiated.has_sack {
+            self.on_text_resent(now_us, SeqRange::new(seq, len));
+        } else {
+            self.arm_retransmit(now_us);
+        }
         self.text_segment(now_us, seq, len)
     }
 

@@ -14,11 +14,12 @@ use chimney_abi::state::{self, TcpRecord, NO_TIMER};
 use chimney_abi::wire::ipv4::DEFAULT_TTL;
 use chimney_abi::SeqNum;
 use chimney_host_stack_core::ack::SendVars;
+use chimney_host_stack_core::congestion::Control;
 use chimney_host_stack_core::cwnd::Cwnd;
+use chimney_host_stack_core::loss_recovery::LossRecovery;
 use chimney_host_stack_core::ranges::{SeqRange, MAX_RANGES};
 use chimney_host_stack_core::recovery::Recovery;
 use chimney_host_stack_core::rtt::{Rtt, RttTimer};
-use chimney_host_stack_core::scoreboard::Scoreboard;
 use chimney_host_stack_core::timestamps::{clock, delta_for, TsRecent};
 
 /// Largest window and amount in flight that is believed.
@@ -111,7 +112,7 @@ fn export_stream(tcb: &Tcb, r: &mut TcpRecord) {
         | flag(has_peer_fin, state::DELEG_PEER_FIN)
         | flag(tcb.timers.is_persist, state::DELEG_PERSIST)
         | flag(tcb.rtt_timer.is_running, state::DELEG_RTT_RUNNING)
-        | flag(tcb.owed.first, state::DELEG_RETRANSMIT)
+        | flag(tcb.owed.first || tcb.is_first_lost(), state::DELEG_RETRANSMIT)
         | flag(tcb.owed.probe, state::DELEG_PROBE);
     r.rcv_nxt = tcb.rcv_nxt.0;
     // Law L3: a target says it exactly from the first acknowledgment on.
@@ -119,7 +120,7 @@ fn export_stream(tcb: &Tcb, r: &mut TcpRecord) {
     r.adv_right = tcb.rcv_right.0;
     r.last_ack_sent = tcb.last_ack_sent.0;
     r.snd_una = tcb.snd.snd_una.0;
-    r.snd_nxt = tcb.snd.snd_nxt.0;
+    r.snd_nxt = tcb.resend_from().0;
     r.snd_max = tcb.snd.snd_max.0;
     r.snd_limit = tcb.send.end().0;
     r.snd_wnd = tcb.snd.snd_wnd;
@@ -285,7 +286,6 @@ fn import_stream(tcb: &mut Tcb, block: &TcpBlockState) {
 fn import_estimates(tcb: &mut Tcb, now_us: u64, r: &TcpRecord, phase: Phase) {
     tcb.recovery = Recovery { phase, recover: SeqNum(r.recover), dup_acks: r.dup_acks };
     tcb.cw = Cwnd { cwnd: r.cwnd.max(tcb.eff_mss), ssthresh: r.ssthresh, acked_sum: r.cwnd_acc };
-    tcb.scoreboard = Scoreboard { high_rxt: tcb.snd.snd_una, ..Scoreboard::default() };
     tcb.rtt = Rtt { srtt_x8: r.srtt_us_x8, rttvar_x4: r.rttvar_us_x4 };
     tcb.rtt_timer = RttTimer {
         is_running: r.deleg_flags & state::DELEG_RTT_RUNNING != 0,
@@ -297,6 +297,14 @@ fn import_estimates(tcb: &mut Tcb, now_us: u64, r: &TcpRecord, phase: Phase) {
     tcb.ts_delta = delta_for(now_us, r.ts_offset);
     tcb.last_rx_us = now_us.saturating_sub(u64::from(r.last_rx_us));
     tcb.last_sent_us = now_us;
+    if tcb.negotiated.has_sack {
+        let (at, control) = (tcb.moment(now_us), Control::new(tcb.config.congestion));
+        tcb.loss = LossRecovery::handed_over(&at, control, &tcb.cw, phase, tcb.snd.snd_nxt);
+        if r.deleg_flags & state::DELEG_RETRANSMIT != 0 {
+            tcb.loss.board.mark_lost_to(tcb.snd.snd_una + tcb.eff_mss.min(tcb.snd.flight_size()));
+        }
+        tcb.snd.snd_nxt = tcb.snd.snd_max;
+    }
 }
 
 fn import_timers(tcb: &mut Tcb, now_us: u64, r: &TcpRecord) {
@@ -314,7 +322,7 @@ fn import_timers(tcb: &mut Tcb, now_us: u64, r: &TcpRecord) {
     tcb.ka_probes = r.ka_probes;
     tcb.total_rt_us = u64::from(r.total_rt_us);
     tcb.owed = super::tcb::Owed {
-        first: r.deleg_flags & state::DELEG_RETRANSMIT != 0,
+        first: !tcb.negotiated.has_sack && r.deleg_flags & state::DELEG_RETRANSMIT != 0,
         probe: r.deleg_flags & state::DELEG_PROBE != 0,
         // An acknowledgment more than necessary costs little; one less could cost a delayed-ACK time.
         ack: r.deleg_flags & state::DELEG_ACK_NOW != 0 || r.last_ack_sent != r.rcv_nxt,

@@ -8,11 +8,12 @@ use chimney_abi::desc::MAX_RCV_WINDOW;
 use chimney_abi::wire::tcp as w;
 use chimney_abi::{regs, SeqNum};
 use chimney_host_stack_core::ack::SendVars;
+use chimney_host_stack_core::congestion::{Algorithm, Control};
 use chimney_host_stack_core::cwnd::Cwnd;
+use chimney_host_stack_core::loss_recovery::{LossRecovery, TimerKind};
 use chimney_host_stack_core::options::TcpOptions;
 use chimney_host_stack_core::recovery::Recovery;
 use chimney_host_stack_core::rtt::{RtoBounds, Rtt, RttTimer};
-use chimney_host_stack_core::scoreboard::Scoreboard;
 use chimney_host_stack_core::timestamps::TsRecent;
 use chimney_host_stack_core::window;
 use std::net::SocketAddrV4;
@@ -58,6 +59,8 @@ pub struct TcpConfig {
     pub delayed_ack_us: u64,
     /// Bounds of the RTO.
     pub rto: RtoBounds,
+    /// Congestion control of connections with SACK.
+    pub congestion: Algorithm,
 }
 
 impl Default for TcpConfig {
@@ -75,6 +78,7 @@ impl Default for TcpConfig {
             fin_wait_2_us: u64::from(regs::FIN_WAIT_2_US.reset),
             delayed_ack_us: u64::from(regs::DELAYED_ACK_US.reset),
             rto: RtoBounds::default(),
+            congestion: Algorithm::default(),
         }
     }
 }
@@ -107,6 +111,8 @@ pub struct Owed {
     pub first: bool,
     /// A window or keepalive probe.
     pub probe: bool,
+    /// A tail loss probe (RFC 8985 7.3).
+    pub tail_probe: bool,
     /// Whatever the window takes, however small (the SWS override of RFC 9293 3.8.6.2.1).
     pub small: bool,
 }
@@ -202,8 +208,10 @@ pub struct Tcb {
     pub cw: Cwnd,
     /// Loss recovery.
     pub recovery: Recovery,
-    /// SACK scoreboard.
-    pub scoreboard: Scoreboard,
+    /// Loss recovery with SACK; unused without.
+    pub loss: LossRecovery,
+    /// What the retransmit deadline is for, with SACK.
+    pub rtx_kind: TimerKind,
     /// Timestamp to echo.
     pub ts_recent: TsRecent,
     /// Our timestamp clock less our time.
@@ -292,7 +300,8 @@ impl Tcb {
             rtt_timer: RttTimer::default(),
             cw: Cwnd::default(),
             recovery: Recovery::new(iss),
-            scoreboard: Scoreboard::default(),
+            loss: LossRecovery::new(&snd, Control::new(config.congestion)),
+            rtx_kind: TimerKind::Rto,
             ts_recent: TsRecent::default(),
             ts_delta,
             timers: Timers::default(),

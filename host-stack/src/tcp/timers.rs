@@ -2,7 +2,7 @@
 //!
 //! | timer | runs while | on expiry |
 //! |---|---|---|
-//! | retransmit | something is unacknowledged | go back to SND.UNA (RFC 6298 5) |
+//! | retransmit | something is unacknowledged | go back to SND.UNA (RFC 6298 5); with SACK also a probe or a wait (RFC 8985) |
 //! | persist (same slot) | data waits for a window | probe (RFC 9293 3.8.6.1, R-255) |
 //! | delayed ACK | an ACK may wait | send it |
 //! | close | FIN-WAIT-2, TIME-WAIT | forget the connection (R-259) |
@@ -10,6 +10,7 @@
 
 use super::tcb::{ConnectionError, Tcb};
 use chimney_abi::cmd::TcpState;
+use chimney_host_stack_core::loss_recovery::TimerKind;
 use chimney_host_stack_core::rtt::backed_off;
 use chimney_host_stack_core::transmit::persist_us;
 
@@ -52,10 +53,14 @@ impl Tcb {
             self.owed.ack = true;
         }
         if expired(&mut self.timers.retransmit, now_us) {
-            if self.timers.is_persist {
-                self.on_persist_timer(now_us);
-            } else {
-                self.on_retransmit_timer(now_us);
+            match std::mem::take(&mut self.rtx_kind) {
+                _ if self.timers.is_persist => self.on_persist_timer(now_us),
+                TimerKind::Rto => self.on_retransmit_timer(now_us),
+                TimerKind::Probe => {
+                    self.owed.tail_probe = true;
+                    self.arm_retransmit(now_us);
+                }
+                TimerKind::Reorder => self.on_reorder_timer(now_us),
             }
         }
         if expired(&mut self.timers.keep_alive, now_us) {
@@ -77,6 +82,7 @@ impl Tcb {
     pub(super) fn arm_retransmit(&mut self, now_us: u64) {
         let rto = backed_off(self.rto_us(), self.retransmit_count, &self.config.rto);
         self.timers.is_persist = false;
+        self.rtx_kind = TimerKind::Rto;
         self.timers.retransmit = Some(now_us + u64::from(rto));
     }
 
@@ -96,9 +102,13 @@ impl Tcb {
             self.owed.syn = true;
         } else {
             let is_first = self.retransmit_count == 1;
-            self.recovery.on_rto(&self.snd, &mut self.cw, self.eff_mss, is_first);
-            self.scoreboard.sacked.clear();
-            self.snd.snd_nxt = self.snd.snd_una;
+            if self.negotiated.has_sack {
+                let at = self.moment(now_us);
+                self.loss.on_rto(&at, &mut self.cw, &mut self.recovery, is_first);
+            } else {
+                self.recovery.on_rto(&self.snd, &mut self.cw, self.eff_mss, is_first);
+                self.snd.snd_nxt = self.snd.snd_una;
+            }
             self.owed.first = false;
         }
         self.arm_retransmit(now_us);

@@ -2,6 +2,7 @@
 //! zero window (programmer's guide, section 8).
 
 use super::conn::Conn;
+use super::loss::News;
 use super::{Dma, DmaError, Golden};
 use chimney_abi::cmd::{Phase, TcpState};
 use chimney_abi::layout::Reg;
@@ -12,6 +13,7 @@ use chimney_abi::state::{
 };
 use chimney_abi::SeqNum;
 use chimney_host_stack_core::ack::{self, AckClass};
+use chimney_host_stack_core::ranges::SeqRange;
 use chimney_host_stack_core::recovery::{DupAckAction, GrowthStep, NewAckAction, SackView};
 use chimney_host_stack_core::rtt::{backed_off, RtoBounds};
 use chimney_host_stack_core::segment::Segment;
@@ -44,12 +46,22 @@ impl<D: Dma> Golden<D> {
         false
     }
 
-    pub(super) fn process_ack(&mut self, conn: &mut Conn, seg: &Segment) -> Result<(), DmaError> {
+    /// `blocks`: the SACK blocks of the segment.
+    pub(super) fn process_ack(
+        &mut self,
+        conn: &mut Conn,
+        seg: &Segment,
+        blocks: &[SeqRange],
+    ) -> Result<(), DmaError> {
         match ack::classify(&conn.send_vars(), seg.ack) {
-            AckClass::New(acked) => self.on_new_ack(conn, seg, acked)?,
+            AckClass::New(acked) => self.on_new_ack(conn, seg, acked, blocks)?,
             AckClass::Current => {
                 // While probing a closed window every answer looks like a duplicate.
-                if ack::is_duplicate(&conn.send_vars(), seg) && !conn.has(DELEG_PERSIST) {
+                let is_duplicate = ack::is_duplicate(&conn.send_vars(), seg) && !conn.has(DELEG_PERSIST);
+                if conn.loss.is_some() {
+                    let una_before = conn.snd_una();
+                    self.recover(conn, &News { una_before, blocks, is_duplicate, rtt_us: None });
+                } else if is_duplicate {
                     self.on_dup_ack(conn);
                 }
             }
@@ -63,36 +75,29 @@ impl<D: Dma> Golden<D> {
         Ok(())
     }
 
-    fn on_new_ack(&mut self, conn: &mut Conn, seg: &Segment, acked: u32) -> Result<(), DmaError> {
-        let flight = conn.flight_size();
-        self.sample_rtt(conn, seg.ack);
+    fn on_new_ack(
+        &mut self,
+        conn: &mut Conn,
+        seg: &Segment,
+        acked: u32,
+        blocks: &[SeqRange],
+    ) -> Result<(), DmaError> {
+        let (flight, una_before) = (conn.flight_size(), conn.snd_una());
+        let rtt_us = self.sample_rtt(conn, seg.ack);
         let mut snd = conn.send_vars();
         ack::advance(&mut snd, seg.ack);
         conn.set_send_vars(&snd);
         // Before the record that lets the host reuse the entries is written.
         self.advance_una_desc(conn)?;
-        let smss = self.smss(conn);
-        let (mut cw, mut recovery) = (conn.cwnd(), conn.recovery());
-        let step = GrowthStep { smss, is_sack: false };
-        let action = recovery.on_new_ack(&snd, &mut cw, acked, flight, step);
-        conn.set_congestion(&cw, &recovery);
-        if action == NewAckAction::RetransmitFirst {
-            conn.set(DELEG_RETRANSMIT);
-        } else {
-            conn.clear(DELEG_RETRANSMIT);
-        }
         conn.rec.retransmit_count = 0;
         conn.rec.total_rt_us = 0;
         self.confirm_neighbor(conn);
         conn.shadow_dirty = true;
         conn.event_due = true;
-        if !conn.has(DELEG_PERSIST) {
-            // RFC 6298 5.2, 5.3.
-            if conn.flight_size() == 0 {
-                conn.stop_timer(TIMER_RTX);
-            } else {
-                conn.restart_rtx(self.now32(), self.timeout_us(conn));
-            }
+        if conn.loss.is_some() {
+            self.recover(conn, &News { una_before, blocks, is_duplicate: false, rtt_us });
+        } else {
+            self.on_new_ack_newreno(conn, acked, flight);
         }
         if conn.has(DELEG_FIN_SENT) && conn.snd_una().after(conn.snd_limit()) {
             self.on_fin_acked(conn);
@@ -100,16 +105,41 @@ impl<D: Dma> Golden<D> {
         Ok(())
     }
 
-    fn sample_rtt(&mut self, conn: &mut Conn, ack: SeqNum) {
-        if !conn.has(DELEG_RTT_RUNNING) || ack.before(SeqNum(conn.rec.rtt_seq)) {
+    /// RFC 6582, RFC 6298 5.2 and 5.3.
+    fn on_new_ack_newreno(&mut self, conn: &mut Conn, acked: u32, flight: u32) {
+        let smss = self.smss(conn);
+        let (mut cw, mut recovery) = (conn.cwnd(), conn.recovery());
+        let step = GrowthStep { smss, is_sack: false };
+        let action = recovery.on_new_ack(&conn.send_vars(), &mut cw, acked, flight, step);
+        conn.set_congestion(&cw, &recovery);
+        if action == NewAckAction::RetransmitFirst {
+            conn.set(DELEG_RETRANSMIT);
+        } else {
+            conn.clear(DELEG_RETRANSMIT);
+        }
+        if conn.has(DELEG_PERSIST) {
             return;
+        }
+        if conn.flight_size() == 0 {
+            conn.stop_timer(TIMER_RTX);
+        } else {
+            conn.restart_rtx(self.now32(), self.timeout_us(conn));
+        }
+    }
+
+    /// The round trip that ends with this acknowledgment, if one was timed.
+    fn sample_rtt(&mut self, conn: &mut Conn, ack: SeqNum) -> Option<u32> {
+        if !conn.has(DELEG_RTT_RUNNING) || ack.before(SeqNum(conn.rec.rtt_seq)) {
+            return None;
         }
         conn.clear(DELEG_RTT_RUNNING);
         let mut rtt = conn.rtt();
-        rtt.sample(self.now32().wrapping_sub(conn.rec.rtt_start_us));
+        let rtt_us = self.now32().wrapping_sub(conn.rec.rtt_start_us);
+        rtt.sample(rtt_us);
         conn.rec.srtt_us_x8 = rtt.srtt_x8;
         conn.rec.rttvar_us_x4 = rtt.rttvar_x4;
         conn.rec.rto_us = rtt.rto_us(&self.rto_bounds());
+        Some(rtt_us)
     }
 
     /// RFC 5681 3.2. The threshold is a register; the shared function's own is its usual value 3.
@@ -186,7 +216,11 @@ impl<D: Dma> Golden<D> {
         // What was in flight when the window closed was most likely dropped: from `snd_una` again.
         conn.stop_timer(TIMER_RTX);
         conn.clear(DELEG_PROBE | DELEG_RTT_RUNNING);
-        conn.rec.snd_nxt = conn.rec.snd_una;
+        let snd = conn.send_vars();
+        match &mut conn.loss {
+            Some(loss) => loss.on_window_opened(&snd),
+            None => conn.rec.snd_nxt = conn.rec.snd_una,
+        }
     }
 }
 

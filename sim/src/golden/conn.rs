@@ -9,6 +9,7 @@ use chimney_abi::state::{
 use chimney_abi::SeqNum;
 use chimney_host_stack_core::ack::SendVars;
 use chimney_host_stack_core::cwnd::{Cwnd, MAX_CWND};
+use chimney_host_stack_core::loss_recovery::{LossRecovery, TimerKind};
 use chimney_host_stack_core::ranges::RangeList;
 use chimney_host_stack_core::recovery::Recovery;
 use chimney_host_stack_core::rtt::Rtt;
@@ -36,6 +37,14 @@ pub(super) struct Conn {
     pub una_desc: u16,
     /// A later descriptor that was used last; a place to start searching.
     pub recent_desc: u16,
+    /// Loss recovery with SACK; without, NewReno with what is in the record. `snd_nxt` = `snd_max` while it is here.
+    pub loss: Option<LossRecovery>,
+    /// What the retransmission deadline is for, with `loss`.
+    pub rtx_kind: TimerKind,
+    /// A tail loss probe is due.
+    pub tail_probe_due: bool,
+    /// When text was sent last.
+    pub last_sent_us: u32,
 }
 
 impl Conn {

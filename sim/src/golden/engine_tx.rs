@@ -13,6 +13,7 @@ use chimney_abi::state::{
     DELEG_RETRANSMIT, DELEG_RTT_RUNNING, TIMER_RTX,
 };
 use chimney_abi::{regs, SeqNum};
+use chimney_host_stack_core::ranges::SeqRange;
 use chimney_host_stack_core::segment::Flags;
 use chimney_host_stack_core::transmit::{self, SendInput};
 use chimney_host_stack_core::window;
@@ -47,16 +48,20 @@ impl<D: Dma> Golden<D> {
 
     /// One segment with text or FIN; false if none may go now.
     fn send_next(&mut self, conn: &mut Conn) -> Result<bool, DmaError> {
-        if conn.has(DELEG_RETRANSMIT) {
+        if conn.loss.is_some() {
+            if let Some(has_sent) = self.send_lost(conn)? {
+                return Ok(has_sent);
+            }
+        } else if conn.has(DELEG_RETRANSMIT) {
             conn.clear(DELEG_RETRANSMIT);
-            return self.resend_first(conn);
+            return self.resend(conn, SeqRange::new(conn.snd_una(), self.smss(conn).min(conn.flight_size())));
         }
         let Some((len, has_fin)) = self.next_segment(conn) else { return Ok(false) };
         self.send_text(conn, conn.snd_nxt(), len, has_fin)
     }
 
     /// Length of the next segment at `snd_nxt`, and whether the FIN goes with it.
-    fn next_segment(&self, conn: &Conn) -> Option<(u32, bool)> {
+    pub(super) fn next_segment(&self, conn: &Conn) -> Option<(u32, bool)> {
         if !may_send_text(conn) || !has_unsent(conn) {
             return None;
         }
@@ -84,12 +89,22 @@ impl<D: Dma> Golden<D> {
 
     /// Free part of the smaller of send window and congestion window, at `snd_nxt`.
     fn usable_window(&self, conn: &Conn) -> u32 {
+        if let Some(loss) = &conn.loss {
+            let free = conn.rec.snd_wnd.saturating_sub(conn.flight_size());
+            return loss.room(&conn.send_vars(), &conn.cwnd()).min(free);
+        }
         let limit = conn.recovery().send_limit(&conn.cwnd(), self.smss(conn)).min(conn.rec.snd_wnd);
         limit.saturating_sub(conn.snd_nxt() - conn.snd_una())
     }
 
     /// Sends `len` bytes from `seq` = `snd_nxt` on, and moves it. False if the segment could not be built.
-    fn send_text(&mut self, conn: &mut Conn, seq: SeqNum, len: u32, has_fin: bool) -> Result<bool, DmaError> {
+    pub(super) fn send_text(
+        &mut self,
+        conn: &mut Conn,
+        seq: SeqNum,
+        len: u32,
+        has_fin: bool,
+    ) -> Result<bool, DmaError> {
         let text = self.fetch_text(conn, seq, len)?;
         if conn.is_halted() {
             return Ok(false);
@@ -113,7 +128,9 @@ impl<D: Dma> Golden<D> {
         }
         conn.rec.snd_nxt = end.0;
         conn.rec.snd_max = conn.snd_max().later(end).0;
-        if !conn.timer_runs(TIMER_RTX) {
+        if conn.loss.is_some() {
+            self.on_text_sent(conn, end - seq);
+        } else if !conn.timer_runs(TIMER_RTX) {
             conn.restart_rtx(self.now32(), self.timeout_us(conn));
         }
         if has_fin {
@@ -122,14 +139,14 @@ impl<D: Dma> Golden<D> {
         Ok(true)
     }
 
-    /// The segment at `snd_una` again (fast retransmit, partial acknowledgment); `snd_nxt` stays.
-    fn resend_first(&mut self, conn: &mut Conn) -> Result<bool, DmaError> {
-        if conn.flight_size() == 0 {
+    /// A part of what was sent before, at most a segment, again (fast retransmit, partial acknowledgment); `snd_nxt` stays.
+    pub(super) fn resend(&mut self, conn: &mut Conn, part: SeqRange) -> Result<bool, DmaError> {
+        if part.is_empty() {
             return Ok(true);
         }
-        let seq = conn.snd_una();
+        let seq = part.start;
         let text_left = if seq.before(conn.snd_limit()) { conn.snd_limit() - seq } else { 0 };
-        let len = self.smss(conn).min(conn.flight_size()).min(text_left);
+        let len = part.len().min(text_left);
         let text = self.fetch_text(conn, seq, len)?;
         if conn.is_halted() {
             return Ok(false);
@@ -145,7 +162,11 @@ impl<D: Dma> Golden<D> {
         // Karn's rule.
         conn.clear(DELEG_RTT_RUNNING);
         self.count_retransmit(conn, sent);
-        conn.restart_rtx(self.now32(), self.timeout_us(conn));
+        if conn.loss.is_some() {
+            self.on_text_resent(conn, SeqRange { start: seq, end: end + u32::from(has_fin) });
+        } else {
+            conn.restart_rtx(self.now32(), self.timeout_us(conn));
+        }
         Ok(true)
     }
 
@@ -222,7 +243,7 @@ fn again(conn: &Conn, room: u32) -> Option<(u32, bool)> {
 }
 
 /// States in which text before our FIN (or the FIN again) may be sent.
-fn may_send_text(conn: &Conn) -> bool {
+pub(super) fn may_send_text(conn: &Conn) -> bool {
     let is_open = matches!(
         conn.state(),
         TcpState::Established

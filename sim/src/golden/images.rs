@@ -15,6 +15,7 @@ use chimney_abi::state::{
 use chimney_abi::wire::tcp::MAX_WINDOW_SHIFT;
 use chimney_abi::{regs, SeqNum};
 use chimney_host_stack_core::cwnd::MAX_CWND;
+use chimney_host_stack_core::loss_recovery::TimerKind;
 use chimney_host_stack_core::ranges::{RangeList, SeqRange};
 use chimney_host_stack_core::rtt::MAX_SAMPLE_US;
 use chimney_host_stack_core::timestamps;
@@ -44,8 +45,13 @@ impl<D: Dma> Golden<D> {
             event_due: false,
             una_desc: 0,
             recent_desc: 0,
+            loss: None,
+            rtx_kind: TimerKind::Rto,
+            tail_probe_due: false,
+            last_sent_us: self.now32(),
         };
         self.start_record(&mut conn);
+        self.start_loss_recovery(&mut conn);
         self.start_timers(&mut conn, image);
         Ok(conn)
     }
@@ -107,6 +113,7 @@ impl<D: Dma> Golden<D> {
         let now = self.now32();
         let mut r = conn.rec;
         r.deleg_flags &= !DELEG_POST_LOADED;
+        super::loss::store(conn, &mut r, self.smss(conn));
         let remaining = |timer: u8, deadline: u32| {
             if r.timers & timer == 0 {
                 return NO_TIMER;

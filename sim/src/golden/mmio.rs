@@ -1,6 +1,6 @@
 //! BAR0: registers and doorbells.
 
-use super::{Dma, Golden};
+use super::{Dma, Golden, Recovery};
 use chimney_abi::layout::Reg;
 use chimney_abi::state::{DELEG_FIN_POSTED, DELEG_POOL_MODE};
 use chimney_abi::{desc, regs, SeqNum, VERSION_MINOR};
@@ -30,7 +30,9 @@ impl<D: Dma> Golden<D> {
                 | u32::from(self.config.conn_log2) << 16
                 | u32::from(self.config.table_log2) << 24
         } else if is(&regs::CAPS) {
-            flag(&regs::CAPS, "ipv4") | flag(&regs::CAPS, "sack_receive")
+            let uses_sack = matches!(self.config.recovery, Recovery::Modern(_));
+            let sack_send = if uses_sack { flag(&regs::CAPS, "sack_send") } else { 0 };
+            flag(&regs::CAPS, "ipv4") | flag(&regs::CAPS, "sack_receive") | sack_send
         } else if is(&regs::STATUS) {
             let idle = if self.is_enabled() { 0 } else { flag(&regs::STATUS, "idle") };
             let error = if self.port.has_failed { flag(&regs::STATUS, "dma_error") } else { 0 };

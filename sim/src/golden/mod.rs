@@ -11,6 +11,7 @@
 //!   images.rs    record <-> image                    place.rs     its text: posts, pages, ranges
 //!   shadow.rs    shadow records, events, interrupt   engine_tx.rs what to send next
 //!   timers.rs    deadlines                           build.rs     segments on the wire
+//!   loss.rs      loss recovery with SACK
 //! ```
 //! Nothing that comes from outside (frames, descriptors, images, doorbells) makes it panic; what is refused is counted.
 //! Writes to memory are durable at once, so `durable_*` follows each shadow record; [`Faults`] breaks that on
@@ -24,6 +25,7 @@ mod dma;
 mod engine_rx;
 mod engine_tx;
 mod images;
+mod loss;
 mod mmio;
 mod place;
 mod regs;
@@ -39,6 +41,7 @@ use crate::device::{Advance, Device, DeviceStats, Limit};
 use chimney_abi::cmd::UploadReason;
 use chimney_abi::desc::HEARTBEAT_US;
 use chimney_abi::layout::Reg;
+pub use chimney_host_stack_core::congestion::Algorithm;
 use commands::{Neighbor, Path};
 use conn::Conn;
 use dma::DmaPort;
@@ -58,11 +61,22 @@ pub struct Config {
     pub conn_log2: u8,
     /// log2 of the number of paths, and of neighbors.
     pub table_log2: u8,
+    /// Loss recovery of connections with SACK.
+    pub recovery: Recovery,
+}
+
+/// How a connection with SACK recovers from losses; one without always does it by NewReno.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Recovery {
+    /// NewReno, received SACK blocks are not used: what the RTL does.
+    NewReno,
+    /// RACK-TLP and PRR, with this congestion control.
+    Modern(Algorithm),
 }
 
 impl Default for Config {
     fn default() -> Self {
-        Self { conn_log2: 8, table_log2: 6 }
+        Self { conn_log2: 8, table_log2: 6, recovery: Recovery::Modern(Algorithm::Cubic) }
     }
 }
 
@@ -114,7 +128,8 @@ pub struct Golden<D> {
 impl<D: Dma> Golden<D> {
     /// A device after power-on, with its way to host memory.
     pub fn new(config: Config, dma: D) -> Self {
-        let config = Config { conn_log2: config.conn_log2.min(12), table_log2: config.table_log2.min(12) };
+        let (conn_log2, table_log2) = (config.conn_log2.min(12), config.table_log2.min(12));
+        let config = Config { conn_log2, table_log2, ..config };
         let conns = 1usize << config.conn_log2;
         let entries = 1usize << config.table_log2;
         Self {

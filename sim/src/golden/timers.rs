@@ -11,6 +11,7 @@ use chimney_abi::state::{
     DELEG_ACK_NOW, DELEG_ARRIVING, DELEG_PERSIST, DELEG_PROBE, DELEG_RETRANSMIT, DELEG_RTT_RUNNING,
     MAX_RT_UNLIMITED, TIMER_DELACK, TIMER_KEEP_ALIVE, TIMER_PUSH, TIMER_RTX,
 };
+use chimney_host_stack_core::loss_recovery::TimerKind;
 
 const TIMERS: [u8; 4] = [TIMER_RTX, TIMER_DELACK, TIMER_PUSH, TIMER_KEEP_ALIVE];
 /// probes and their distance when the host gave none.
@@ -72,6 +73,8 @@ impl<D: Dma> Golden<D> {
             match timer {
                 TIMER_RTX if conn.has(DELEG_PERSIST) => self.on_persist(conn)?,
                 TIMER_RTX if conn.state() == TcpState::FinWait2 => self.on_fin_wait_2(conn),
+                TIMER_RTX if conn.rtx_kind == TimerKind::Probe => self.on_tail_probe_timer(conn),
+                TIMER_RTX if conn.rtx_kind == TimerKind::Reorder => self.on_reorder_timer(conn),
                 TIMER_RTX => self.on_rto(conn),
                 TIMER_DELACK => Self::on_delayed_ack(conn),
                 // without a partly filled push-mode post nothing happens.
@@ -104,9 +107,15 @@ impl<D: Dma> Golden<D> {
         let is_first = conn.rec.retransmit_count == 0;
         conn.rec.retransmit_count = conn.rec.retransmit_count.saturating_add(1);
         let (mut cw, mut recovery) = (conn.cwnd(), conn.recovery());
-        recovery.on_rto(&conn.send_vars(), &mut cw, self.smss(conn), is_first);
+        let at = self.moment(conn);
+        match &mut conn.loss {
+            Some(loss) => loss.on_rto(&at, &mut cw, &mut recovery, is_first),
+            None => {
+                recovery.on_rto(&at.snd, &mut cw, at.smss, is_first);
+                conn.rec.snd_nxt = conn.rec.snd_una;
+            }
+        }
         conn.set_congestion(&cw, &recovery);
-        conn.rec.snd_nxt = conn.rec.snd_una;
         conn.clear(DELEG_RTT_RUNNING | DELEG_RETRANSMIT);
         conn.restart_rtx(self.now32(), self.timeout_us(conn));
     }

@@ -147,7 +147,7 @@ pub(super) fn nic(plan: &Plan) -> Result<Outcome> {
     let memory = HostMemory::new();
     match plan.device {
         DeviceKind::Model => {
-            let config = golden::Config { conn_log2: 4, table_log2: 3 };
+            let config = golden::Config { conn_log2: 4, table_log2: 3, ..golden::Config::default() };
             let device = Golden::new(config, memory.port());
             send(plan, device, memory, Pace::Wall, |_| None)
         }

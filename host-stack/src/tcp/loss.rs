@@ -1,0 +1,106 @@
+//! Loss recovery with SACK: the functions of `loss_recovery` at the places where things happen.
+//!
+//! SND.NXT stays at SND.MAX: what has to be sent again is a lost hole of the scoreboard. In an exported state it goes
+//! back, so that whoever goes on sends the same bytes again.
+
+use super::tcb::Tcb;
+use chimney_abi::cmd::Phase;
+use chimney_abi::SeqNum;
+use chimney_host_stack_core::loss_recovery::{AckEvent, AckResult, Moment, TimerKind};
+use chimney_host_stack_core::ranges::SeqRange;
+use chimney_host_stack_core::recovery::DUP_ACK_THRESHOLD;
+use chimney_host_stack_core::rtt::backed_off;
+
+/// What an acknowledgment says that is not in the record.
+pub(super) struct News<'a> {
+    pub una_before: SeqNum,
+    pub blocks: &'a [SeqRange],
+    pub is_duplicate: bool,
+    pub rtt_us: Option<u32>,
+}
+
+impl Tcb {
+    /// The connection for the functions of loss recovery.
+    pub(super) fn moment(&self, now_us: u64) -> Moment {
+        // `as`: those functions see the low bits of the clock.
+        let (srtt_us, now_us) = (self.rtt.srtt_x8 >> 3, now_us as u32);
+        Moment { snd: self.snd, smss: self.eff_mss, srtt_us, now_us }
+    }
+
+    /// An acceptable acknowledgment, after SND.UNA was moved.
+    pub(super) fn recover(&mut self, now_us: u64, news: &News<'_>) {
+        let at = self.moment(now_us);
+        let News { una_before, blocks, is_duplicate, rtt_us } = *news;
+        let ack = AckEvent { una_before, blocks, is_duplicate, rtt_us, dup_threshold: DUP_ACK_THRESHOLD };
+        let result = self.loss.on_ack(&at, &mut self.cw, &mut self.recovery, &ack);
+        self.after_detection(now_us, &result, at.snd.snd_una != una_before);
+    }
+
+    /// RFC 8985 6.3.
+    pub(super) fn on_reorder_timer(&mut self, now_us: u64) {
+        let at = self.moment(now_us);
+        let result = self.loss.on_reorder_timer(&at, &mut self.cw, &mut self.recovery, DUP_ACK_THRESHOLD);
+        self.after_detection(now_us, &result, true);
+    }
+
+    fn after_detection(&mut self, now_us: u64, result: &AckResult, has_moved: bool) {
+        self.stats.fast_retransmits += u64::from(result.has_entered);
+        if self.snd.flight_size() > 0 && !self.timers.is_persist {
+            self.arm_loss_timer(now_us, result.wait_us, has_moved);
+        }
+    }
+
+    /// Arms the one deadline anew, or only if it is for something else now.
+    fn arm_loss_timer(&mut self, now_us: u64, wait_us: Option<u32>, is_restart: bool) {
+        let rto_us = backed_off(self.rto_us(), self.retransmit_count, &self.config.rto);
+        let (kind, us) = self.loss.timer(&self.moment(now_us), &self.recovery, wait_us, rto_us);
+        let is_other = kind != self.rtx_kind || kind == TimerKind::Reorder;
+        if is_restart || is_other || self.timers.retransmit.is_none() {
+            self.timers.is_persist = false;
+            self.rtx_kind = kind;
+            self.timers.retransmit = Some(now_us + u64::from(us));
+        }
+    }
+
+    /// Lost text that may be sent again now.
+    pub(super) fn next_lost(&self) -> Option<SeqRange> {
+        let part = self.loss.next_resend(&self.snd, &self.cw, self.eff_mss)?;
+        // A window that shrank: the first segment is its own probe.
+        let room = self.snd.snd_wnd.saturating_sub(part.start - self.snd.snd_una);
+        (part.start == self.snd.snd_una || part.len() <= room).then_some(part)
+    }
+
+    /// New text, or the FIN, was sent.
+    pub(super) fn on_text_sent(&mut self, now_us: u64, len: u32) {
+        let at = self.moment(now_us);
+        self.loss.on_send(&at, &self.recovery, len);
+        // RFC 8985 7.2: the probe waits from the last transmission on, and begins with the first.
+        let is_first = at.snd.flight_size() == len;
+        if self.rtx_kind == TimerKind::Probe || is_first {
+            self.arm_loss_timer(now_us, None, true);
+        }
+    }
+
+    /// Text was sent again.
+    pub(super) fn on_text_resent(&mut self, now_us: u64, part: SeqRange) {
+        // `as`: see `moment`.
+        self.loss.on_resend(&self.recovery, part, now_us as u32);
+        if part.start == self.snd.snd_una || self.timers.retransmit.is_none() {
+            self.arm_loss_timer(now_us, None, true);
+        }
+    }
+
+    /// Where whoever goes on has to send from: SND.NXT, or what is still to be repeated after a timeout.
+    pub(super) fn resend_from(&self) -> SeqNum {
+        let is_going_back = self.negotiated.has_sack && self.recovery.phase != Phase::FastRecovery;
+        let lost = self.loss.board.next_lost(&self.snd, self.eff_mss).filter(|_| is_going_back);
+        lost.map_or(self.snd.snd_nxt, |part| part.start)
+    }
+
+    /// The segment at SND.UNA is lost and not sent again yet.
+    pub(super) fn is_first_lost(&self) -> bool {
+        let lost = self.loss.board.next_lost(&self.snd, self.eff_mss);
+        let is_in_recovery = self.negotiated.has_sack && self.recovery.phase == Phase::FastRecovery;
+        is_in_recovery && lost.is_some_and(|part| part.start == self.snd.snd_una)
+    }
+}
