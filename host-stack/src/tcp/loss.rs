@@ -74,10 +74,10 @@ impl Tcb {
     pub(super) fn on_text_sent(&mut self, now_us: u64, len: u32) {
         let at = self.moment(now_us);
         self.loss.on_send(&at, &self.recovery, len);
-        // RFC 8985 7.2: the probe waits from the last transmission on, and begins with the first.
-        let is_first = at.snd.flight_size() == len;
-        if self.rtx_kind == TimerKind::Probe || is_first {
-            self.arm_loss_timer(now_us, None, true);
+        // RFC 8985 7.2: the probe waits from the last transmission on, and the second segment of a flight may make it the
+        // sooner one of probe and RTO.
+        if self.rtx_kind != TimerKind::Reorder {
+            self.arm_loss_timer(now_us, None, self.rtx_kind == TimerKind::Probe);
         }
     }
 

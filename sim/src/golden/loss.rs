@@ -184,10 +184,10 @@ impl<D: Dma> Golden<D> {
         if let Some(loss) = &mut conn.loss {
             loss.on_send(&at, &recovery, len);
         }
-        // RFC 8985 7.2: the probe waits from the last transmission on.
-        let is_restart = conn.rtx_kind == TimerKind::Probe;
-        if !conn.timer_runs(TIMER_RTX) || is_restart {
-            self.arm_loss_timer(conn, None, true);
+        // RFC 8985 7.2: the probe waits from the last transmission on, and the second segment of a flight may make it the
+        // sooner one of probe and RTO.
+        if conn.rtx_kind != TimerKind::Reorder || !conn.timer_runs(TIMER_RTX) {
+            self.arm_loss_timer(conn, None, conn.rtx_kind == TimerKind::Probe);
         }
     }
 

@@ -83,9 +83,14 @@ impl Rig {
 
     /// The same for the peer's side of the wire, to run two devices against each other.
     pub fn at_side(is_peer: bool) -> Rig {
+        Self::built(is_peer, Config::default())
+    }
+
+    /// The same with other build parameters.
+    pub fn built(is_peer: bool, config: Config) -> Rig {
         let mem = HostMemory::new();
         let region = mem.alloc(TOTAL, DmaAccess::DeviceReadsWrites).unwrap();
-        let nic = Golden::new(Config::default(), mem.port());
+        let nic = Golden::new(config, mem.port());
         let mut rig = Rig {
             nic,
             mem,

@@ -56,6 +56,11 @@ impl Seg {
                 ])
                 .unwrap();
         }
+        if let [first, rest @ ..] = &self.sack[..] {
+            let more = std::array::from_fn(|i| rest.get(i).copied());
+            let blocks = TcpOptionElement::SelectiveAcknowledgement(*first, more);
+            tcp = tcp.options(&[TcpOptionElement::Noop, TcpOptionElement::Noop, blocks]).unwrap();
+        }
         let mut frame = Vec::new();
         tcp.write(&mut frame, &self.text).unwrap();
         frame
