@@ -249,7 +249,7 @@ impl Stack {
             let eff_mss = path.eff_mss(n.remote_mss, n.has_timestamps).min(connection.tcb.eff_mss);
             connection.tcb.set_eff_mss(eff_mss);
             // G-20: resegment and send again at once, without a congestion response.
-            connection.tcb.owed.first = connection.tcb.snd.flight_size() > 0;
+            connection.tcb.send_again();
         }
     }
 

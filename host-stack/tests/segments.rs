@@ -4,7 +4,7 @@
 
 use chimney_abi::cmd::TcpState;
 use chimney_host_stack::{ConnId, MacAddr, Stack, StackConfig, TcpConfig};
-use etherparse::{NetSlice, PacketBuilder, SlicedPacket, TcpHeader, TransportSlice};
+use etherparse::{NetSlice, PacketBuilder, SlicedPacket, TcpHeader, TcpOptionElement, TransportSlice};
 use std::net::{Ipv4Addr, SocketAddrV4};
 
 const OUR_IP: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 1);
@@ -42,13 +42,22 @@ impl Rig {
 
     /// Connects to the peer, which speaks no options.
     fn connected() -> Rig {
+        Rig::connected_with(&[])
+    }
+
+    /// Connects to the peer, whose SYN has these options.
+    fn connected_with(options: &[TcpOptionElement]) -> Rig {
         let mut rig = Rig::new(TcpConfig { is_nagle: false, ..TcpConfig::default() });
         let id = rig.stack.connect(rig.now_us, SocketAddrV4::new(PEER_IP, PORT)).expect("a free port");
         let syn = rig.sent_one();
         assert!(syn.syn && !syn.ack);
         (rig.id, rig.our_port) = (Some(id), syn.source_port);
         rig.ack = syn.sequence_number.wrapping_add(1);
-        rig.give(|h| (h.syn, h.ack) = (true, true), b"");
+        let answer = |h: &mut TcpHeader| {
+            (h.syn, h.ack) = (true, true);
+            h.set_options(options).expect("they fit");
+        };
+        rig.give(answer, b"");
         rig.seq = rig.seq.wrapping_add(1);
         let ack = rig.sent_one();
         assert!(ack.ack && ack.acknowledgment_number == rig.seq);
@@ -249,26 +258,65 @@ fn text_after_close_is_answered_with_a_reset() {
     assert!(rig.sent().iter().any(|(header, _)| header.rst));
 }
 
+/// The report of a router that `frame` is too long.
+fn fragmentation_needed(frame: &[u8], mtu: u16, seq_change: u8) -> Vec<u8> {
+    let mut quoted = frame[14..14 + 28].to_vec();
+    quoted[24] ^= seq_change;
+    let builder = PacketBuilder::ethernet2(PEER_MAC, OUR_MAC).ipv4([10, 0, 0, 9], OUR_IP.octets(), 64);
+    let kind = etherparse::Icmpv4Type::DestinationUnreachable(
+        etherparse::icmpv4::DestUnreachableHeader::FragmentationNeeded { next_hop_mtu: mtu },
+    );
+    let mut icmp = Vec::new();
+    builder.icmpv4(kind).write(&mut icmp, &quoted).expect("fits");
+    icmp
+}
+
+#[test]
+fn a_smaller_path_makes_a_connection_with_sack_send_everything_again_and_then_rest() {
+    let options =
+        [TcpOptionElement::MaximumSegmentSize(1460), TcpOptionElement::SelectiveAcknowledgementPermitted];
+    let mut rig = Rig::connected_with(&options);
+    let id = rig.id.expect("connected");
+    rig.stack.send(id, &[1; 2920]).expect("open");
+    let frames = rig.stack.poll(rig.now_us);
+    assert_eq!(frames.len(), 2);
+    rig.stack.handle_frame(rig.now_us, &fragmentation_needed(&frames[0], 1040, 0));
+    let lengths: Vec<usize> = rig.sent().iter().map(|s| s.1.len()).collect();
+    assert_eq!(lengths, [1000, 1000, 920]);
+    assert_ne!(rig.stack.next_deadline(), Some(0), "nothing is owed any more");
+}
+
+#[test]
+fn a_lost_tail_is_probed_before_the_timeout() {
+    let options =
+        [TcpOptionElement::MaximumSegmentSize(1460), TcpOptionElement::SelectiveAcknowledgementPermitted];
+    let mut rig = Rig::connected_with(&options);
+    let id = rig.id.expect("connected");
+    // One round trip of 50 ms is known.
+    rig.stack.send(id, &[1; 1460]).expect("open");
+    rig.sent();
+    rig.wait(50_000);
+    rig.ack = rig.ack.wrapping_add(1460);
+    rig.give(|_| {}, b"");
+    rig.stack.send(id, &[2; 2920]).expect("open");
+    assert_eq!(rig.sent().len(), 2);
+    let deadline = rig.stack.next_deadline().expect("a probe");
+    let rtt_us = rig.stack.tcb(id).expect("known").rtt.srtt_x8 / 8;
+    assert_eq!(deadline, rig.now_us + 2 * u64::from(rtt_us));
+    rig.wait(deadline - rig.now_us);
+    let probe = rig.sent_one();
+    assert_eq!(probe.sequence_number, rig.ack.wrapping_add(1460), "the last segment");
+}
+
 #[test]
 fn fragmentation_needed_makes_segments_smaller_and_sends_them_again() {
     let mut rig = Rig::connected();
     let id = rig.id.expect("connected");
     rig.stack.send(id, &[1; 536]).expect("open");
     let frame = rig.stack.poll(rig.now_us).remove(0);
-    let report = |mtu: u16, seq_change: u8| {
-        let mut quoted = frame[14..14 + 28].to_vec();
-        quoted[24] ^= seq_change;
-        let builder = PacketBuilder::ethernet2(PEER_MAC, OUR_MAC).ipv4([10, 0, 0, 9], OUR_IP.octets(), 64);
-        let kind = etherparse::Icmpv4Type::DestinationUnreachable(
-            etherparse::icmpv4::DestUnreachableHeader::FragmentationNeeded { next_hop_mtu: mtu },
-        );
-        let mut icmp = Vec::new();
-        builder.icmpv4(kind).write(&mut icmp, &quoted).expect("fits");
-        icmp
-    };
-    rig.stack.handle_frame(rig.now_us, &report(576, 0x80));
+    rig.stack.handle_frame(rig.now_us, &fragmentation_needed(&frame, 576, 0x80));
     assert!(rig.sent().is_empty(), "RFC 5927: a sequence number that is not in flight");
-    rig.stack.handle_frame(rig.now_us, &report(576, 0));
+    rig.stack.handle_frame(rig.now_us, &fragmentation_needed(&frame, 576, 0));
     let sent = rig.sent();
     assert_eq!((sent.len(), sent[0].1.len()), (1, 536), "576 less two headers is what it was");
 }

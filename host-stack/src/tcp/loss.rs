@@ -27,6 +27,15 @@ impl Tcb {
         Moment { snd: self.snd, smss: self.eff_mss, srtt_us, now_us }
     }
 
+    /// What is in flight does not arrive: it goes out again at once, without a congestion response (G-20).
+    pub(crate) fn send_again(&mut self) {
+        if self.negotiated.has_sack {
+            self.loss.board.mark_all_lost(&self.snd);
+        } else {
+            self.owed.first = self.snd.flight_size() > 0;
+        }
+    }
+
     /// An acceptable acknowledgment, after SND.UNA was moved.
     pub(super) fn recover(&mut self, now_us: u64, news: &News<'_>) {
         let at = self.moment(now_us);
