@@ -205,7 +205,8 @@ impl Stack {
         match header.protocol {
             ip_protocol::ICMP => self.handle_icmp(now_us, &header, payload),
             ip_protocol::TCP => {
-                let segment = tcp::parse(payload, header.src, header.dst)?;
+                let ecn = header.tos & wip::ECN_MASK;
+                let segment = TcpSegment { ecn, ..tcp::parse(payload, header.src, header.dst)? };
                 self.handle_segment(now_us, header.src, &segment, payload);
                 Ok(())
             }
@@ -448,7 +449,7 @@ impl Stack {
     }
 
     pub(crate) fn send_segment(&mut self, now_us: u64, to: Ipv4Addr, segment: &OutSegment) {
-        let header = self.ip_header(to, ip_protocol::TCP);
+        let header = Ipv4Header { tos: segment.ecn, ..self.ip_header(to, ip_protocol::TCP) };
         let frame = segment.to_frame(&header);
         self.send_frame(now_us, to, frame);
     }

@@ -7,7 +7,7 @@
 //! Width: 32 `recover` + 4.
 
 use crate::segment::Flags;
-use chimney_abi::wire::{ipv4, tcp};
+use chimney_abi::wire::ipv4;
 use chimney_abi::SeqNum;
 
 /// Field of the IP header: not ECN-capable.
@@ -28,7 +28,7 @@ pub struct Ecn {
     pub owes_cwr: bool,
     /// Sender: a reduction was made; `recover` counts.
     has_reduced: bool,
-    /// Sender: no further reduction until SND.UNA is here.
+    /// Sender: no further reduction until SND.UNA is beyond.
     recover: SeqNum,
 }
 
@@ -36,7 +36,7 @@ impl Ecn {
     /// RFC 3168 6.1.1: an ECN-setup SYN has ECE and CWR, an ECN-setup SYN-ACK has ECE alone.
     #[must_use]
     pub fn is_setup(flags: Flags) -> bool {
-        let (ece, cwr) = (flags.has(Flags(tcp::FLAG_ECE)), flags.has(Flags(tcp::FLAG_CWR)));
+        let (ece, cwr) = (flags.has(Flags::ECE), flags.has(Flags::CWR));
         let is_answer = flags.has(Flags::ACK);
         flags.has(Flags::SYN) && ece && cwr != is_answer
     }
@@ -47,7 +47,7 @@ impl Ecn {
             return;
         }
         // First CWR, then CE: a segment with both begins a new echo.
-        if flags.has(Flags(tcp::FLAG_CWR)) {
+        if flags.has(Flags::CWR) {
             self.is_echoing = false;
         }
         if field & ipv4::ECN_MASK == CE {
@@ -57,8 +57,9 @@ impl Ecn {
 
     /// An acknowledgment arrived (RFC 3168 6.1.2). True if the window is to be reduced: once per window of data.
     pub fn on_ack(&mut self, flags: Flags, snd_una: SeqNum, snd_max: SeqNum) -> bool {
-        let is_marked = self.is_on && flags.has(Flags(tcp::FLAG_ECE)) && !flags.has(Flags::SYN);
-        if !is_marked || (self.has_reduced && snd_una.before(self.recover)) {
+        let is_marked = self.is_on && flags.has(Flags::ECE) && !flags.has(Flags::SYN);
+        // Not at `recover` itself: the segment that carries CWR begins there, so the receiver cannot have seen it yet.
+        if !is_marked || (self.has_reduced && snd_una.at_or_before(self.recover)) {
             return false;
         }
         self.on_reduction(snd_max);
@@ -76,17 +77,17 @@ impl Ecn {
     /// ECN-capable (RFC 3168 6.1.4 to 6.1.6), and CWR goes with new text only.
     #[must_use]
     pub fn on_send(&mut self, has_new_text: bool) -> (u8, Flags) {
-        let echo = Flags::NONE.with_if(self.is_on && self.is_echoing, Flags(tcp::FLAG_ECE));
+        let echo = Flags::NONE.with_if(self.is_on && self.is_echoing, Flags::ECE);
         if !self.is_on || !has_new_text {
             return (NOT_ECT, echo);
         }
         let has_cwr = core::mem::take(&mut self.owes_cwr);
-        (ECT_0, echo.with_if(has_cwr, Flags(tcp::FLAG_CWR)))
+        (ECT_0, echo.with_if(has_cwr, Flags::CWR))
     }
 
     /// SND.UNA moved: the old mark must not come back after half of the sequence space.
     pub fn advance(&mut self, snd_una: SeqNum) {
-        self.has_reduced &= snd_una.before(self.recover);
+        self.has_reduced &= snd_una.at_or_before(self.recover);
     }
 }
 
@@ -94,8 +95,8 @@ impl Ecn {
 mod tests {
     use super::*;
 
-    const ECE: Flags = Flags(tcp::FLAG_ECE);
-    const CWR: Flags = Flags(tcp::FLAG_CWR);
+    const ECE: Flags = Flags::ECE;
+    const CWR: Flags = Flags::CWR;
 
     /// RFC 3168 6.1.1.
     #[test]
@@ -134,10 +135,11 @@ mod tests {
         assert!(!ecn.on_ack(echo, SeqNum(999), SeqNum(2000)));
         assert_eq!(ecn.on_send(false), (NOT_ECT, Flags::NONE), "a retransmission");
         assert_eq!((ecn.on_send(true), ecn.on_send(true)), ((ECT_0, CWR), (ECT_0, Flags::NONE)));
-        assert!(ecn.on_ack(echo, SeqNum(1000), SeqNum(2000)));
+        assert!(!ecn.on_ack(echo, SeqNum(1000), SeqNum(2000)), "CWR cannot have arrived");
+        assert!(ecn.on_ack(echo, SeqNum(1001), SeqNum(2000)));
         ecn.on_reduction(SeqNum(3000));
         assert!(!ecn.on_ack(echo, SeqNum(2500), SeqNum(4000)), "a loss in the same window");
-        ecn.advance(SeqNum(3000));
+        ecn.advance(SeqNum(3001));
         assert!(ecn.on_ack(echo, SeqNum(3000 + (1 << 31)), SeqNum(9)));
     }
 

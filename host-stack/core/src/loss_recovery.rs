@@ -278,6 +278,16 @@ impl LossRecovery {
         self.control.on_ack(cw, &growth);
     }
 
+    /// The peer echoes a congestion mark, the first of this window of data ([`crate::ecn`]).
+    pub fn on_mark(&mut self, at: &Moment, cw: &mut Cwnd, rec: &Recovery) {
+        // RFC 3168 6.1.2: a recovery has reduced the window already.
+        if rec.phase == Phase::Open {
+            let flight = at.snd.flight_size().saturating_sub(self.board.sacked_bytes());
+            self.control.on_congestion(cw, flight, at.smss);
+            cw.cwnd = cw.ssthresh;
+        }
+    }
+
     /// The wait for reordered segments is over; as [`LossRecovery::on_ack`], without an acknowledgment.
     pub fn on_reorder_timer(
         &mut self,

@@ -22,6 +22,10 @@ impl Flags {
     pub const ACK: Flags = Flags(tcp::FLAG_ACK);
     /// URG alone.
     pub const URG: Flags = Flags(tcp::FLAG_URG);
+    /// ECE alone (RFC 3168).
+    pub const ECE: Flags = Flags(tcp::FLAG_ECE);
+    /// CWR alone (RFC 3168).
+    pub const CWR: Flags = Flags(tcp::FLAG_CWR);
 
     /// The bits of both.
     #[must_use]

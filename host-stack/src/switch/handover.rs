@@ -140,6 +140,9 @@ impl Switch {
         if tcb.rcv_right - tcb.rcv_nxt > max_window {
             return Err(StackError::WrongState); // a window that was promised cannot be taken back
         }
+        if tcb.ecn.is_on {
+            return Err(StackError::WrongState); // a state image cannot say so, and the peer relies on the echo
+        }
         let state = self.stack.freeze(now_us, id)?;
         let link = self.links.entry(id).or_default();
         link.residence = Residence::Offloading;

@@ -200,6 +200,10 @@ impl Tcb {
                 return false;
             }
         }
+        self.ecn.advance(self.snd.snd_una);
+        if self.ecn.on_ack(seg.flags, self.snd.snd_una, self.snd.snd_max) {
+            self.on_ecn_echo(now_us);
+        }
         self.touch_close_timer(now_us);
         self.state != TcpState::Closed
     }
@@ -255,6 +259,7 @@ impl Tcb {
         let action = self.recovery.on_dup_ack(&self.snd, &mut self.cw, self.eff_mss, view);
         if action == DupAckAction::FastRetransmit {
             self.stats.fast_retransmits += 1;
+            self.ecn.on_reduction(self.snd.snd_max);
             self.owed.first = true;
         }
     }
@@ -284,6 +289,7 @@ impl Tcb {
             self.owed.ack = true;
             return Outcome::Done;
         }
+        self.ecn.on_text(seg.ecn, seg.flags);
         let hard_limit = (self.receive.capacity() + CAPACITY_SLACK).saturating_sub(self.receive.unread_len());
         let part = trim(numbers, self.rcv_nxt, self.rcv_wnd().min(hard_limit));
         if self.is_detached && part.keep > 0 {

@@ -53,9 +53,23 @@ impl Tcb {
     }
 
     fn after_detection(&mut self, now_us: u64, result: &AckResult, has_moved: bool) {
-        self.stats.fast_retransmits += u64::from(result.has_entered);
+        if result.has_entered {
+            self.stats.fast_retransmits += 1;
+            self.ecn.on_reduction(self.snd.snd_max);
+        }
         if self.snd.flight_size() > 0 && !self.timers.is_persist {
             self.arm_loss_timer(now_us, result.wait_us, has_moved);
+        }
+    }
+
+    /// RFC 3168 6.1.2: the peer echoes a mark.
+    pub(super) fn on_ecn_echo(&mut self, now_us: u64) {
+        if self.negotiated.has_sack {
+            let at = self.moment(now_us);
+            self.loss.on_mark(&at, &mut self.cw, &self.recovery);
+        } else if self.recovery.phase == Phase::Open {
+            self.cw.reduce_ssthresh(self.snd.flight_size(), self.eff_mss);
+            self.cw.cwnd = self.cw.ssthresh;
         }
     }
 

@@ -9,6 +9,7 @@ use super::tcb::Tcb;
 use crate::wire::tcp::OutSegment;
 use chimney_abi::cmd::TcpState;
 use chimney_abi::SeqNum;
+use chimney_host_stack_core::ecn;
 use chimney_host_stack_core::options::{SackBlocks, TcpOptions};
 use chimney_host_stack_core::ranges::SeqRange;
 use chimney_host_stack_core::segment::Flags;
@@ -45,8 +46,14 @@ impl Tcb {
             return None;
         }
         let is_answer = self.state == TcpState::SynRcvd;
-        let flags = Flags::SYN.with_if(is_answer, Flags::ACK);
-        if self.snd.snd_max == self.iss {
+        let is_first = self.snd.snd_max == self.iss;
+        // RFC 3168 6.1.1; 6.1.1.1: a SYN that got no answer asks without.
+        let asks_for_ecn = self.config.is_ecn && !is_answer && is_first;
+        let flags = Flags::SYN
+            .with_if(is_answer, Flags::ACK)
+            .with_if(asks_for_ecn, Flags::ECE.with(Flags::CWR))
+            .with_if(is_answer && self.ecn.is_on, Flags::ECE);
+        if is_first {
             self.snd.snd_nxt = self.iss + 1;
             self.snd.snd_max = self.iss + 1;
             self.rtt_timer.start(self.iss + 1, now_us);
@@ -175,7 +182,12 @@ impl Tcb {
         if has_fin {
             self.enter_fin_state();
         }
-        self.text_segment(now_us, seq, len)
+        let mut segment = self.text_segment(now_us, seq, len);
+        if len > 0 {
+            let (ecn, flags) = self.ecn.on_send(true);
+            (segment.ecn, segment.flags) = (ecn, segment.flags.with(flags));
+        }
+        segment
     }
 
     /// RFC 9293 3.10.4, at the moment when the FIN is first sent.
@@ -237,15 +249,18 @@ impl Tcb {
         let is_syn = flags.has(Flags::SYN);
         let has_ack = flags.has(Flags::ACK);
         let window = if has_ack { self.advertise(is_syn) } else { self.first_window() };
+        // What is sent again and what has no text is not ECN-capable, but may carry the echo.
+        let (ecn, echo) = if is_syn { (ecn::NOT_ECT, Flags::NONE) } else { self.ecn.on_send(false) };
         OutSegment {
             src_port: self.tuple.local.port(),
             dst_port: self.tuple.remote.port(),
             seq,
             ack: if has_ack { self.rcv_nxt } else { SeqNum(0) },
-            flags,
+            flags: flags.with(echo),
             window,
             options: self.options_for(now_us, flags, text.is_empty()),
             text,
+            ecn,
         }
     }
 

@@ -10,6 +10,7 @@ use chimney_abi::{regs, SeqNum};
 use chimney_host_stack_core::ack::SendVars;
 use chimney_host_stack_core::congestion::{Algorithm, Control};
 use chimney_host_stack_core::cwnd::Cwnd;
+use chimney_host_stack_core::ecn::Ecn;
 use chimney_host_stack_core::loss_recovery::{LossRecovery, TimerKind};
 use chimney_host_stack_core::options::TcpOptions;
 use chimney_host_stack_core::recovery::Recovery;
@@ -61,6 +62,8 @@ pub struct TcpConfig {
     pub rto: RtoBounds,
     /// Congestion control of connections with SACK.
     pub congestion: Algorithm,
+    /// Classic ECN (RFC 3168), if the peer agrees. Such a connection stays in the host: a state image cannot say it yet.
+    pub is_ecn: bool,
 }
 
 impl Default for TcpConfig {
@@ -79,6 +82,7 @@ impl Default for TcpConfig {
             delayed_ack_us: u64::from(regs::DELAYED_ACK_US.reset),
             rto: RtoBounds::default(),
             congestion: Algorithm::default(),
+            is_ecn: false,
         }
     }
 }
@@ -212,6 +216,8 @@ pub struct Tcb {
     pub loss: LossRecovery,
     /// What the retransmit deadline is for, with SACK.
     pub rtx_kind: TimerKind,
+    /// Congestion marks.
+    pub ecn: Ecn,
     /// Timestamp to echo.
     pub ts_recent: TsRecent,
     /// Our timestamp clock less our time.
@@ -302,6 +308,7 @@ impl Tcb {
             recovery: Recovery::new(iss),
             loss: LossRecovery::new(&snd, Control::new(config.congestion)),
             rtx_kind: TimerKind::Rto,
+            ecn: Ecn::default(),
             ts_recent: TsRecent::default(),
             ts_delta,
             timers: Timers::default(),
@@ -342,6 +349,7 @@ impl Tcb {
         self.snd.snd_wl1 = syn.seq;
         self.snd.snd_wl2 = self.snd.snd_una;
         self.last_rx_us = now_us;
+        self.ecn.is_on = self.config.is_ecn && Ecn::is_setup(syn.flags);
         self.negotiate(now_us, &syn.options);
     }
 

@@ -102,6 +102,7 @@ impl Tcb {
             self.owed.syn = true;
         } else {
             let is_first = self.retransmit_count == 1;
+            self.ecn.on_reduction(self.snd.snd_max);
             if self.negotiated.has_sack {
                 let at = self.moment(now_us);
                 self.loss.on_rto(&at, &mut self.cw, &mut self.recovery, is_first);

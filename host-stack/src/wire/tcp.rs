@@ -29,6 +29,8 @@ pub struct TcpSegment<'a> {
     pub options: TcpOptions,
     /// Text.
     pub text: &'a [u8],
+    /// ECN field of the IP header around it, if the caller filled it in.
+    pub ecn: u8,
 }
 
 /// Reads a segment whose checksum covers the given addresses.
@@ -64,6 +66,7 @@ pub fn parse_trusted(bytes: &[u8]) -> Result<TcpSegment<'_>, WireError> {
         window: be16(bytes, w::WINDOW)?,
         options: options::parse(option_bytes),
         text: &bytes[header_len..],
+        ecn: 0,
     })
 }
 
@@ -103,6 +106,8 @@ pub struct OutSegment {
     pub options: TcpOptions,
     /// Text.
     pub text: Vec<u8>,
+    /// ECN field of the IP header.
+    pub ecn: u8,
 }
 
 impl OutSegment {

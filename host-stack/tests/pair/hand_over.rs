@@ -76,6 +76,7 @@ fn run(seed: u64, moved: &mut Moved) {
         duplicate_permille: rng.below(20),
         delay_us: rng.below(10_000),
         jitter_us: rng.below(5000),
+        ..Impairment::default()
     };
     let tcp = [0, 1].map(|_| TcpConfig {
         receive_capacity: 4000 + rng.below(200_000) as u32,

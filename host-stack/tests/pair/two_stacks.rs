@@ -68,6 +68,7 @@ fn lost_duplicated_and_reordered_frames_change_nothing() {
             duplicate_permille: rng.below(30),
             delay_us: rng.below(30_000),
             jitter_us: rng.below(20_000),
+            ..Impairment::default()
         };
         let tcp = [0, 1].map(|_| TcpConfig {
             receive_capacity: 2000 + rng.below(300_000) as u32,
@@ -252,4 +253,31 @@ fn garbage_never_stops_the_stack() {
     }
     world.stacks[1].handle_frame(world.now_us, &template);
     assert_eq!(world.stacks[1].status(ids[1]).map(|s| s.readable_bytes), Ok(5));
+}
+
+/// RFC 3168: marks instead of losses.
+#[test]
+fn marked_frames_reduce_the_window_and_nothing_is_sent_again() {
+    let link = Impairment { delay_us: 10_000, mark_permille: 20, ..Impairment::default() };
+    let tcp = TcpConfig { is_ecn: true, ..TcpConfig::default() };
+    let mut world = World::new(seed(), link, [tcp; 2]);
+    let ids = world.connect();
+    let mut apps = [App::new(ids[0], Rng(5).bytes(2_000_000)), App::new(ids[1], Vec::new())];
+    transfer(&mut world, &mut apps, 0, 600_000_000);
+    let tcb = world.stacks[0].tcb(ids[0]).expect("known");
+    assert_eq!(tcb.stats.retransmits, 0);
+    assert!(tcb.cw.ssthresh < 1 << 29, "reduced");
+    let [ece, cwr, capable] = world.oracle.ecn;
+    assert!(world.marked > 0 && ece >= world.marked / 2 && capable > 1000, "{:?}", world.oracle.ecn);
+    assert!(cwr > 0 && cwr <= world.marked, "once a round trip: {cwr} of {}", world.marked);
+}
+
+#[test]
+fn ecn_needs_both_ends() {
+    let link = Impairment { delay_us: 1000, mark_permille: 500, ..Impairment::default() };
+    for first in [false, true] {
+        let tcp = [first, !first].map(|is_ecn| TcpConfig { is_ecn, ..TcpConfig::default() });
+        let world = run(3, link, tcp, [50_000, 50_000], 0);
+        assert_eq!((world.oracle.ecn, world.marked), ([0; 3], 0));
+    }
 }

@@ -19,6 +19,20 @@ pub const IPS: [Ipv4Addr; 2] = [Ipv4Addr::new(10, 9, 0, 1), Ipv4Addr::new(10, 9,
 /// Port on which end 1 listens.
 pub const PORT: u16 = 7000;
 
+/// Where an untagged frame has the IP header, and in it the byte with the ECN field.
+const IP_AT: usize = 14;
+const TOS_AT: usize = IP_AT + 1;
+const ECT_0: u8 = 2;
+const CE: u8 = 3;
+
+/// A router's congestion mark (RFC 3168 5).
+fn mark(frame: &mut [u8]) {
+    frame[TOS_AT] = CE;
+    let mut header = etherparse::Ipv4Header::from_slice(&frame[IP_AT..]).expect("an IPv4 header").0;
+    header.header_checksum = header.calc_header_checksum();
+    frame[IP_AT..IP_AT + 20].copy_from_slice(&header.to_bytes());
+}
+
 /// splitmix64.
 #[derive(Clone, Debug)]
 pub struct Rng(pub u64);
@@ -61,6 +75,8 @@ pub struct Impairment {
     pub duplicate_permille: u64,
     pub delay_us: u64,
     pub jitter_us: u64,
+    /// Of the ECN-capable frames, how many get the mark.
+    pub mark_permille: u64,
 }
 
 /// Arrival time, serial number, receiving end, frame.
@@ -75,6 +91,8 @@ pub struct World {
     /// Frames sent by end 0 and 1 that the link drops, by index.
     pub drop_list: [Vec<u64>; 2],
     pub sent: [u64; 2],
+    /// Frames that got the congestion mark.
+    pub marked: u64,
     /// RSTs sent by an end that still knew the connection. (One that has closed it must answer late copies
     /// of old segments with an RST, RFC 9293 3.5.2.)
     pub live_resets: u64,
@@ -108,6 +126,7 @@ impl World {
             oracle: Oracle::default(),
             drop_list: Default::default(),
             sent: [0; 2],
+            marked: 0,
             live_resets: 0,
             ids: [None; 2],
             max_step_us: u64::MAX,
@@ -166,12 +185,16 @@ impl World {
         }
     }
 
-    fn carry(&mut self, from: usize, frame: Vec<u8>) {
+    fn carry(&mut self, from: usize, mut frame: Vec<u8>) {
         let index = self.sent[from];
         self.sent[from] += 1;
         let link = self.impairment;
         if self.drop_list[from].contains(&index) || self.rng.chance(link.loss_permille) {
             return;
+        }
+        if frame[TOS_AT] == ECT_0 && self.rng.chance(link.mark_permille) {
+            self.marked += 1;
+            mark(&mut frame);
         }
         let copies = if self.rng.chance(link.duplicate_permille) { 2 } else { 1 };
         for _ in 0..copies {

@@ -193,6 +193,17 @@ fn a_probe_that_repaired_the_loss_reduces_the_window() {
     assert!(s.cw.cwnd < before && s.rec.phase == Phase::Open, "{}", s.cw.cwnd);
 }
 
+#[test]
+fn a_mark_reduces_like_a_loss_but_not_during_a_recovery() {
+    let mut s = Sender::new(10);
+    s.loss.on_mark(&s.at(), &mut s.cw, &s.rec);
+    assert_eq!((s.cw.cwnd, s.cw.ssthresh), (5000, 5000));
+    s.ack(0, &[range(1000, 4000)]);
+    let ssthresh = s.cw.ssthresh;
+    s.loss.on_mark(&s.at(), &mut s.cw, &s.rec);
+    assert_eq!(s.cw.ssthresh, ssthresh);
+}
+
 /// RFC 5681 3.1 (7), RFC 6675 5.1.
 #[test]
 fn a_timeout_sends_everything_again_but_what_was_reported() {

@@ -15,6 +15,8 @@ pub struct Oracle {
     pub sacks: u64,
     /// TCP segments.
     pub segments: u64,
+    /// Segments with ECE and segments with CWR, SYNs apart, and ECN-capable ones.
+    pub ecn: [u64; 3],
     shifts: HashMap<Flow, Option<u8>>,
     edges: HashMap<Flow, u32>,
 }
@@ -33,6 +35,12 @@ impl Oracle {
         let sum = tcp.calc_checksum_ipv4(header.source, header.destination).expect("length fits");
         assert_eq!(sum, tcp.checksum(), "TCP checksum");
         self.segments += 1;
+        let marks = [tcp.ece() && !tcp.syn(), tcp.cwr() && !tcp.syn(), header.ecn.value() != 0];
+        self.ecn.iter_mut().zip(marks).for_each(|(count, is)| *count += u64::from(is));
+        assert!(
+            header.ecn.value() == 0 || !tcp.payload().is_empty(),
+            "RFC 3168 6.1.4: only text is ECN-capable"
+        );
         let flow = (from, tcp.source_port(), tcp.destination_port());
         if tcp.rst() {
             self.resets += 1;
