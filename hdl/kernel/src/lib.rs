@@ -84,7 +84,7 @@ pub mod verilator;
 
 pub use chimney_hdl_macros::{kernel, LogicBlock, LogicInterface, LogicState, LogicStruct};
 pub use dff::Dff;
-pub use netlist::{ports, verilog, ElabError, Port};
+pub use netlist::{ports, synthesis, verilog, ElabError, Port};
 
 #[doc(hidden)]
 pub use rust_hdl_core as core;

@@ -1,6 +1,6 @@
 //! From a block to a Verilog file: module headers, instances, one module for identical text.
 
-use crate::krt::ctx::collecting;
+use crate::krt::ctx::{collecting, for_synthesis};
 use crate::krt::words::{is_reserved, refusal};
 use crate::krt::KERNEL;
 use rust_hdl_core::prelude::{Atom, AtomKind, Block, Probe, Verilog};
@@ -105,6 +105,16 @@ pub fn verilog<B: Block>(block: &B, name: &str) -> Result<String, ElabError> {
         }
         _ => Err(ElabError(errors)),
     }
+}
+
+/// The same circuit in the form that synthesis reads fastest: a net for each value in place of processes.
+///
+/// Read and check [`verilog`]; this is for a tool that needs minutes where the other form costs it an hour.
+///
+/// # Errors
+/// As [`verilog`].
+pub fn synthesis<B: Block>(block: &B, name: &str) -> Result<String, ElabError> {
+    for_synthesis(|| verilog(block, name))
 }
 
 /// Ports and children, in here and below, whose names Verilog has for itself.

@@ -2,8 +2,8 @@
 #![allow(missing_docs)]
 
 use chimney_hdl_kernel::core::prelude::{Bits, Clock, In, Logic, Out, Signal};
-use chimney_hdl_kernel::diff::{diff, Rnd};
-use chimney_hdl_kernel::{kernel, Dff, LogicBlock, LogicState, LogicStruct};
+use chimney_hdl_kernel::diff::{diff, Diff, Rnd};
+use chimney_hdl_kernel::{kernel, synthesis, Dff, LogicBlock, LogicState, LogicStruct};
 
 #[derive(LogicState, Copy, Clone, PartialEq, Debug)]
 pub enum St {
@@ -92,12 +92,20 @@ impl Logic for Fsm {
     }
 }
 
+fn poke(u: &mut Fsm, r: &mut Rnd) {
+    u.reset.next = r.chance(1, 50);
+    u.go.next = r.any();
+    u.d.next = r.any();
+}
+
 #[test]
 fn a_state_machine_agrees_with_its_verilog() {
-    let poke = |u: &mut Fsm, r: &mut Rnd| {
-        u.reset.next = r.chance(1, 50);
-        u.go.next = r.any();
-        u.d.next = r.any();
-    };
     diff("fsm", Fsm::default(), 3000, poke, |u, c| u.clock.next = c.into());
+}
+
+#[test]
+fn a_state_machine_agrees_with_its_nets() {
+    let text = synthesis(&Fsm::default(), "fsm_nets").expect("it is hardware");
+    assert!(!text.contains("if (") && text.contains("always @(*) case (st)"), "{text}");
+    Diff::new("fsm_nets", 3000).nets().run(Fsm::default(), poke, |u, c| u.clock.next = c.into());
 }

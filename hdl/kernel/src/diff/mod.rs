@@ -20,7 +20,7 @@ pub use bench::Bench;
 pub use rnd::{Rnd, SEED_VAR};
 pub use tools::Error;
 
-use crate::netlist::{ports, verilog, Port};
+use crate::netlist::{ports, synthesis, verilog, Port};
 use model::{words, Model};
 use rust_hdl_core::prelude::{Atom, AtomKind, Block, Probe};
 use std::collections::HashSet;
@@ -51,6 +51,7 @@ pub struct Diff {
     steps: usize,
     constant: Vec<String>,
     quick: bool,
+    nets: bool,
 }
 
 /// What one run found out.
@@ -65,7 +66,7 @@ pub struct Outcome {
 impl Diff {
     /// A comparison of `steps` clocks; `name` is also the name of the Verilog module.
     pub fn new(name: &str, steps: usize) -> Self {
-        Diff { name: name.into(), steps, constant: vec![], quick: false }
+        Diff { name: name.into(), steps, constant: vec![], quick: false, nets: false }
     }
 
     /// The output `port` (bundle fields joined by `$`) is constant on purpose.
@@ -77,6 +78,12 @@ impl Diff {
     /// Compiles the model without optimisation: right for few steps of a large block.
     pub fn quick(mut self) -> Self {
         self.quick = true;
+        self
+    }
+
+    /// Takes the form of the Verilog that is meant for synthesis.
+    pub fn nets(mut self) -> Self {
+        self.nets = true;
         self
     }
 
@@ -142,7 +149,7 @@ impl Diff {
         mut see: impl FnMut(&B),
         clock: impl FnMut(&mut B, bool),
     ) -> Result<Outcome, Error> {
-        let text = verilog(&block, &self.name)
+        let text = if self.nets { synthesis(&block, &self.name) } else { verilog(&block, &self.name) }
             .map_err(|e| Error::Tool { what: "elaboration".into(), log: e.to_string() })?;
         let ports = ports(&block);
         let clocks = clock_ports(&block);

@@ -4,7 +4,7 @@
 //! has returned; `emit.rs` then cuts the statements into `always` blocks.
 
 use super::words::{is_reserved, refusal};
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::{HashMap, HashSet};
 use std::panic::Location;
 
@@ -114,6 +114,7 @@ pub(crate) struct Ctx {
 
 thread_local! {
     static CX: RefCell<Vec<Ctx>> = const { RefCell::new(Vec::new()) };
+    static FOR_SYNTHESIS: Cell<bool> = const { Cell::new(false) };
     static COLLECT: RefCell<Option<Vec<String>>> = const { RefCell::new(None) };
 }
 
@@ -147,6 +148,19 @@ pub(crate) fn collecting<R>(f: impl FnOnce() -> R) -> (R, Vec<String>) {
     let r = f();
     let e = COLLECT.with(|c| c.borrow_mut().take()).unwrap_or_default();
     (r, e)
+}
+
+/// Has the `hdl()` calls made by `f` write nets in place of processes (`nets.rs`).
+pub(crate) fn for_synthesis<R>(f: impl FnOnce() -> R) -> R {
+    FOR_SYNTHESIS.set(true);
+    let r = f();
+    FOR_SYNTHESIS.set(false);
+    r
+}
+
+/// Whether [`for_synthesis`] is under way.
+pub(crate) fn is_for_synthesis() -> bool {
+    FOR_SYNTHESIS.get()
 }
 
 /// Hands errors to [`collecting`], or panics when nobody collects.

@@ -5,7 +5,8 @@
 //! one `always` block per group of variables; every block holds the slice of the program that assigns its group.
 //! Variables belong together when one is read before its last assignment, or when a `let` serves a single group.
 
-use super::ctx::{Ctx, Rhs, Role, Stmt, VarId};
+use super::ctx::{is_for_synthesis, Ctx, Rhs, Role, Stmt, VarId};
+use super::nets;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 
@@ -279,8 +280,12 @@ pub(crate) fn body(c: &Ctx) -> String {
     last_assigned(&c.stmts, &groups, &mut order);
     let slices: BTreeMap<usize, Vec<Stmt>> =
         order.iter().map(|g| (*g, slice(&c.stmts, &|v| groups.get(&v) == Some(g)))).collect();
+    let flat = is_for_synthesis();
     // A variable with one unconditional assignment is a net.
     let net = |v: VarId| {
+        if flat && groups.contains_key(&v) {
+            return true;
+        }
         let only = groups.get(&v).and_then(|g| slices.get(g)).map(Vec::as_slice);
         let single = matches!(only, Some([Stmt::Assign { part: None, .. }]));
         match c.vars[v].role {
@@ -290,10 +295,14 @@ pub(crate) fn body(c: &Ctx) -> String {
         }
     };
     let mut out = String::from(KERNEL);
-    out += &declarations(c, &groups, &net);
+    out += &declarations(c, &groups, &net, flat);
     instances(c, &mut out);
+    let mut count = 0;
     for g in &order {
-        logic(c, &slices[g], &members[g], &mut out);
+        match flat {
+            true => nets::print(c, &slices[g], &members[g], &mut count, &mut out),
+            false => logic(c, &slices[g], &members[g], &mut out),
+        }
     }
     registers(c, &mut out);
     out
@@ -316,7 +325,12 @@ fn last_assigned(stmts: &[Stmt], groups: &BTreeMap<VarId, usize>, order: &mut Ve
     }
 }
 
-fn declarations(c: &Ctx, groups: &BTreeMap<VarId, usize>, net: &impl Fn(VarId) -> bool) -> String {
+fn declarations(
+    c: &Ctx,
+    groups: &BTreeMap<VarId, usize>,
+    net: &impl Fn(VarId) -> bool,
+    flat: bool,
+) -> String {
     let mut out = String::new();
     for (id, v) in c.vars.iter().enumerate() {
         let skip = match v.role {
@@ -329,7 +343,7 @@ fn declarations(c: &Ctx, groups: &BTreeMap<VarId, usize>, net: &impl Fn(VarId) -
         };
         if !skip {
             let kind = if net(id) { "wire" } else { "reg" };
-            let attr = if is_loose(c, id) { "(* nosync *) " } else { "" };
+            let attr = if is_loose(c, id) && !flat { "(* nosync *) " } else { "" };
             let _ = writeln!(out, "{attr}{kind} {}{};", range(v.width), v.name);
         }
     }

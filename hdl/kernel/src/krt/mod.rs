@@ -9,6 +9,7 @@ mod ex;
 mod expr;
 mod func;
 mod lift;
+mod nets;
 mod opt;
 mod stmt;
 mod val;
