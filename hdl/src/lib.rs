@@ -11,6 +11,7 @@ pub mod host;
 pub mod ip;
 pub mod mem;
 pub mod mirror;
+pub mod pins;
 pub mod prelude;
 pub mod stream;
 pub mod tcp;
@@ -19,4 +20,4 @@ pub mod tops;
 pub mod types;
 
 pub use chimney_hdl_kernel::{verilator, ElabError, Port};
-pub use tops::{emit, ports, EmitError, FAULTY_TOPS, TOPS};
+pub use tops::{emit, emit_pins, emit_synthesis, ports, EmitError, FAULTY_TOPS, FPGA_TOPS, TOPS};

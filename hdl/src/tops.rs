@@ -6,6 +6,7 @@ use chimney_hdl_kernel::{ElabError, Port};
 struct Top {
     name: &'static str,
     emit: fn(&str) -> Result<String, ElabError>,
+    synthesis: fn(&str) -> Result<String, ElabError>,
     ports: fn() -> Vec<Port>,
 }
 
@@ -15,6 +16,7 @@ macro_rules! tops {
         const ALL: &[Top] = &[$($(Top {
             name: $name,
             emit: |n| chimney_hdl_kernel::verilog(&<$ty>::default(), n),
+            synthesis: |n| chimney_hdl_kernel::synthesis(&<$ty>::default(), n),
             ports: || chimney_hdl_kernel::ports(&<$ty>::default()),
         }),*),*];
     };
@@ -27,6 +29,13 @@ tops! {
         "beat_fifo" => crate::stream::Fifo<crate::stream::axis::Beat, 5, 6>,
         /// The NIC: 64 connections, 16 paths and 16 neighbors.
         "nic" => crate::top::Nic<6, 4, 5, 11, 8, 0>,
+    }
+    /// The cores that are synthesized and placed for an FPGA, per number of connections. No simulator has them.
+    FPGA_TOPS {
+        /// For the small part: 256 connections.
+        "nic_256" => crate::top::Nic<8, 4, 5, 13, 10, 0>,
+        /// For the large part: 1024 connections.
+        "nic_1024" => crate::top::Nic<10, 4, 5, 15, 12, 0>,
     }
     /// Names of tops that are wrong on purpose, each for a test that must fail on it. Not exported, never for use.
     FAULTY_TOPS {
@@ -62,6 +71,23 @@ fn find(top: &str) -> Result<&'static Top, EmitError> {
 pub fn emit(top: &str) -> Result<String, EmitError> {
     let t = find(top)?;
     (t.emit)(t.name).map_err(|source| EmitError::Elab { top: top.into(), source })
+}
+
+/// The Verilog of a top in the form that synthesis reads fastest; the same circuit.
+///
+/// # Errors
+/// As [`emit`].
+pub fn emit_synthesis(top: &str) -> Result<String, EmitError> {
+    let t = find(top)?;
+    (t.synthesis)(t.name).map_err(|source| EmitError::Elab { top: top.into(), source })
+}
+
+/// The Verilog of a module that has the top inside and only four pins; see [`pins`](crate::pins).
+///
+/// # Errors
+/// An unknown name.
+pub fn emit_pins(top: &str) -> Result<String, EmitError> {
+    Ok(crate::pins::on_pins(top, &ports(top)?))
 }
 
 /// The ports of a top.

@@ -5,15 +5,23 @@ use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressStyle};
 
-use super::tally::Kind;
-
 /// In a log: how long nothing may be said.
 const HEARTBEAT: Duration = Duration::from_secs(60);
+
+/// Where lines go that stay.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Out {
+    /// They are the result.
+    Stdout,
+    /// The result is something else, perhaps read by a program.
+    Stderr,
+}
 
 /// The display of one step.
 pub struct Display {
     /// `[2/5] clippy`
     title: String,
+    out: Out,
     bar: Option<ProgressBar>,
     started: Instant,
     /// When the log last got a line.
@@ -22,11 +30,11 @@ pub struct Display {
 }
 
 impl Display {
-    /// Announces step `number` of `count`.
-    pub fn start(number: usize, count: usize, name: &str, about: &str) -> Display {
-        let title = format!("[{number}/{count}] {name:<7}");
+    /// Announces a step; `title` stands at the head of each of its lines.
+    pub fn start(title: &str, about: &str, out: Out) -> Display {
+        let title = title.to_owned();
         let now = Instant::now();
-        let bar = std::io::stdout().is_terminal().then(|| {
+        let bar = out.is_terminal().then(|| {
             let style = "{prefix} {spinner} {elapsed} {wide_msg}";
             let style = ProgressStyle::with_template(style).expect("the template is well formed");
             let bar = ProgressBar::new_spinner().with_style(style).with_prefix(title.clone());
@@ -35,14 +43,14 @@ impl Display {
             bar
         });
         if bar.is_none() {
-            println!("{title} {about}");
+            out.print(&format!("{title} {about}"));
         }
-        Display { title, bar, started: now, spoke: now, newest: about.to_owned() }
+        Display { title, out, bar, started: now, spoke: now, newest: about.to_owned() }
     }
 
-    /// A line of output: shown for good if it sums something up, else only as the newest.
-    pub fn line(&mut self, line: &str, kind: Kind) {
-        if kind == Kind::Summary {
+    /// A line of output: shown for good if it is to `stay`, else only as the newest.
+    pub fn line(&mut self, line: &str, stay: bool) {
+        if stay {
             self.say(line);
         } else if !line.trim().is_empty() {
             self.newest = line.trim().to_owned();
@@ -65,14 +73,30 @@ impl Display {
             bar.finish_and_clear();
         }
         let word = if passed { "ok" } else { "FAILED" };
-        println!("{} {word} in {} {what}", self.title, time(took));
+        self.out.print(format!("{} {word} in {} {what}", self.title, time(took)).trim_end());
     }
 
     fn say(&mut self, line: &str) {
         self.spoke = Instant::now();
         match &self.bar {
-            Some(bar) => bar.suspend(|| println!("{line}")),
-            None => println!("{line}"),
+            Some(bar) => bar.suspend(|| self.out.print(line)),
+            None => self.out.print(line),
+        }
+    }
+}
+
+impl Out {
+    fn is_terminal(self) -> bool {
+        match self {
+            Out::Stdout => std::io::stdout().is_terminal(),
+            Out::Stderr => std::io::stderr().is_terminal(),
+        }
+    }
+
+    fn print(self, line: &str) {
+        match self {
+            Out::Stdout => println!("{line}"),
+            Out::Stderr => eprintln!("{line}"),
         }
     }
 }

@@ -8,13 +8,16 @@
 //! |---|---|
 //! | [`needs`] | what the project needs from the machine, and how each thing is recognised |
 //! | [`setup`] | finds it, installs what is missing, or says what to do |
-//! | [`apt`], [`wheel`] | the two ways to install: Debian packages as root, a Python wheel without |
+//! | [`apt`], [`wheel`] | the two ways to install: Debian packages as root, Python wheels without |
 //! | [`mod@test`] | the steps that CI runs, with progress, times and a table |
 //! | [`program`] | demo and bench: hands over to the `chimney` program |
+//! | [`fpga`] | synthesis, place and route |
 //! | [`fresh`] | runs the two in a freshly made Debian 12 |
-//! | [`process`], [`paths`] | child processes that die with us; where things lie |
+//! | [`process`], [`display`], [`paths`] | child processes that die with us; their progress; where things lie |
 
 mod apt;
+mod display;
+mod fpga;
 mod fresh;
 mod needs;
 mod paths;
@@ -46,6 +49,8 @@ enum Command {
     Bench(program::Args),
     /// Everything CI checks: format, clippy, docs, all tests
     Test(test::Args),
+    /// Synthesize and place the core for the FPGAs of the gate; JSON goes to target/fpga
+    Fpga(fpga::Args),
     /// Only the set-up: find the tools, install what is missing
     Setup,
     /// Run `test` or `demo` in a freshly made Debian 12 that has only Rust and git (root only)
@@ -57,6 +62,7 @@ fn main() -> ExitCode {
         Command::Demo(args) => program::run("demo", args),
         Command::Bench(args) => program::run("bench", args),
         Command::Test(args) => test::run(&args),
+        Command::Fpga(args) => fpga::run(&args),
         Command::Setup => setup::ensure(setup::Purpose::Test).map(|_| ExitCode::SUCCESS),
         Command::Fresh(args) => fresh::run(&args),
     };

