@@ -8,6 +8,10 @@ use chimney_abi::SeqNum;
 /// Longest delay of an acknowledgment by the peer (`TLP.max_ack_delay`): RFC 9293 would allow 500 ms.
 pub const MAX_ACK_DELAY_US: u32 = 200_000;
 
+/// Shortest wait for a probe. RFC 8985 has none; the first drafts of TLP had this one. Where the round trip is a fraction of
+/// a millisecond, twice that measures when the other end gets its processor, not whether something was lost.
+pub const MIN_PTO_US: u32 = 10_000;
+
 /// An outstanding probe.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub struct Tlp {
@@ -39,7 +43,7 @@ pub fn pto_us(input: &PtoInput) -> u32 {
         return input.rto_us;
     }
     let delayed = if input.flight <= input.smss { MAX_ACK_DELAY_US } else { 0 };
-    input.srtt_us.saturating_mul(2).saturating_add(delayed).min(input.rto_us)
+    input.srtt_us.saturating_mul(2).max(MIN_PTO_US).saturating_add(delayed).min(input.rto_us)
 }
 
 /// What an acknowledgment says to the outstanding probe.
@@ -94,6 +98,7 @@ mod tests {
         let table = [
             ("several in flight", base, 160_000),
             ("one in flight", PtoInput { flight: 1000, ..base }, 360_000),
+            ("next door", PtoInput { srtt_us: 100, ..base }, 10_000),
             ("no sample yet", PtoInput { srtt_us: 0, ..base }, 1_000_000),
             ("not after the RTO", PtoInput { rto_us: 150_000, ..base }, 150_000),
         ];
