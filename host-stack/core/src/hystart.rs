@@ -9,9 +9,11 @@
 //!       ^                                                                       |                 |
 //!       `-------------- smallest RTT of a round below the baseline -------------'    rounds over --> avoidance
 //! ```
-//! Round trips come from the send log, so a round has a sample per acknowledgment.
+//! Round trips come from the send log, so a round has a sample per acknowledgment. RFC 9406 compares the smallest of the whole
+//! round, which its first segments decide: they met no queue. Here every eight samples are compared for themselves, so a queue
+//! that grows within the round is seen within the round.
 //!
-//! Width: 32 `window_end`, 3 x 24 RTTs, 2 x 24 times, 4 samples, 3 rounds, 2 flags = 161 bits; used in slow start only.
+//! Width: 32 `window_end`, 4 x 24 RTTs, 2 x 24 times, 4 samples, 3 rounds, 2 flags = 185 bits; used in slow start only.
 
 use chimney_abi::SeqNum;
 
@@ -38,6 +40,8 @@ pub struct HyStart {
     /// Smallest round trip of the last round and of this one; 0 = none.
     last_min_us: u32,
     current_min_us: u32,
+    /// Smallest of the present eight samples; 0 = none.
+    group_min_us: u32,
     /// `cssBaselineMinRtt`.
     baseline_us: u32,
     samples: u8,
@@ -84,7 +88,7 @@ impl HyStart {
         if is_new_round {
             self.window_end = Some(sample.snd_max);
             self.last_min_us = self.current_min_us;
-            (self.current_min_us, self.samples) = (0, 0);
+            (self.current_min_us, self.group_min_us, self.samples) = (0, 0, 0);
             (self.round_us, self.train_us) = (sample.now_us, sample.now_us);
             if self.css_rounds > 0 {
                 self.css_rounds -= 1;
@@ -99,13 +103,14 @@ impl HyStart {
             return Pace::Over;
         }
         if let Some(rtt_us) = sample.rtt_us {
-            let rtt_us = rtt_us.max(1);
-            self.current_min_us =
-                if self.current_min_us == 0 { rtt_us } else { self.current_min_us.min(rtt_us) };
-            self.samples = self.samples.saturating_add(1);
+            let least = |old: u32| if old == 0 { rtt_us.max(1) } else { old.min(rtt_us.max(1)) };
+            self.current_min_us = least(self.current_min_us);
+            self.group_min_us = least(self.group_min_us);
+            self.samples += 1;
         }
         if self.samples >= SAMPLES {
             self.judge();
+            (self.group_min_us, self.samples) = (0, 0);
         }
         if self.css_rounds > 0 {
             Pace::Conservative(CSS_GROWTH_LOG2)
@@ -125,7 +130,7 @@ impl HyStart {
     }
 
     fn judge(&mut self) {
-        let (last, current) = (self.last_min_us, self.current_min_us);
+        let (last, current) = (self.last_min_us, self.group_min_us);
         if self.css_rounds > 0 {
             if current < self.baseline_us {
                 // It was a burst: slow start goes on.
@@ -180,6 +185,19 @@ mod tests {
         (0..2).for_each(|n| assert_eq!(round(&mut h, n, 20_000), Pace::SlowStart));
         assert_eq!(round(&mut h, 2, 25_000), Pace::Conservative(2));
         assert_eq!(round(&mut h, 3, 21_000), Pace::SlowStart);
+    }
+
+    #[test]
+    fn a_queue_that_grows_within_a_round_is_seen_within_it() {
+        let mut h = HyStart::default();
+        assert_eq!(round(&mut h, 0, 20_000), Pace::SlowStart);
+        let paces = [20_000, 21_000, 24_500].map(|rtt_us| {
+            let sample = Sample { snd_una: SeqNum(150), snd_max: SeqNum(999), ..Sample::default() };
+            let sample = Sample { rtt_us: Some(rtt_us), ..sample };
+            let last = (0..8).map(|_| h.on_ack(&sample)).last();
+            last.expect("eight")
+        });
+        assert_eq!(paces, [Pace::SlowStart, Pace::SlowStart, Pace::Conservative(2)]);
     }
 
     #[test]
