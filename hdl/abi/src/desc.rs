@@ -80,7 +80,7 @@ pub const TX_CSUM: u8 = 1;
 pub const TX_LOOPBACK: u8 = 2;
 /// [`RxDone::flags`]: IPv4 header checksum was checked and is right.
 pub const RX_IP_CSUM_OK: u16 = 1;
-/// [`RxDone::flags`]: TCP checksum was checked and is right.
+/// [`RxDone::flags`]: TCP or UDP checksum was checked and is right.
 pub const RX_L4_CSUM_OK: u16 = 2;
 /// [`RxDone::flags`]: the MAC marked the frame bad; contents are as received.
 pub const RX_BAD_FRAME: u16 = 4;

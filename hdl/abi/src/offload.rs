@@ -252,7 +252,7 @@ pub enum Consumed {
 pub struct FrameInfo {
     /// IPv4 header checksum right.
     pub ip_checksum_ok: bool,
-    /// TCP checksum right.
+    /// TCP or UDP checksum right.
     pub l4_checksum_ok: bool,
 }
 

@@ -20,6 +20,8 @@ pub mod ethernet {
     pub const VLAN_TAG_LEN: usize = 4;
     /// Length of LLC plus SNAP after the 802.3 length field.
     pub const SNAP_LEN: usize = 8;
+    /// LLC and the start of SNAP in front of an EtherType (RFC 1042): SAPs, UI, OUI 0.
+    pub const SNAP_HEADER: [u8; 6] = [0xAA, 0xAA, 0x03, 0, 0, 0];
     /// Smallest frame without its FCS; shorter ones are padded with zeros.
     pub const MIN_FRAME_LEN: usize = 60;
     /// Largest frame without its FCS at the ordinary MTU of 1500 bytes.
@@ -174,6 +176,20 @@ pub mod icmp {
     pub const TYPE_ECHO_REQUEST: u8 = 8;
     /// Code of [`TYPE_UNREACHABLE`]: fragmentation needed and DF set (RFC 1191).
     pub const CODE_FRAGMENTATION_NEEDED: u8 = 4;
+}
+
+/// UDP (RFC 768).
+pub mod udp {
+    /// Source port.
+    pub const SRC_PORT: usize = 0;
+    /// Destination port.
+    pub const DST_PORT: usize = 2;
+    /// Length of header and data.
+    pub const LEN: usize = 4;
+    /// Checksum; 0 = none (IPv4 only).
+    pub const CHECKSUM: usize = 6;
+    /// Length of the header.
+    pub const HEADER_LEN: usize = 8;
 }
 
 /// TCP (RFC 9293 3.1).

@@ -1,12 +1,12 @@
-//! Receive parser: from a frame to checksum verdicts and, for clean TCP over IPv4, a segment.
+//! Receive parser: from a frame to checksum verdicts and, for clean TCP over untagged IPv4, a segment.
 //!
 //! A pure function of the frame's bytes. Which connection a segment belongs to, and whether the engine
 //! takes it, is decided by the caller (programmer's guide, section 3).
 
 use chimney_abi::desc::{RX_IP_CSUM_OK, RX_L4_CSUM_OK};
-use chimney_abi::wire::{ethernet, ip_protocol, ipv4, tcp};
+use chimney_abi::wire::{ethernet, ip_protocol, ipv4, ipv6, tcp, udp};
 use chimney_abi::SeqNum;
-use chimney_host_stack_core::checksum::{pseudo_v4, Checksum};
+use chimney_host_stack_core::checksum::Checksum;
 use chimney_host_stack_core::options::{self, TcpOptions};
 use chimney_host_stack_core::segment::{Flags, Segment};
 use std::ops::Range;
@@ -40,54 +40,120 @@ pub(super) struct Parsed {
     pub segment: Option<RxSegment>,
 }
 
+/// Where the IP header lies, and how the frame begins.
+struct Link<'a> {
+    /// From the IP header to the end of the frame, or of what the 802.3 length covers.
+    ip: &'a [u8],
+    ethertype: u16,
+    /// Neither a tag nor LLC/SNAP.
+    is_plain: bool,
+}
+
+/// TCP or UDP of an unfragmented datagram that lies in the frame.
+struct Datagram<'a> {
+    protocol: u8,
+    /// Source and destination.
+    addresses: &'a [u8],
+    /// From the TCP or UDP header on.
+    body: &'a [u8],
+}
+
 /// Parses a frame of any length.
 pub(super) fn parse(frame: &[u8]) -> Parsed {
     let mut parsed = Parsed::default();
-    let Some(ip) = ipv4_header(frame) else { return parsed };
-    parsed.verdict |= RX_IP_CSUM_OK;
-    let Some(datagram) = tcp_datagram(frame, ip) else { return parsed };
-    if !pseudo(ip, datagram).is_valid() {
-        return parsed;
-    }
+    let Some(link) = link(frame) else { return parsed };
+    let datagram = match link.ethertype {
+        ethernet::TYPE_IPV4 => {
+            let Some(header) = ipv4_header(link.ip) else { return parsed };
+            parsed.verdict |= RX_IP_CSUM_OK;
+            ipv4_datagram(link.ip, header)
+        }
+        ethernet::TYPE_IPV6 => ipv6_datagram(link.ip),
+        _ => None,
+    };
+    let Some(datagram) = datagram.filter(is_clean) else { return parsed };
     parsed.verdict |= RX_L4_CSUM_OK;
-    parsed.segment = segment(ip, datagram);
+    let for_engine = link.is_plain && link.ethertype == ethernet::TYPE_IPV4;
+    if for_engine && datagram.protocol == ip_protocol::TCP {
+        parsed.segment = segment(link.ip, datagram.body);
+    }
     parsed
 }
 
-/// A plain IPv4 header (untagged, 20 bytes) whose checksum is right.
-fn ipv4_header(frame: &[u8]) -> Option<&[u8]> {
-    if be16(frame.get(ethernet::ETHERTYPE..ethernet::HEADER_LEN)?, 0) != ethernet::TYPE_IPV4 {
-        return None;
+/// Ethernet II or LLC/SNAP (RFC 1042), at most one 802.1Q tag.
+fn link(frame: &[u8]) -> Option<Link<'_>> {
+    let word = |at: usize| frame.get(at..at + 2).map(|w| be16(w, 0));
+    let mut at = ethernet::ETHERTYPE;
+    if word(at)? == ethernet::TYPE_VLAN {
+        at += ethernet::VLAN_TAG_LEN;
     }
-    let ip = frame.get(ethernet::HEADER_LEN..ethernet::HEADER_LEN + ipv4::HEADER_LEN)?;
+    let mut end = frame.len();
+    let len = word(at)?;
+    if len < ethernet::MIN_ETHERTYPE {
+        let llc = at + 2;
+        if frame.get(llc..llc + ethernet::SNAP_HEADER.len())? != ethernet::SNAP_HEADER {
+            return None;
+        }
+        end = end.min(llc + usize::from(len));
+        at += ethernet::SNAP_LEN;
+    }
+    let is_plain = at == ethernet::ETHERTYPE;
+    // A length that does not even cover the header leaves nothing to look at.
+    Some(Link { ip: frame.get(at + 2..end.max(at + 2))?, ethertype: word(at)?, is_plain })
+}
+
+/// A plain IPv4 header (20 bytes) whose checksum is right.
+fn ipv4_header(ip: &[u8]) -> Option<&[u8]> {
+    let header = ip.get(..ipv4::HEADER_LEN)?;
     // headers with options go up.
-    if ip[ipv4::VERSION_IHL] != ipv4::VERSION_IHL_PLAIN {
+    if header[ipv4::VERSION_IHL] != ipv4::VERSION_IHL_PLAIN {
         return None;
     }
     let mut sum = Checksum::default();
-    sum.add_bytes(ip);
-    sum.is_valid().then_some(ip)
+    sum.add_bytes(header);
+    sum.is_valid().then_some(header)
 }
 
-/// The TCP part of an unfragmented datagram that lies in the frame.
-fn tcp_datagram<'a>(frame: &'a [u8], ip: &[u8]) -> Option<&'a [u8]> {
+fn ipv4_datagram<'a>(ip: &'a [u8], header: &'a [u8]) -> Option<Datagram<'a>> {
     // fragments go up.
-    let is_fragment = be16(ip, ipv4::FLAGS_FRAGMENT) & (ipv4::FLAG_MF | ipv4::FRAGMENT_MASK) != 0;
-    if is_fragment || ip[ipv4::PROTOCOL] != ip_protocol::TCP {
+    if be16(header, ipv4::FLAGS_FRAGMENT) & (ipv4::FLAG_MF | ipv4::FRAGMENT_MASK) != 0 {
         return None;
     }
-    let total = usize::from(be16(ip, ipv4::TOTAL_LEN));
-    let start = ethernet::HEADER_LEN + ipv4::HEADER_LEN;
-    let datagram = frame.get(start..ethernet::HEADER_LEN + total)?;
-    (datagram.len() >= tcp::HEADER_LEN).then_some(datagram)
+    let total = usize::from(be16(header, ipv4::TOTAL_LEN));
+    let body = ip.get(ipv4::HEADER_LEN..total)?;
+    Some(Datagram { protocol: header[ipv4::PROTOCOL], addresses: &header[ipv4::SRC..], body })
 }
 
-fn pseudo(ip: &[u8], datagram: &[u8]) -> Checksum {
-    // `as`: bounded by the 16-bit total length.
-    let mut sum =
-        pseudo_v4(array(ip, ipv4::SRC), array(ip, ipv4::DST), ip_protocol::TCP, datagram.len() as u16);
-    sum.add_bytes(datagram);
-    sum
+/// IPv6 without extension headers.
+fn ipv6_datagram(ip: &[u8]) -> Option<Datagram<'_>> {
+    let header = ip.get(..ipv6::HEADER_LEN)?;
+    if header[ipv6::VERSION_CLASS_FLOW] >> 4 != 6 {
+        return None;
+    }
+    let len = usize::from(be16(header, ipv6::PAYLOAD_LEN));
+    let body = ip.get(ipv6::HEADER_LEN..ipv6::HEADER_LEN + len)?;
+    Some(Datagram { protocol: header[ipv6::NEXT_HEADER], addresses: &header[ipv6::SRC..], body })
+}
+
+/// A TCP or UDP checksum is there and right.
+fn is_clean(d: &Datagram<'_>) -> bool {
+    let is_sound = match d.protocol {
+        ip_protocol::TCP => d.body.len() >= tcp::HEADER_LEN,
+        ip_protocol::UDP => {
+            d.body.len() >= udp::HEADER_LEN
+                && usize::from(be16(d.body, udp::LEN)) == d.body.len()
+                && be16(d.body, udp::CHECKSUM) != 0
+        }
+        _ => false,
+    };
+    // `as`: bounded by the 16-bit lengths of IP.
+    let len = (d.body.len() as u16).to_be_bytes();
+    let mut sum = Checksum::default();
+    sum.add_bytes(d.addresses);
+    sum.add_bytes(&[0, d.protocol]);
+    sum.add_bytes(&len);
+    sum.add_bytes(d.body);
+    is_sound && sum.is_valid()
 }
 
 fn segment(ip: &[u8], datagram: &[u8]) -> Option<RxSegment> {
@@ -139,5 +205,45 @@ mod tests {
         frame[12] = 8;
         frame[14] = 0x45;
         assert_eq!(parse(&frame).verdict, 0, "wrong header checksum");
+    }
+
+    /// A frame made by another implementation.
+    fn built(v6: bool, tagged: bool, is_udp: bool) -> Vec<u8> {
+        use etherparse::{PacketBuilder, VlanId};
+        let mut frame = vec![];
+        let link = PacketBuilder::ethernet2([1; 6], [2; 6]);
+        let vlan = VlanId::try_new(5).expect("12 bits");
+        let ip = match (tagged, v6) {
+            (true, true) => link.single_vlan(vlan).ipv6([3; 16], [4; 16], 64),
+            (true, false) => link.single_vlan(vlan).ipv4([3; 4], [4; 4], 64),
+            (false, true) => link.ipv6([3; 16], [4; 16], 64),
+            (false, false) => link.ipv4([3; 4], [4; 4], 64),
+        };
+        let written = if is_udp {
+            ip.udp(1, 2).write(&mut frame, &[7; 9])
+        } else {
+            ip.tcp(1, 2, 3, 4).write(&mut frame, &[7; 9])
+        };
+        written.expect("written to memory");
+        frame
+    }
+
+    #[test]
+    fn every_framing_and_family_has_its_verdict_and_only_plain_ipv4_is_for_the_engine() {
+        for n in 0..16 {
+            let (v6, tagged, is_udp, snap) = (n & 1 != 0, n & 2 != 0, n & 4 != 0, n & 8 != 0);
+            let mut frame = built(v6, tagged, is_udp);
+            if snap {
+                let at = if tagged { 16 } else { 12 };
+                let len = (frame.len() - at - 2 + ethernet::SNAP_LEN) as u16;
+                frame.splice(at..at, len.to_be_bytes().into_iter().chain(ethernet::SNAP_HEADER));
+            }
+            let parsed = parse(&frame);
+            let ip = if v6 { 0 } else { RX_IP_CSUM_OK };
+            assert_eq!(parsed.verdict, ip | RX_L4_CSUM_OK, "{frame:02x?}");
+            assert_eq!(parsed.segment.is_some(), !v6 && !tagged && !is_udp && !snap);
+            *frame.last_mut().unwrap() ^= 1;
+            assert_eq!(parse(&frame).verdict, ip);
+        }
     }
 }
