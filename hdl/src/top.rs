@@ -26,6 +26,7 @@ use crate::tcp::proto::engine::Engine;
 use crate::tcp::tx::tables::{TABLE_PATH, TABLE_PATH_NEW};
 use crate::tcp::tx::transmit::Transmit;
 use crate::types::PathMtu;
+use chimney_abi::desc::RX_BUFFER_BYTES;
 use chimney_abi::layout::Reg;
 use chimney_abi::regs;
 
@@ -203,7 +204,7 @@ pub struct Nic<
     /// To the MAC: never a bad frame.
     pub m_axis_tuser: Signal<Out, Bit>,
     csr: Csr,
-    rx: Rx,
+    rx: Rx<{ RX_BUFFER_BYTES as usize }>,
     lookup: Lookup<HASH>,
     dispatch: Dispatch,
     writes: WriteEngine,

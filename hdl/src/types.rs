@@ -32,12 +32,20 @@ pub struct FrameMeta {
     pub len: Bits<16>,
     /// `RX_*` verdicts for the ordinary path.
     pub verdict: Bits<16>,
-    /// 1 = clean TCP/IPv4 for our MAC (programmer's guide 3): a candidate for lookup.
+    /// 1 = clean TCP for our MAC, in any framing and family (programmer's guide 3).
     pub candidate: Bit,
-    /// Remote address (the frame's source), first wire byte in bits 7:0.
-    pub remote_ip: Bits<32>,
+    /// 1 = IPv6.
+    pub is_v6: Bit,
+    /// 1 = an 802.1Q tag.
+    pub tagged: Bit,
+    /// Its control information: priority in bits 15:13, VLAN id in bits 11:0.
+    pub tci: Bits<16>,
+    /// 1 = LLC/SNAP instead of a type field.
+    pub snap: Bit,
+    /// Remote address (the frame's source), first wire byte in bits 7:0; IPv4 in bits 31:0, the others 0.
+    pub remote_ip: Bits<128>,
     /// Local address (the frame's destination).
-    pub local_ip: Bits<32>,
+    pub local_ip: Bits<128>,
     /// Remote port, host order.
     pub remote_port: Bits<16>,
     /// Local port, host order.
@@ -59,12 +67,20 @@ pub struct RxSeg {
     pub wnd: Bits<16>,
     /// TCP flags, bits as in `TCP_*`.
     pub flags: Bits<8>,
+    /// The ninth flag, once NS.
+    pub ns: Bit,
+    /// ECN field of the IP header.
+    pub ecn: Bits<2>,
     /// 1 = a timestamp option was present.
     pub has_ts: Bit,
     /// TSval.
     pub ts_val: Bits<32>,
     /// TSecr.
     pub ts_ecr: Bits<32>,
+    /// Number of SACK blocks, 0 to 4.
+    pub sack_count: Bits<3>,
+    /// SACK blocks: block i in bits 64i+63:64i, left edge in the low half; those beyond the count mean nothing.
+    pub sack: Bits<256>,
     /// Byte address of the first payload byte in packet memory.
     pub payload_src: Bits<16>,
     /// Payload length, bytes.

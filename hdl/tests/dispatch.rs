@@ -64,7 +64,12 @@ impl Test {
         let mut meta: FrameMeta = r.any();
         meta.len = (1 + r.below(2048)).into();
         let fate = [Fate::NoCandidate, Fate::Miss, Fate::HandedUp, Fate::Consumed][r.below(4) as usize];
-        meta.candidate = fate != Fate::NoCandidate;
+        // What is clean but not for the engine goes up like what is not clean.
+        let other = r.below(4);
+        let is_up = fate == Fate::NoCandidate;
+        meta.candidate = !is_up || other > 0;
+        (meta.is_v6, meta.tagged, meta.snap) =
+            (is_up && other == 1, is_up && other == 2, is_up && other == 3);
         Frame { meta, fate, conn: r.below(64) }
     }
 
@@ -95,7 +100,7 @@ impl Test {
         if u.find_valid.val() {
             let f = self.work.as_ref().expect("a frame in work");
             assert!(f.meta.candidate && !self.asked);
-            assert_eq!(u.find_key.val().remote_ip, f.meta.remote_ip);
+            assert_eq!(u.find_key.val().remote_ip, f.meta.remote_ip.get_bits::<32>(0));
             assert_eq!(u.find_key.val().local_port, f.meta.local_port);
             if u.find_ready.next {
                 (self.asked, self.answer_in) = (true, Some(1 + r.below(12)));

@@ -369,7 +369,7 @@ fn a_closed_window_is_probed() {
     assert_eq!((w.e.sent[0].seq, w.e.sent[0].len), (OURS, 1));
     let mut closed = seg(PEER, OURS, 0, 0);
     closed.wnd = 0u64.into();
-    w.e.plan(Todo::Seg(closed, vec![]));
+    w.e.plan(Todo::Seg(closed.into(), vec![]));
     w.e.plan(Todo::Wait(100));
     w.e.plan(Todo::Time(600_001));
     w.run();
@@ -440,7 +440,7 @@ fn stamps_are_echoed_and_old_ones_rejected() {
         let mut s = seg(seq, OURS, 0, 10);
         s.has_ts = true;
         s.ts_val = val.into();
-        Todo::Seg(s, text(10, 0))
+        Todo::Seg(s.into(), text(10, 0))
     };
     w.e.plan(stamped(PEER, 600));
     w.e.plan(stamped(PEER.wrapping_add(10), 601));

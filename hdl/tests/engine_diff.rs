@@ -114,9 +114,10 @@ impl Traffic {
             payload_src: 0u64.into(),
             payload_len: len.into(),
             frame_len: (len + 54).into(),
+            ..RxSeg::default()
         };
         let bytes = (0..len).map(|_| r.next_u64() as u8).collect();
-        self.e.plan(Todo::Seg(s, bytes));
+        self.e.plan(Todo::Seg(s.into(), bytes));
     }
 
     fn doorbell(&mut self, r: &mut Rnd, conn: usize) {

@@ -2,12 +2,18 @@
 
 mod frames;
 
+use chimney_abi::wire::ethernet::MAX_JUMBO_LEN;
 use chimney_hdl::eth::rx::Rx;
 use chimney_hdl::prelude::*;
 use chimney_hdl::types::FrameMeta;
-use chimney_hdl_kernel::diff::{diff, long, Rnd};
-use frames::{judge, random_frame, Expected, Source, MAC};
+use chimney_hdl_kernel::diff::{diff, long, Bench, Rnd};
+use frames::judge::{judge, Expected};
+use frames::{random_frame, shaped_frame, Shape, Source, MAC};
 use std::collections::VecDeque;
+
+/// The longest frame that is kept: jumbo, in whole beats.
+const MAX: usize = MAX_JUMBO_LEN.next_multiple_of(8);
+type Dut = Rx<MAX>;
 
 /// What takes the frames: reads them out of packet memory and frees them.
 #[derive(Default)]
@@ -20,9 +26,11 @@ struct Sink {
 /// Anything that can come in, too long ones included.
 fn any_frame(r: &mut Rnd) -> Vec<u8> {
     if r.chance(1, 30) {
-        vec![0x5a; [2048, 2049, 2056, 3000][r.below(4) as usize]]
+        vec![0x5a; [MAX, MAX + 1, MAX + 8, 12_000][r.below(4) as usize]]
+    } else if r.chance(1, 30) {
+        random_frame(r, MAX as u64)
     } else {
-        random_frame(r)
+        random_frame(r, 1500)
     }
 }
 
@@ -39,6 +47,7 @@ struct Test {
     lazy: u64,
     frames: usize,
     candidates: usize,
+    sacks: usize,
     overruns: usize,
     bad: usize,
     too_long: usize,
@@ -55,14 +64,28 @@ fn check(m: &FrameMeta, e: &Expected) {
     }
     let be16 = |at: usize| u64::from(f[at]) << 8 | u64::from(f[at + 1]);
     let be32 = |at: usize| be16(at) << 16 | be16(at + 2);
-    let le32 = |at: usize| u64::from(u32::from_le_bytes([f[at], f[at + 1], f[at + 2], f[at + 3]]));
-    let header = u64::from(f[46] >> 4) * 4;
-    assert_eq!((m.remote_ip.to_u64(), m.local_ip.to_u64()), (le32(26), le32(30)));
-    assert_eq!((m.remote_port.to_u64(), m.local_port.to_u64()), (be16(34), be16(36)));
-    assert_eq!((m.seg.seq.to_u64(), m.seg.ack.to_u64()), (be32(38), be32(42)));
-    assert_eq!((m.seg.flags.to_u64(), m.seg.wnd.to_u64()), (u64::from(f[47]), be16(48)));
-    assert_eq!(m.seg.payload_len.to_u64(), be16(16) - 20 - header);
-    assert_eq!(m.seg.payload_src.to_u64(), m.src.to_u64() + 34 + header);
+    let t = e.tcp_at;
+    let (ip, len) = if e.is_v6 { (t - 32, 16) } else { (t - 8, 4) };
+    let addr = |at: usize| f[at..at + len].iter().rev().fold(0u128, |a, b| a << 8 | u128::from(*b));
+    let header = usize::from(f[t + 12] >> 4) * 4;
+    assert_eq!((m.is_v6, m.tagged, m.snap), (e.is_v6, e.tci.is_some(), e.snap));
+    assert!(e.tci.is_none_or(|tci| m.tci.to_u64() == u64::from(tci)));
+    let wide = |x: Bits<128>| {
+        u128::from(x.get_bits::<64>(64).to_u64()) << 64 | u128::from(x.get_bits::<64>(0).to_u64())
+    };
+    assert_eq!((wide(m.remote_ip), wide(m.local_ip)), (addr(ip), addr(ip + len)));
+    assert_eq!((m.remote_port.to_u64(), m.local_port.to_u64()), (be16(t), be16(t + 2)));
+    assert_eq!((m.seg.seq.to_u64(), m.seg.ack.to_u64()), (be32(t + 4), be32(t + 8)));
+    assert_eq!((m.seg.flags.to_u64(), m.seg.wnd.to_u64()), (u64::from(f[t + 13]), be16(t + 14)));
+    let ecn = if e.is_v6 { f[t - 39] >> 4 & 3 } else { f[t - 19] & 3 };
+    assert_eq!((m.seg.ecn.to_u64(), m.seg.ns), (u64::from(ecn), f[t + 12] & 1 != 0));
+    assert_eq!(m.seg.payload_len.to_u64() as usize, e.end - t - header);
+    assert_eq!(m.seg.payload_src.to_u64() as usize, m.src.to_u64() as usize + t + header);
+    assert_eq!(m.seg.sack_count.to_u64() as usize, e.sack.len(), "{f:02x?}");
+    for (i, block) in e.sack.iter().enumerate() {
+        let (left, right) = (m.seg.sack.get_bits::<32>(64 * i), m.seg.sack.get_bits::<32>(64 * i + 32));
+        assert_eq!((left.to_u64(), right.to_u64()), (block.0.into(), block.1.into()));
+    }
     assert_eq!(m.seg.frame_len.to_u64() as usize, f.len());
     assert_eq!(m.seg.has_ts, e.ts.is_some());
     if let Some((val, ecr)) = e.ts {
@@ -72,14 +95,14 @@ fn check(m: &FrameMeta, e: &Expected) {
 
 impl Test {
     fn ended(&mut self, frame: Vec<u8>, bad: bool) {
-        self.last_kept = !bad && frame.len() <= 2048;
+        self.last_kept = !bad && frame.len() <= MAX;
         if self.last_kept {
             self.expected.push_back(judge(&frame));
         }
     }
 
     /// A pulse tells of the frame whose last beat was taken most recently.
-    fn drops(&mut self, u: &Rx) {
+    fn drops(&mut self, u: &Dut) {
         if u.cnt_drop_overrun.val() {
             self.overruns += 1;
             assert!(self.last_kept, "an overrun is counted only for a frame that was fine");
@@ -89,7 +112,7 @@ impl Test {
         self.too_long += usize::from(u.cnt_drop_too_long.val());
     }
 
-    fn inputs(&mut self, u: &mut Rx, r: &mut Rnd) {
+    fn inputs(&mut self, u: &mut Dut, r: &mut Rnd) {
         let (wire, lb) = (self.wire.offer(r, self.gap, any_frame), self.lb.offer(r, self.gap, any_frame));
         let (data, keep, last) = wire.unwrap_or((r.any::<Bits<64>>().to_u64(), 0, false));
         u.s_axis_tvalid.next = wire.is_some();
@@ -115,7 +138,7 @@ impl Test {
         }
     }
 
-    fn sink(&mut self, u: &mut Rx, r: &mut Rnd) {
+    fn sink(&mut self, u: &mut Dut, r: &mut Rnd) {
         let awake = r.below(16) >= self.lazy;
         if self.sink.reading {
             self.sink.words.push(u.mem_data.val().to_u64());
@@ -128,6 +151,7 @@ impl Test {
                 check(&u.meta.val(), &e);
                 self.frames += 1;
                 self.candidates += usize::from(e.candidate);
+                self.sacks += usize::from(e.sack.len() > 1);
                 self.sink.work = Some((u.meta.val(), e));
             }
             return;
@@ -146,7 +170,7 @@ impl Test {
         }
     }
 
-    fn step(&mut self, u: &mut Rx, r: &mut Rnd) {
+    fn step(&mut self, u: &mut Dut, r: &mut Rnd) {
         if r.chance(1, 500) {
             self.gap = [0, 0, 4, 14][r.below(4) as usize];
             self.lazy = [0, 0, 8, 16][r.below(4) as usize];
@@ -165,13 +189,82 @@ impl Test {
 /// Verifies: R-238 (verdicts), R-242 (loopback), laws L4, L5.
 #[test]
 fn describes_every_frame_or_counts_its_drop() {
-    let steps = if long() { 200_000 } else { 30_000 };
+    let steps = if long() { 400_000 } else { 40_000 };
     let mut t = Test::default();
-    diff("rx", Rx::default(), steps, |u, r| t.step(u, r), |u, c| u.clock.next = c.into());
+    diff("rx", Dut::default(), steps, |u, r| t.step(u, r), |u, c| u.clock.next = c.into());
     eprintln!(
-        "{} frames, {} candidates, {} overruns, {} bad, {} too long",
-        t.frames, t.candidates, t.overruns, t.bad, t.too_long
+        "{} frames, {} candidates, {} with SACK blocks, {} overruns, {} bad, {} too long",
+        t.frames, t.candidates, t.sacks, t.overruns, t.bad, t.too_long
     );
-    assert!(t.frames > steps / 100 && t.candidates > t.frames / 4);
+    assert!(t.frames > steps / 150 && t.sacks > 3 && t.candidates > t.frames / 4);
     assert!(t.overruns > 3 && t.bad > 3 && t.too_long > 3);
+}
+
+/// Plays frames without gaps into a receiver whose descriptions are taken at once; returns for each frame the clock of
+/// its last beat and that of its description.
+fn clocks_of(frames: &[Vec<u8>]) -> Vec<(usize, usize)> {
+    let mut b = Bench::new(Dut::default(), |u, c| u.clock.next = c.into());
+    b.cycle(|u| u.reset.next = true);
+    let beats: Vec<(u64, u8, bool)> = frames.iter().flat_map(|f| beats(f)).collect();
+    let (mut at, mut ends, mut metas) = (0, vec![], vec![]);
+    for clock in 0..2 * beats.len() + 40 {
+        let beat = beats.get(at).copied();
+        b.settle(|u| {
+            (u.reset.next, u.enable.next, u.meta_ready.next) = (false, true, true);
+            u.mac.next = u64::from_le_bytes([MAC[0], MAC[1], MAC[2], MAC[3], MAC[4], MAC[5], 0, 0]).into();
+            u.s_axis_tvalid.next = beat.is_some();
+            let (data, keep, last) = beat.unwrap_or_default();
+            u.s_axis_tdata.next = data.into();
+            u.s_axis_tkeep.next = u64::from(keep).into();
+            u.s_axis_tlast.next = last;
+            // Room comes back at once.
+            u.free_valid.next = u.meta_valid.val();
+            u.free_len.next = ((u.meta.val().len.to_u64() + 7) & !7).into();
+        });
+        if b.u.meta_valid.val() {
+            let f = &frames[metas.len()];
+            assert_eq!(b.u.meta.val().len.to_u64() as usize, f.len());
+            metas.push(clock);
+        }
+        if beat.is_some() && b.u.s_axis_tready.val() {
+            if beat.is_some_and(|(_, _, last)| last) {
+                ends.push(clock);
+            }
+            at += 1;
+        }
+        b.edge();
+    }
+    assert_eq!((metas.len(), ends.len()), (frames.len(), frames.len()));
+    ends.into_iter().zip(metas).collect()
+}
+
+fn beats(f: &[u8]) -> Vec<(u64, u8, bool)> {
+    let n = f.chunks(8).count();
+    let beat = |(i, c): (usize, &[u8])| {
+        let mut b = [0; 8];
+        b[..c.len()].copy_from_slice(c);
+        (u64::from_le_bytes(b), (0xffu16 >> (8 - c.len())) as u8, i + 1 == n)
+    };
+    f.chunks(8).enumerate().map(beat).collect()
+}
+
+/// A frame of 60 bytes takes its 8 beats and no clock more, and every frame is described 4 clocks after its last beat.
+#[test]
+fn takes_a_beat_per_clock_and_describes_every_frame_after_four() {
+    let mut r = Rnd::new(Rnd::seed_for("rx_clocks"));
+    let ends = (([10, 0, 0, 1], 1000), ([10, 0, 0, 2], 80));
+    let mut small: Vec<Vec<u8>> =
+        (0..50).map(|_| shaped_frame(&Shape::default(), ends, &[], &[7; 6], &mut r)).collect();
+    let clocks = clocks_of(&small);
+    assert!(clocks.windows(2).all(|w| w[1].0 - w[0].0 == 8), "{clocks:?}");
+    small.extend((0..100).map(|_| random_frame(&mut r, 1500)).filter(|f| f.len() > 24));
+    assert!(clocks_of(&small).iter().all(|(end, meta)| meta - end == 4));
+}
+
+/// Frames of a single beat come one after the other, each described.
+#[test]
+fn shortest_frames_are_held_apart_and_none_is_lost() {
+    let frames: Vec<Vec<u8>> = (1..40).map(|i| vec![i as u8; 1 + i % 24]).collect();
+    let clocks = clocks_of(&frames);
+    assert!(clocks.windows(2).all(|w| w[1].1 - w[0].1 >= 4 && w[1].1 - w[0].1 <= 5), "{clocks:?}");
 }

@@ -12,7 +12,8 @@ use chimney_hdl::types::{
     ReadBeat, ReadReq, RxSeg, WriteCmd, WriteDone, WRITE_FREE, WRITE_INLINE, WRITE_PAYLOAD,
 };
 use chimney_hdl_kernel::diff::{long, Bench, Diff, Rnd};
-use frames::{judge, tcp_frame, Source, MAC};
+use frames::judge::judge;
+use frames::{tcp_frame, Source, MAC};
 use std::collections::{HashMap, VecDeque};
 
 /// The wiring.
@@ -60,7 +61,7 @@ struct RxPath {
     drop_overrun: Signal<Out, Bit>,
     drop_no_buffer: Signal<Out, Bit>,
     idle: Signal<Out, Bit>,
-    rx: Rx,
+    rx: Rx<2048>,
     lookup: Lookup<6>,
     dispatch: Dispatch,
     engine: WriteEngine,

@@ -1,24 +1,26 @@
 //! The receiver: frames from the wire and the loopback into packet memory, and their descriptions.
 //!
 //! ```text
-//!   s_axis, lb --> RxStream --beats--> RxParse --header--> RxFinish --> [FIFO of 32] --> FrameMeta
-//!                     |  ^ free                 (sums)      (options, verdict)
-//!                     v  |
+//!   s_axis, lb --> RxStream --beats--> RxParse ------------------------> [FIFO of 32] --> FrameMeta
+//!                     |  ^ free         |  sums, verdict ^  `-- when empty: past it --^
+//!                     v  |              `-> RxOptions ---'
 //!                packet memory (16 KiB) <-- read port of the write engine
 //! ```
-//! Latency: 4 cycles from the last beat to `meta_valid`, more with options. Throughput: one beat per clock for frames of
-//! 60 bytes and more. Back-pressure: see `RxStream`. Reset: empty; the memory's contents stay.
+//! `MAX`: bytes of the longest frame that is kept, a multiple of 8.
+//!
+//! Latency: 4 cycles from the last beat to `meta_valid`, whatever the frame. Throughput: one beat per clock for frames of
+//! 25 bytes and more. Back-pressure: see `RxStream`. Reset: empty; the memory's contents stay.
 use crate::eth::rx_stream::{RxStream, METAS_LOG2, WORD_BITS};
 use crate::ip::rx_parse::RxParse;
 use crate::mem::SdpRam;
 use crate::prelude::*;
 use crate::stream::Fifo;
-use crate::tcp::rx_parse::RxFinish;
+use crate::tcp::rx_options::RxOptions;
 use crate::types::FrameMeta;
 
 /// The receiver.
 #[derive(LogicBlock, Default)]
-pub struct Rx {
+pub struct Rx<const MAX: usize> {
     /// Clock.
     pub clock: Signal<In, Clock>,
     /// Reset.
@@ -77,18 +79,18 @@ pub struct Rx {
     pub cnt_drop_overrun: Signal<Out, Bit>,
     /// No frame is on its way to the dispatcher.
     pub idle: Signal<Out, Bit>,
-    stream: RxStream,
+    stream: RxStream<MAX>,
     parse: RxParse,
-    finish: RxFinish,
+    scanner: RxOptions,
     packets: SdpRam<Bits<64>, WORD_BITS>,
     metas: Fifo<FrameMeta, METAS_LOG2, { METAS_LOG2 + 1 }>,
 }
 
 #[kernel]
-impl Logic for Rx {
+impl<const MAX: usize> Logic for Rx<MAX> {
     fn update(&mut self) {
-        clock!(self, clock, stream, parse, finish, packets, metas);
-        reset!(self, reset, stream, parse, finish, metas);
+        clock!(self, clock, stream, parse, scanner, packets, metas);
+        reset!(self, reset, stream, parse, metas);
         self.stream.enable.next = self.enable.val();
         self.stream.s_axis_tdata.next = self.s_axis_tdata.val();
         self.stream.s_axis_tkeep.next = self.s_axis_tkeep.val();
@@ -102,24 +104,24 @@ impl Logic for Rx {
         self.stream.lb_tlast.next = self.lb_tlast.val();
         self.lb_tready.next = self.stream.lb_tready.val();
 
-        // A header waits and the scanner is busy: no beat may come.
-        self.stream.hold.next = self.parse.header_valid.val() && !self.finish.header_ready.val();
         self.parse.mac.next = self.mac.val();
         self.parse.beat_valid.next = self.stream.beat_valid.val();
         self.parse.beat.next = self.stream.beat.val();
-        self.parse.header_ready.next = self.finish.header_ready.val();
-        self.finish.header_valid.next = self.parse.header_valid.val();
-        self.finish.header.next = self.parse.header.val();
-        self.finish.options.next = self.parse.options.val();
+        self.scanner.beat_valid.next = self.stream.beat_valid.val();
+        self.scanner.first.next = self.parse.first.val();
+        self.scanner.words.next = self.parse.words.val();
+        self.scanner.data_offset.next = self.parse.data_offset.val();
+        self.parse.options.next = self.scanner.options.val();
 
         // The stream admits no more frames than the list holds, so the list always has room.
-        self.metas.s_valid.next = self.finish.meta_valid.val();
-        self.metas.s_data.next = self.finish.meta.val();
-        self.finish.meta_ready.next = self.metas.s_ready.val();
-        self.meta_valid.next = self.metas.m_valid.val();
-        self.meta.next = self.metas.m_data.val();
+        let waits = self.metas.m_valid.val();
+        let here = self.parse.meta_valid.val();
+        self.metas.s_valid.next = here && (waits || !self.meta_ready.val());
+        self.metas.s_data.next = self.parse.meta.val();
+        self.meta_valid.next = waits || here;
+        self.meta.next = if waits { self.metas.m_data.val() } else { self.parse.meta.val() };
         self.metas.m_ready.next = self.meta_ready.val();
-        self.stream.meta_taken.next = self.metas.m_valid.val() && self.meta_ready.val();
+        self.stream.meta_taken.next = (waits || here) && self.meta_ready.val();
 
         self.packets.we.next = self.stream.mem_we.val();
         self.packets.waddr.next = self.stream.mem_addr.val();

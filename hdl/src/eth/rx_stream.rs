@@ -9,13 +9,13 @@
 //! Every frame begins at a multiple of 8 and takes its length rounded up to 8. Room comes back by
 //! `free_valid`, in the order of the frames. While `enable` is low frames are swallowed uncounted.
 //!
-//! Latency: 1 cycle to the parser. Throughput: one beat per clock. Back-pressure: `hold` (the parser
-//! waits for the option scanner) lowers `tready` for a bounded time; a full memory or a full list of
-//! descriptions never does, the frame is dropped (law L5). Reset: empty.
+//! Latency: 1 cycle to the parser. Throughput: one beat per clock. Back-pressure: the last beats of two frames are kept
+//! 4 clocks apart, so `tready` falls for frames below 25 bytes; a full memory or a full list of
+//! descriptions never lowers it, the frame is dropped (law L5). Reset: empty.
+use crate::eth::framing::{classify, RxClass};
 use crate::ip::rx_parse::RxBeat;
 use crate::prelude::*;
 use crate::types::PACKET_LOG2;
-use chimney_abi::desc::RX_BUFFER_BYTES;
 
 /// Width of a word address of packet memory.
 pub const WORD_BITS: usize = PACKET_LOG2 - 3;
@@ -26,15 +26,15 @@ const ROOM: u64 = 1 << WORD_BITS;
 pub const METAS_LOG2: usize = 5;
 const METAS_BITS: usize = METAS_LOG2 + 1;
 const METAS: u64 = 1 << METAS_LOG2;
-/// Beats of the longest frame that is kept.
-const MAX_BEATS: u64 = RX_BUFFER_BYTES as u64 / 8;
+/// Clocks between the last beats of two frames, minus one: what the parser needs.
+const APART: u64 = 3;
 
 /// Why the rest of a frame is not kept.
 #[derive(Clone, Copy, Debug, PartialEq, LogicState)]
 pub enum RxFail {
     /// It is kept so far.
     None,
-    /// Longer than an ordinary buffer.
+    /// Longer than `MAX`.
     TooLong,
     /// No room in packet memory or in the list of descriptions.
     Overrun,
@@ -55,6 +55,8 @@ pub struct AxisBeat {
     pub last: Bit,
     /// With `last`: the MAC found the frame bad.
     pub bad: Bit,
+    /// What its half-words could mean.
+    pub class: RxClass,
     /// It came from the loopback.
     pub loopback: Bit,
 }
@@ -74,9 +76,9 @@ fn kept(keep: Bits<8>) -> Bits<4> {
     }
 }
 
-/// The block.
+/// The block; `MAX`: bytes of the longest frame that is kept, a multiple of 8.
 #[derive(LogicBlock, Default)]
-pub struct RxStream {
+pub struct RxStream<const MAX: usize> {
     /// Clock.
     pub clock: Signal<In, Clock>,
     /// Reset.
@@ -105,8 +107,6 @@ pub struct RxStream {
     pub lb_tready: Signal<Out, Bit>,
     /// Loopback: last beat.
     pub lb_tlast: Signal<In, Bit>,
-    /// The parser cannot take a beat.
-    pub hold: Signal<In, Bit>,
     /// Beat to the parser.
     pub beat_valid: Signal<Out, Bit>,
     /// The beat.
@@ -144,14 +144,15 @@ pub struct RxStream {
     used: Dff<Bits<ROOM_BITS>>,
     metas: Dff<Bits<METAS_BITS>>,
     fail: Dff<RxFail>,
+    apart: Dff<Bits<2>>,
 }
 
 /// The state of a frame at a beat.
 #[kernel]
-fn fail_at(fail: RxFail, idx: Bits<13>, enable: bool, full: bool, metas_full: bool) -> RxFail {
+fn fail_at(fail: RxFail, idx: Bits<13>, enable: bool, is_max: bool, full: bool, metas_full: bool) -> RxFail {
     if idx == 0 && !enable {
         RxFail::Disabled
-    } else if idx == MAX_BEATS && fail != RxFail::Disabled {
+    } else if is_max && fail != RxFail::Disabled {
         RxFail::TooLong
     } else if idx != 0 && fail != RxFail::None {
         fail
@@ -175,10 +176,11 @@ fn next_idx(idx: Bits<13>, last: bool) -> Bits<13> {
 }
 
 #[kernel]
-impl Logic for RxStream {
+impl<const MAX: usize> Logic for RxStream<MAX> {
     fn update(&mut self) {
-        dff_setup!(self, clock, b, take_lb, in_frame, idx, wr, start, used, metas, fail);
-        let run = !self.hold.val();
+        dff_setup!(self, clock, b, take_lb, in_frame, idx, wr, start, used, metas, fail, apart);
+        let wait = self.apart.q.val();
+        let run = !(self.b.q.val().valid && self.b.q.val().last && wait != 0);
         let lb = self.take_lb.q.val();
         // Input: one beat into the register.
         self.s_axis_tready.next = run && !lb;
@@ -187,9 +189,11 @@ impl Logic for RxStream {
         let other = if lb { self.s_axis_tvalid.val() } else { self.lb_tvalid.val() };
         let last = if lb { self.lb_tlast.val() } else { self.s_axis_tlast.val() };
         if run {
+            let data = if lb { self.lb_tdata.val() } else { self.s_axis_tdata.val() };
             self.b.d.next = AxisBeat {
                 valid,
-                data: if lb { self.lb_tdata.val() } else { self.s_axis_tdata.val() },
+                data,
+                class: classify(data),
                 keep: if lb { self.lb_tkeep.val() } else { self.s_axis_tkeep.val() },
                 last,
                 bad: !lb && self.s_axis_tuser.val(),
@@ -208,17 +212,27 @@ impl Logic for RxStream {
         let go = b.valid && run;
         let idx = self.idx.q.val();
         let full = self.used.q.val() == ROOM;
-        let fail = fail_at(self.fail.q.val(), idx, self.enable.val(), full, self.metas.q.val() == METAS);
+        let is_max = idx == (MAX as u64 / 8);
+        let fail =
+            fail_at(self.fail.q.val(), idx, self.enable.val(), is_max, full, self.metas.q.val() == METAS);
         let drop = b.bad || fail != RxFail::None;
         let keep = go && fail == RxFail::None && !(b.last && drop);
         let commit = go && b.last && !drop;
         let len = cat::<16>((idx, bits::<3>(0))) + bit_cast::<16, 4>(kept(b.keep));
         let src = cat::<PACKET_LOG2>((self.start.q.val(), bits::<3>(0)));
         self.beat_valid.next = go;
-        self.beat.next = RxBeat { data: b.data, idx, commit, src: bit_cast::<16, PACKET_LOG2>(src), len };
+        self.beat.next =
+            RxBeat { data: b.data, class: b.class, idx, commit, src: bit_cast::<16, _>(src), len };
         self.mem_we.next = keep;
         self.mem_addr.next = self.wr.q.val();
         self.mem_data.next = b.data;
+        self.apart.d.next = if go && b.last {
+            bits::<2>(APART)
+        } else if wait != 0 {
+            wait - 1
+        } else {
+            wait
+        };
         if go {
             self.idx.d.next = next_idx(idx, b.last);
             self.fail.d.next = fail;
@@ -247,6 +261,6 @@ impl Logic for RxStream {
         self.cnt_drop_overrun.next = counted && !b.bad && fail == RxFail::Overrun;
         // A frame that is swallowed does not count: the wire may be busy while the device is disabled.
         self.idle.next = self.metas.q.val() == 0 && self.wr.q.val() == self.start.q.val();
-        dff_reset!(self, reset, b, take_lb, in_frame, idx, wr, start, used, metas, fail);
+        dff_reset!(self, reset, b, take_lb, in_frame, idx, wr, start, used, metas, fail, apart);
     }
 }

@@ -136,6 +136,12 @@ fn next_state(state: DispatchState, now: Happens) -> DispatchState {
     }
 }
 
+/// The lookup and PROTO know IPv4 in untagged Ethernet II frames; the others go up (law L4).
+#[kernel]
+fn for_engine(m: FrameMeta) -> bool {
+    m.candidate && !m.is_v6 && !m.tagged && !m.snap
+}
+
 /// The command for the frame's bytes.
 #[kernel]
 fn payload_cmd(m: FrameMeta, buffer: Bits<64>) -> WriteCmd {
@@ -256,8 +262,8 @@ impl Logic for Dispatch {
         self.meta_ready.next = ready;
         self.find_valid.next = state == DispatchState::Find;
         self.find_key.next = FlowKey {
-            remote_ip: m.remote_ip,
-            local_ip: m.local_ip,
+            remote_ip: m.remote_ip.get_bits::<32>(0),
+            local_ip: m.local_ip.get_bits::<32>(0),
             remote_port: m.remote_port,
             local_port: m.local_port,
         };
@@ -293,7 +299,7 @@ impl Logic for Dispatch {
         let now = Happens {
             answered,
             meta: ready && self.meta_valid.val(),
-            candidate: self.meta.val().candidate,
+            candidate: for_engine(self.meta.val()),
             asked: self.find_ready.val(),
             found: self.find_done.val(),
             hit: self.find_hit.val(),

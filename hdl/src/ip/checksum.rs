@@ -23,20 +23,13 @@ pub fn fold(sum: Bits<SUM_BITS>) -> Bits<16> {
     once.get_bits::<16>(0) + once.get_bit(16)
 }
 
-/// A sum over data that contains its own right checksum folds to all ones.
+/// One enable for each of the first `count` bytes of a beat; eight or more are all of it.
 #[kernel]
-pub fn is_clean(sum: Bits<SUM_BITS>) -> bool {
-    fold(sum) == 0xffff
-}
-
-/// Mask of the first `count` bytes of a beat; eight or more are all of it.
-#[kernel]
-pub fn head_mask(count: Bits<16>) -> Bits<64> {
-    let by = cat::<6>((count.get_bits::<3>(0), bits::<3>(0)));
+pub fn head_bytes(count: Bits<16>) -> Bits<8> {
     if count >= 8 {
-        !bits::<64>(0)
+        !bits::<8>(0)
     } else {
-        !(!bits::<64>(0) << by)
+        !(!bits::<8>(0) << count.get_bits::<3>(0))
     }
 }
 

@@ -1,54 +1,55 @@
-//! Header capture: picks the fields of an untagged Ethernet/IPv4/TCP frame out of its beats and sums
-//! the checksums on the way.
+//! Header capture: picks the fields of an IPv4 or IPv6 datagram with TCP or UDP out of the beats of a frame, in any of the
+//! four framings of [`crate::eth::framing`].
 //!
 //! ```text
-//!   beat    0        1        2        3        4        5        6        7 ...     11
-//!   byte    0..7     8..15    16..23   24..31   32..39   40..47   48..55   56..63    88..93
-//!           MACs     type,ver len,frag IPs      ports    seq,ack  wnd,opts options...
+//!   beat --> framing --Place--> [words lo, hi] --> fields of word n, n + 1 (IP) and t, t + 1 (TCP, UDP)
+//!                         |          `--------> options (RxOptions)
+//!                         `--> sums (RxSums)
+//!   clock 0: the last beat is here    1: lengths and addresses    2: verdict    3: `meta_valid`
 //! ```
-//! Fields are taken whatever the frame is; [`ip_ok`] and [`l4_ok`] say afterwards what they are worth.
-//! IPv4 with options is not looked into (it goes up with clear verdict bits, law L4).
+//! Fields are taken whatever the datagram is; [`checks`] says afterwards what they are worth. IPv4 with options, IPv6 with
+//! extension headers, fragments and two tags are not looked into (they go up, law L4; R-233, R-235).
 //!
-//! Latency: the header is offered in the cycle after the last beat. Throughput: one beat per clock.
-//! Back-pressure: `header_valid && !header_ready` means that no beat may come (the stream block's
-//! `hold`). Reset: nothing waits.
-use crate::ip::checksum::{be16, be32, head_mask, is_clean, lane_sum, SUM_BITS};
+//! Latency: `meta_valid` 3 clocks after the last beat, always. Throughput: one beat per clock. Back-pressure: none; the
+//! last beats of two kept frames must be 4 clocks apart (`RxStream`), so that no field is overwritten before it was used:
+//! word 0 of a frame cannot come before its third beat. Reset: nothing waits.
+use crate::eth::framing::{framing_step, ip_at, Framing, Place, RxClass};
+use crate::ip::checksum::{be16, be32};
+use crate::ip::rx_sums::RxSums;
 use crate::prelude::*;
-use chimney_abi::wire::{ethernet, ip_protocol, ipv4, tcp};
+use crate::tcp::rx_options::TcpOptions;
+use crate::tcp::rx_parse::{checks, frame_meta, verdict, RxChecks, RxVerdict};
+use crate::types::FrameMeta;
+use chimney_abi::wire::{ip_protocol, ipv4, ipv6, tcp, udp};
 
-/// Bytes of options kept: all that a TCP header can have.
-pub const OPTION_BITS: usize = 320;
-/// Where the IPv4 header begins.
-const IP_AT: u64 = ethernet::HEADER_LEN as u64;
-/// Where the TCP header begins (IPv4 header without options).
-pub const TCP_AT: u64 = IP_AT + ipv4::HEADER_LEN as u64;
-const IP_LEN: u64 = ipv4::HEADER_LEN as u64;
-const TCP_LEN: u64 = tcp::HEADER_LEN as u64;
-const TYPE_IPV4: u64 = ethernet::TYPE_IPV4 as u64;
 const VERSION_IHL_PLAIN: u64 = ipv4::VERSION_IHL_PLAIN as u64;
+const VERSION_6: u64 = 6;
+const V4_LEN: u64 = ipv4::HEADER_LEN as u64;
+const V6_LEN: u64 = ipv6::HEADER_LEN as u64;
 const TCP: u64 = ip_protocol::TCP as u64;
+const UDP: u64 = ip_protocol::UDP as u64;
 /// MF and the fragment offset: anything set means a fragment.
 const FRAGMENT: u64 = (ipv4::FLAG_MF | ipv4::FRAGMENT_MASK) as u64;
-/// The pseudo header's protocol word in lane order.
-const TCP_LANE: u64 = TCP << 8;
-/// Bytes 14 and 15 of beat 1 (IPv4 header begins).
-const MASK_BEAT_1: u64 = 0xffff_0000_0000_0000;
-/// Bytes 32 and 33 of beat 4 (IPv4 header ends).
-const MASK_BEAT_4: u64 = 0x0000_0000_0000_ffff;
-/// Bytes 26 to 31 of beat 3 (addresses: the pseudo header begins).
-const MASK_BEAT_3: u64 = 0xffff_ffff_ffff_0000;
+/// Word in which an address begins.
+const V4_SRC: u64 = ipv4::SRC as u64 / 4;
+const V4_DST: u64 = ipv4::DST as u64 / 4;
+const V6_SRC: u64 = ipv6::SRC as u64 / 4;
+const V6_DST: u64 = ipv6::DST as u64 / 4;
 
-// The positions that `capture` knows by heart.
-const _: () = assert!(ethernet::ETHERTYPE == 12 && ethernet::HEADER_LEN == 14);
-const _: () = assert!(ipv4::TOTAL_LEN == 2 && ipv4::FLAGS_FRAGMENT == 6 && ipv4::PROTOCOL == 9);
-const _: () = assert!(ipv4::SRC == 12 && ipv4::DST == 16 && ipv4::HEADER_LEN == 20);
+// The positions that the capture knows by heart.
+const _: () =
+    assert!(ipv4::TOTAL_LEN == 2 && ipv4::FLAGS_FRAGMENT == 6 && ipv4::PROTOCOL == 9 && ipv4::TOS == 1);
+const _: () = assert!(ipv6::PAYLOAD_LEN == 4 && ipv6::NEXT_HEADER == 6);
 const _: () = assert!(tcp::SEQ == 4 && tcp::ACK == 8 && tcp::DATA_OFFSET == 12 && tcp::WINDOW == 14);
+const _: () = assert!(udp::LEN == 4 && udp::CHECKSUM == 6);
 
 /// One beat of a frame (stream block -> parser).
 #[derive(Clone, Copy, Debug, Default, PartialEq, LogicStruct)]
 pub struct RxBeat {
     /// Eight bytes, first one low.
     pub data: Bits<64>,
+    /// What they could mean.
+    pub class: RxClass,
     /// Number of the beat in its frame.
     pub idx: Bits<13>,
     /// 1 = the frame is kept and complete with this beat.
@@ -59,168 +60,183 @@ pub struct RxBeat {
     pub len: Bits<16>,
 }
 
+/// The two words of a beat, and what they are.
+#[derive(Clone, Copy, Debug, Default, PartialEq, LogicStruct)]
+pub struct Words {
+    /// The last two bytes of the beat before, and the first two of this one.
+    pub lo: Bits<32>,
+    /// The next four bytes.
+    pub hi: Bits<32>,
+    /// Where they stand.
+    pub place: Place,
+}
+
+/// A word that may be in this beat.
+#[derive(Clone, Copy, Debug, Default, PartialEq, LogicStruct)]
+pub struct Got {
+    /// It is.
+    pub is: Bit,
+    /// The word, first wire byte low.
+    pub word: Bits<32>,
+}
+
+/// Word `k` of the IP header.
+#[kernel]
+fn ip_word(w: Words, k: u64) -> Got {
+    let in_lo = w.place.on && w.place.n == k;
+    let in_hi = if k == 0 { w.place.first_hi } else { w.place.on && w.place.n == (k + 63) % 64 };
+    Got { is: in_lo || in_hi, word: if in_lo { w.lo } else { w.hi } }
+}
+
+/// Word `k` of the TCP or UDP header.
+#[kernel]
+fn l4_word(w: Words, k: u64) -> Got {
+    let in_lo = w.place.on && w.place.t == k;
+    let in_hi = w.place.on && w.place.t == (k + 63) % 64;
+    Got { is: in_lo || in_hi, word: if in_lo { w.lo } else { w.hi } }
+}
+
 /// The fields of a frame, as captured.
 #[derive(Clone, Copy, Debug, Default, PartialEq, LogicStruct)]
 pub struct RxHeader {
+    /// Version (IPv4: and header length) as it must be.
+    pub version_ok: Bit,
+    /// No fragment.
+    pub is_whole: Bit,
+    /// ECN field.
+    pub ecn: Bits<2>,
+    /// Bytes of the datagram.
+    pub dgram_len: Bits<17>,
+    /// Bytes of it after the IP header (IPv4: modulo 65536).
+    pub l4_len: Bits<16>,
+    /// The protocol is TCP.
+    pub is_tcp: Bit,
+    /// The protocol is UDP.
+    pub is_udp: Bit,
+    /// Source, first wire byte low.
+    pub remote_ip: Bits<128>,
+    /// Destination.
+    pub local_ip: Bits<128>,
+    /// Source port.
+    pub remote_port: Bits<16>,
+    /// Destination port.
+    pub local_port: Bits<16>,
+    /// TCP sequence number.
+    pub seq: Bits<32>,
+    /// UDP length.
+    pub udp_len: Bits<16>,
+    /// There is a UDP checksum.
+    pub has_udp_sum: Bit,
+    /// TCP acknowledgment number.
+    pub ack: Bits<32>,
+    /// TCP header length, words.
+    pub data_offset: Bits<4>,
+    /// The bit below it that was once NS.
+    pub ns: Bit,
+    /// TCP flags.
+    pub flags: Bits<8>,
+    /// TCP window.
+    pub wnd: Bits<16>,
+}
+
+/// The frame that a header belongs to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, LogicStruct)]
+pub struct RxEnd {
     /// Byte address in packet memory.
     pub src: Bits<16>,
     /// Frame length, bytes.
     pub len: Bits<16>,
     /// 1 = the destination is our MAC address.
     pub is_ours: Bit,
-    /// EtherType.
-    pub ethertype: Bits<16>,
-    /// IPv4 version and header length.
-    pub version_ihl: Bits<8>,
-    /// IPv4 total length.
-    pub total_len: Bits<16>,
-    /// IPv4 flags and fragment offset.
-    pub fragment: Bits<16>,
-    /// IPv4 protocol.
-    pub protocol: Bits<8>,
-    /// IPv4 source, first wire byte low.
-    pub remote_ip: Bits<32>,
-    /// IPv4 destination, first wire byte low.
-    pub local_ip: Bits<32>,
-    /// TCP source port.
-    pub remote_port: Bits<16>,
-    /// TCP destination port.
-    pub local_port: Bits<16>,
-    /// TCP sequence number.
-    pub seq: Bits<32>,
-    /// TCP acknowledgment number.
-    pub ack: Bits<32>,
-    /// TCP header length, words.
-    pub data_offset: Bits<4>,
-    /// TCP flags.
-    pub flags: Bits<8>,
-    /// TCP window.
-    pub wnd: Bits<16>,
-    /// Lane sum of the IPv4 header.
-    pub ip_sum: Bits<SUM_BITS>,
-    /// Lane sum of addresses and TCP segment (to the end of the datagram).
-    pub tcp_sum: Bits<SUM_BITS>,
+    /// How the frame begins.
+    pub framing: Framing,
+    /// Byte at which the IP header begins.
+    pub ip_at: Bits<5>,
 }
 
-/// 1 = an IPv4 header without options and with the right checksum. The datagram need not be whole.
+/// One word of an address: `v6` or `v4` are its numbers; a word that IPv4 does not have is 0.
 #[kernel]
-pub fn ip_ok(h: RxHeader) -> bool {
-    h.ethertype == TYPE_IPV4 && h.version_ihl == VERSION_IHL_PLAIN && h.len >= TCP_AT && is_clean(h.ip_sum)
+fn address(old: Bits<128>, w: Words, v4: u64, v6: u64) -> Bits<128> {
+    let starts = ip_word(w, 0).is;
+    let words = array::<4, _>(|i| {
+        let at_6 = ip_word(w, v6 + i as u64);
+        let at_4 = ip_word(w, v4);
+        let at = if w.place.is_v6 { at_6 } else { at_4 };
+        let mine = if i == 0 { at.is } else { at.is && w.place.is_v6 };
+        if mine {
+            at.word
+        } else if starts {
+            bits::<32>(0)
+        } else {
+            old.get_bits::<32>(32 * i)
+        }
+    });
+    cat::<128, _>((words[3], words[2], words[1], words[0]))
 }
 
-/// 1 = additionally a whole, unfragmented TCP segment with the right checksum.
+/// The fields of the IP header.
 #[kernel]
-pub fn l4_ok(h: RxHeader) -> bool {
-    let end = bit_cast::<17, 16>(h.total_len) + IP_AT;
-    let tcp_len = h.total_len - IP_LEN;
-    let lane = bit_cast::<SUM_BITS, 16>(be16(tcp_len)) + TCP_LANE;
-    let whole = h.total_len >= IP_LEN + TCP_LEN && end <= bit_cast::<17, 16>(h.len);
-    let plain = (h.fragment & FRAGMENT) == 0 && h.protocol == TCP;
-    ip_ok(h) && whole && plain && is_clean(h.tcp_sum + lane)
-}
-
-/// Takes the fields of one beat.
-#[kernel]
-fn capture(h: RxHeader, b: RxBeat, mac: Bits<48>) -> RxHeader {
+fn capture_ip(h: RxHeader, w: Words) -> RxHeader {
     let mut n = h;
-    let d = b.data;
-    match b.idx.index() {
-        0 => n.is_ours = d.get_bits::<48>(0) == mac,
-        1 => {
-            n.ethertype = be16(d.get_bits::<16>(32));
-            n.version_ihl = d.get_bits::<8>(48);
+    let (w0, w1, w2) = (ip_word(w, 0), ip_word(w, 1), ip_word(w, 2));
+    let (first, second) = (w0.word.get_bits::<8>(0), w0.word.get_bits::<8>(8));
+    let high = be16(w0.word.get_bits::<16>(16));
+    let low_1 = be16(w1.word.get_bits::<16>(0));
+    if w.place.is_v6 {
+        if w0.is {
+            n.version_ok = first.get_bits::<4>(4) == VERSION_6;
+            n.ecn = second.get_bits::<2>(4);
+            n.is_whole = true;
         }
-        2 => {
-            n.total_len = be16(d.get_bits::<16>(0));
-            n.fragment = be16(d.get_bits::<16>(32));
-            n.protocol = d.get_bits::<8>(56);
+        if w1.is {
+            n.dgram_len = bit_cast::<17, 16>(low_1) + V6_LEN;
+            n.l4_len = low_1;
+            n.is_tcp = w1.word.get_bits::<8>(16) == TCP;
+            n.is_udp = w1.word.get_bits::<8>(16) == UDP;
         }
-        3 => {
-            n.remote_ip = d.get_bits::<32>(16);
-            n.local_ip = cat::<32>((bits::<16>(0), d.get_bits::<16>(48)));
+    } else {
+        if w0.is {
+            n.version_ok = first == VERSION_IHL_PLAIN;
+            n.ecn = second.get_bits::<2>(0);
+            n.dgram_len = bit_cast::<17, 16>(high);
+            n.l4_len = high - V4_LEN;
         }
-        4 => {
-            n.local_ip = cat::<32>((d.get_bits::<16>(0), h.local_ip.get_bits::<16>(0)));
-            n.remote_port = be16(d.get_bits::<16>(16));
-            n.local_port = be16(d.get_bits::<16>(32));
-            n.seq = cat::<32>((be16(d.get_bits::<16>(48)), bits::<16>(0)));
+        if w1.is {
+            n.is_whole = (be16(w1.word.get_bits::<16>(16)) & FRAGMENT) == 0;
         }
-        5 => {
-            n.seq = cat::<32>((h.seq.get_bits::<16>(16), be16(d.get_bits::<16>(0))));
-            n.ack = be32(d.get_bits::<32>(16));
-            n.data_offset = d.get_bits::<4>(52);
-            n.flags = d.get_bits::<8>(56);
+        if w2.is {
+            n.is_tcp = w2.word.get_bits::<8>(8) == TCP;
+            n.is_udp = w2.word.get_bits::<8>(8) == UDP;
         }
-        6 => n.wnd = be16(d.get_bits::<16>(0)),
-        _ => {}
-    };
-    n.src = b.src;
-    n.len = b.len;
+    }
+    n.remote_ip = address(h.remote_ip, w, V4_SRC, V6_SRC);
+    n.local_ip = address(h.local_ip, w, V4_DST, V6_DST);
     n
 }
 
-/// Mask of the bytes of a beat that belong to the IPv4 header.
+/// The fields of the TCP or UDP header.
 #[kernel]
-fn ip_mask(idx: Bits<13>) -> Bits<64> {
-    match idx.index() {
-        1 => bits::<64>(MASK_BEAT_1),
-        2 | 3 => !bits::<64>(0),
-        4 => bits::<64>(MASK_BEAT_4),
-        _ => bits::<64>(0),
+fn capture_l4(h: RxHeader, w: Words) -> RxHeader {
+    let mut n = h;
+    let (ports, seq, ack, flags) = (l4_word(w, 0), l4_word(w, 1), l4_word(w, 2), l4_word(w, 3));
+    if ports.is {
+        n.remote_port = be16(ports.word.get_bits::<16>(0));
+        n.local_port = be16(ports.word.get_bits::<16>(16));
     }
-}
-
-/// Mask of the bytes of a beat that count for TCP; `left` = bytes of the datagram from this beat on.
-#[kernel]
-fn tcp_mask(idx: Bits<13>, left: Bits<16>) -> Bits<64> {
-    let inside = head_mask(left);
-    if idx < 3 {
-        bits::<64>(0)
-    } else if idx == 3 {
-        inside & MASK_BEAT_3
-    } else {
-        inside
+    if seq.is {
+        n.seq = be32(seq.word);
+        n.udp_len = be16(seq.word.get_bits::<16>(0));
+        n.has_udp_sum = seq.word.get_bits::<16>(16) != 0;
     }
-}
-
-/// Bytes of the datagram that are left for the beat after this one.
-#[kernel]
-fn left_after(idx: Bits<13>, left: Bits<16>, data: Bits<64>) -> Bits<16> {
-    if idx == 2 {
-        // Beat 3 begins at byte 24. A length below 10 wraps: such a frame is refused by `l4_ok`.
-        be16(data.get_bits::<16>(0)) + IP_AT - 24
-    } else if left >= 8 {
-        left - 8
-    } else {
-        bits::<16>(0)
+    if ack.is {
+        n.ack = be32(ack.word);
     }
-}
-
-/// The option bytes: 54 and 55 in beat 6, then whole beats.
-#[kernel]
-fn capture_options(o: Bits<OPTION_BITS>, b: RxBeat) -> Bits<OPTION_BITS> {
-    let mut n = o;
-    match b.idx.index() {
-        6 => {
-            n.set_bits::<16>(0, b.data.get_bits::<16>(48));
-        }
-        7 => {
-            n.set_bits::<64>(16, b.data);
-        }
-        8 => {
-            n.set_bits::<64>(80, b.data);
-        }
-        9 => {
-            n.set_bits::<64>(144, b.data);
-        }
-        10 => {
-            n.set_bits::<64>(208, b.data);
-        }
-        11 => {
-            n.set_bits::<48>(272, b.data.get_bits::<48>(0));
-        }
-        _ => {}
-    };
+    if flags.is {
+        n.data_offset = flags.word.get_bits::<4>(4);
+        n.ns = flags.word.get_bit(0);
+        n.flags = flags.word.get_bits::<8>(8);
+        n.wnd = be16(flags.word.get_bits::<16>(16));
+    }
     n
 }
 
@@ -233,47 +249,80 @@ pub struct RxParse {
     pub reset: Signal<In, Bit>,
     /// Interface MAC address, first byte low.
     pub mac: Signal<In, Bits<48>>,
-    /// A beat is there; never while a header waits.
+    /// A beat is there.
     pub beat_valid: Signal<In, Bit>,
     /// The beat.
     pub beat: Signal<In, RxBeat>,
-    /// A committed frame's header waits.
-    pub header_valid: Signal<Out, Bit>,
-    /// The header.
-    pub header: Signal<Out, RxHeader>,
-    /// Its option bytes (those beyond the data offset are rubbish).
-    pub options: Signal<Out, Bits<OPTION_BITS>>,
-    /// The next block takes it.
-    pub header_ready: Signal<In, Bit>,
+    /// To the options: its words.
+    pub words: Signal<Out, Words>,
+    /// It is the first of its frame.
+    pub first: Signal<Out, Bit>,
+    /// TCP header length, words, as soon as it is known.
+    pub data_offset: Signal<Out, Bits<4>>,
+    /// What the options are, with `meta_valid`.
+    pub options: Signal<In, TcpOptions>,
+    /// Pulse: a kept frame is described.
+    pub meta_valid: Signal<Out, Bit>,
+    /// The description.
+    pub meta: Signal<Out, FrameMeta>,
+    sums: RxSums,
+    prev: Dff<Bits<16>>,
+    framing: Dff<Framing>,
+    ours: Dff<Bit>,
     h: Dff<RxHeader>,
-    opts: Dff<Bits<OPTION_BITS>>,
-    left: Dff<Bits<16>>,
-    done: Dff<Bit>,
+    frame: Dff<RxEnd>,
+    checks: Dff<RxChecks>,
+    verdict: Dff<RxVerdict>,
+    ended: Dff<Bit>,
+    checked: Dff<Bit>,
+    valid: Dff<Bit>,
 }
 
 #[kernel]
 impl Logic for RxParse {
     fn update(&mut self) {
-        dff_setup!(self, clock, h, opts, left, done);
-        self.header_valid.next = self.done.q.val();
-        self.header.next = self.h.q.val();
-        self.options.next = self.opts.q.val();
+        dff_setup!(self, clock, prev, framing, ours, h, frame, checks, verdict, ended, checked, valid);
+        clock!(self, clock, sums);
         let b = self.beat.val();
+        let f = self.framing.q.val();
         let h = self.h.q.val();
-        if self.header_ready.val() {
-            self.done.d.next = false;
-        }
+        let (next, place) = framing_step(f, b.idx, b.data, b.class);
+        let lo = cat::<32, _>((b.data.get_bits::<16>(0), self.prev.q.val()));
+        let w = Words { lo, hi: b.data.get_bits::<32>(16), place };
+        let first = b.idx == 0;
+        self.words.next = w;
+        self.first.next = first;
+        self.data_offset.next = h.data_offset;
+        self.sums.beat_valid.next = self.beat_valid.val();
+        self.sums.first.next = first;
+        self.sums.data.next = b.data;
+        self.sums.place.next = place;
         if self.beat_valid.val() {
-            let ip = bit_cast::<SUM_BITS, 18>(lane_sum(b.data & ip_mask(b.idx)));
-            let tcp = bit_cast::<SUM_BITS, 18>(lane_sum(b.data & tcp_mask(b.idx, self.left.q.val())));
-            let mut n = capture(h, b, self.mac.val());
-            n.ip_sum = if b.idx == 0 { bits::<SUM_BITS>(0) } else { h.ip_sum + ip };
-            n.tcp_sum = if b.idx == 0 { bits::<SUM_BITS>(0) } else { h.tcp_sum + tcp };
-            self.h.d.next = n;
-            self.opts.d.next = capture_options(self.opts.q.val(), b);
-            self.left.d.next = left_after(b.idx, self.left.q.val(), b.data);
-            self.done.d.next = b.commit;
+            self.prev.d.next = b.data.get_bits::<16>(48);
+            self.framing.d.next = next;
+            self.h.d.next = capture_l4(capture_ip(h, w), w);
+            if first {
+                self.ours.d.next = b.data.get_bits::<48>(0) == self.mac.val();
+            }
+            if b.commit {
+                let framing = if first { Framing::default() } else { f };
+                self.frame.d.next =
+                    RxEnd { src: b.src, len: b.len, is_ours: self.ours.q.val(), framing, ip_at: ip_at(f) };
+            }
         }
-        dff_reset!(self, reset, done);
+        self.ended.d.next = self.beat_valid.val() && b.commit;
+        self.checked.d.next = self.ended.q.val();
+        self.valid.d.next = self.checked.q.val();
+        if self.ended.q.val() {
+            self.checks.d.next = checks(h, self.frame.q.val());
+        }
+        if self.checked.q.val() {
+            let clean = (self.sums.ip_clean.val(), self.sums.tcp_clean.val(), self.sums.udp_clean.val());
+            self.verdict.d.next = verdict(self.checks.q.val(), clean);
+        }
+        self.meta_valid.next = self.valid.q.val();
+        self.meta.next =
+            frame_meta(h, self.frame.q.val(), self.checks.q.val(), self.verdict.q.val(), self.options.val());
+        dff_reset!(self, reset, ended, checked, valid);
     }
 }

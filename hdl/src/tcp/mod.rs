@@ -8,6 +8,7 @@ pub mod pages;
 pub mod proto;
 pub mod ranges;
 pub mod rtt;
+pub mod rx_options;
 pub mod rx_parse;
 pub mod seq;
 pub mod timers;

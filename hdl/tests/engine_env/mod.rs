@@ -52,7 +52,7 @@ struct Flying {
 #[derive(Clone, Debug)]
 pub enum Todo {
     /// A segment with payload.
-    Seg(RxSeg, Vec<u8>),
+    Seg(Box<RxSeg>, Vec<u8>),
     /// A doorbell.
     Bell(Doorbell),
     /// A command with its beats.
@@ -479,7 +479,7 @@ impl Env {
         // The engine's `ready`s depend on its registers alone: what is seen now holds for this cycle.
         self.taken = match &self.offered {
             Some(Todo::Seg(s, _)) => {
-                u.rx_seg.next = *s;
+                u.rx_seg.next = **s;
                 u.rx_seg_ready.val()
             }
             Some(Todo::Bell(d)) => {

@@ -108,7 +108,7 @@ impl World {
 
     /// Plans a segment of the peer.
     pub fn segment(&mut self, seq: u32, ack: u32, flags: u64, bytes: &[u8]) {
-        self.e.plan(Todo::Seg(seg(seq, ack, flags, bytes.len()), bytes.to_vec()));
+        self.e.plan(Todo::Seg(seg(seq, ack, flags, bytes.len()).into(), bytes.to_vec()));
     }
 
     /// Plans a doorbell.
