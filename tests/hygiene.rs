@@ -37,6 +37,7 @@ const UNSAFE_FILES: &[&str] = &[
 /// package sees them all.
 const IMPORTS: &[(&str, &[&str])] = &[
     ("hdl/abi", &[]),
+    ("hdl/formal", &["chimney-hdl", "chimney-hdl-kernel"]),
     ("hdl/kernel", &["chimney-hdl-macros"]),
     ("hdl/macros", &["chimney-hdl-kernel"]),
     ("hdl/proof", &["chimney-hdl-kernel"]),

