@@ -93,7 +93,7 @@ impl Test {
                 self.map.insert(at, (tag, n(slot.page)));
             }
         } else {
-            u.look.next = LookSlot { valid: true, at: at.into(), tag: tag.into() };
+            u.look.next = LookSlot { valid: true, at: at.into(), tag: tag.into(), peek: false };
             self.look = Some((at, tag));
         }
     }

@@ -5,6 +5,7 @@ pub mod ack;
 pub mod cwnd;
 pub mod lookup;
 pub mod pages;
+pub mod place;
 pub mod proto;
 pub mod ranges;
 pub mod rtt;

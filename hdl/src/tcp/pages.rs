@@ -43,6 +43,8 @@ pub struct LookSlot {
     pub at: Bits<16>,
     /// Sequence number >> 12.
     pub tag: Bits<20>,
+    /// Only look: nothing is taken from the pool.
+    pub peek: Bit,
 }
 
 /// The answer, for one cycle.
@@ -72,7 +74,7 @@ pub enum LookState {
 /// log2 of the pages held ready.
 const READY_LOG2: usize = 6;
 /// Bits of a count of them.
-const COUNT: usize = READY_LOG2 + 1;
+pub const COUNT: usize = READY_LOG2 + 1;
 /// Pages held ready.
 const READY: u64 = 1 << READY_LOG2;
 /// Entries in a 256-byte block of the pool ring.
@@ -113,11 +115,14 @@ pub struct Pages<const MAP: usize> {
     pub look: Signal<In, LookSlot>,
     /// Answer.
     pub answer: Signal<Out, FoundSlot>,
+    /// Pages held ready.
+    pub level: Signal<Out, Bits<COUNT>>,
     map: SdpRam<PageSlot, MAP>,
     ready: SdpRam<Bits<16>, READY_LOG2>,
     state: Dff<LookState>,
     at: Dff<Bits<MAP>>,
     tag: Dff<Bits<20>>,
+    peek: Dff<Bit>,
     result: Dff<FoundSlot>,
     fetched: Dff<Bits<16>>,
     asked: Dff<Bits<16>>,
@@ -143,12 +148,13 @@ fn burst_len(new: Bits<16>, room: Bits<COUNT>, to_end: Bits<16>, to_block: Bits<
 impl<const MAP: usize> Logic for Pages<MAP> {
     fn update(&mut self) {
         dff_setup!(
-            self, clock, state, at, tag, result, fetched, asked, asking, reading, beats, head, tail,
+            self, clock, state, at, tag, peek, result, fetched, asked, asking, reading, beats, head, tail,
             tail_seen
         );
         clock!(self, clock, map, ready);
         self.answer.next = self.result.q.val();
         self.consumer.next = self.fetched.q.val();
+        self.level.next = self.tail_seen.q.val() - self.head.q.val();
         self.idle.next = !self.asking.q.val() && !self.reading.q.val();
 
         // The pool: `ready.rdata` is the page at `head`; an entry counts one cycle after it was written.
@@ -162,8 +168,8 @@ impl<const MAP: usize> Logic for Pages<MAP> {
         // Lookup.
         let entry = self.map.rdata.val();
         let hit = entry.valid && entry.tag == self.tag.q.val();
-        let take =
-            self.state.q.val() == LookState::Check && !hit && self.head.q.val() != self.tail_seen.q.val();
+        let has_page = self.head.q.val() != self.tail_seen.q.val();
+        let take = self.state.q.val() == LookState::Check && !hit && !self.peek.q.val() && has_page;
         let fresh = PageSlot { page: self.ready.rdata.val(), tag: self.tag.q.val(), valid: true };
         self.map.re.next = self.state.q.val() == LookState::Read;
         self.map.raddr.next = self.at.q.val();
@@ -182,6 +188,7 @@ impl<const MAP: usize> Logic for Pages<MAP> {
                 if look.valid {
                     self.at.d.next = bit_cast::<MAP, 16>(look.at);
                     self.tag.d.next = look.tag;
+                    self.peek.d.next = look.peek;
                     self.state.d.next = LookState::Read;
                 }
             }

@@ -3,11 +3,13 @@
 //! Latency, throughput, back-pressure and reset: see `control`, `sources`, `tcp/pages.rs`, `tcp/timers.rs`,
 //! `host/events.rs`. `MAP` = `LOG2` + 5, the address bits of the page map; `TABLE`: log2 of paths; `EARLY`: 0, or 1
 //! for the copy that breaks law L2 and must not pass its tests.
-use super::control::Control;
-use super::sources::Sources;
+use super::intake::Intake;
+use super::ops::Ops;
+use super::pipe::Pipe;
 use crate::host::events::Events;
 use crate::prelude::*;
-use crate::tcp::pages::Pages;
+use crate::stream::Fifo;
+use crate::tcp::place::placer::Placer;
 use crate::tcp::timers::Timers;
 use crate::types::{
     ConnOp, Doorbell, EngineCounts, PathMtu, ReadBeat, ReadReq, RxSeg, TcpParams, TxDone, TxJob, WriteCmd,
@@ -145,11 +147,15 @@ pub struct Engine<const LOG2: usize, const MAP: usize, const TABLE: usize, const
     pub irq_event: Signal<Out, Bit>,
     /// For the counters.
     pub counts: Signal<Out, EngineCounts>,
-    control: Control<LOG2, TABLE, EARLY>,
-    sources: Sources<LOG2>,
-    pages: Pages<MAP>,
+    ops: Ops,
+    intake: Intake<LOG2>,
+    pipe: Pipe<LOG2, TABLE, EARLY>,
+    placer: Placer<LOG2, MAP>,
     timers: Timers<LOG2>,
     events: Events<LOG2>,
+    segs: Fifo<RxSeg, 1, 2>,
+    bells: Fifo<Doorbell, 1, 2>,
+    bad_posts: Dff<Bits<4>>,
 }
 
 #[kernel]
@@ -157,62 +163,116 @@ impl<const LOG2: usize, const MAP: usize, const TABLE: usize, const EARLY: usize
     for Engine<LOG2, MAP, TABLE, EARLY>
 {
     fn update(&mut self) {
-        clock!(self, clock, control, sources, pages, timers, events);
-        reset!(self, reset, control, sources, pages, timers, events);
-        self.idle.next = self.control.idle.val()
-            && self.sources.agenda.val().idle
-            && self.pages.idle.val()
+        dff_setup!(self, clock, bad_posts);
+        clock!(self, clock, ops, intake, pipe, placer, timers, events, segs, bells);
+        reset!(self, reset, ops, intake, pipe, placer, timers, events, segs, bells);
+        let on = self.enable.val() && !self.pipe.sweeps.val();
+        self.idle.next = !self.pipe.sweeps.val()
+            && self.ops.idle.val()
+            && !self.segs.m_valid.val()
+            && !self.bells.m_valid.val()
+            && self.intake.idle.val()
+            && self.placer.idle.val()
             && self.events.idle.val();
-        self.control.now_us.next = self.now_us.val();
-        self.control.now_ms.next = self.now_ms.val();
-        self.control.params.next = self.params.val();
-        self.control.path_mtu.next = self.path_mtu.val();
-        self.control.agenda.next = self.sources.agenda.val();
-        self.sources.notes.next = self.control.notes.val();
-        self.sources.enable.next = self.enable.val();
 
-        self.control.rx_seg.next = self.rx_seg.val();
-        self.sources.rx_seg_valid.next = self.rx_seg_valid.val();
-        self.rx_seg_ready.next = self.sources.rx_seg_ready.val();
-        self.verdict_valid.next = self.control.verdict_valid.val();
-        self.verdict_handed_up.next = self.control.verdict_handed_up.val();
-        self.control.doorbell.next = self.doorbell.val();
-        self.sources.doorbell_valid.next = self.doorbell_valid.val();
-        self.doorbell_ready.next = self.sources.doorbell_ready.val();
-        self.control.op.next = self.op.val();
-        self.sources.op_valid.next = self.op_valid.val();
-        self.op_ready.next = self.sources.op_ready.val();
-        self.control.op_in.next = self.op_in.val();
-        self.control.op_in_valid.next = self.op_in_valid.val();
-        self.op_in_ready.next = self.control.op_in_ready.val();
-        self.op_out.next = self.control.op_out.val();
-        self.op_out_valid.next = self.control.op_out_valid.val();
-        self.control.op_out_ready.next = self.op_out_ready.val();
-        self.op_done.next = self.control.op_done.val();
-        self.op_status.next = self.control.op_status.val();
-
-        self.write_cmd.next = self.control.write_cmd.val();
-        self.write_cmd_valid.next = self.control.write_cmd_valid.val();
-        self.control.write_cmd_ready.next = self.write_cmd_ready.val();
-        self.sources.write_done.next = self.write_done.val();
-        self.sources.write_done_valid.next = self.write_done_valid.val();
+        // Intake and pipeline.
+        self.intake.enable.next = on;
+        self.pipe.now_us.next = self.now_us.val();
+        self.pipe.now_ms.next = self.now_ms.val();
+        self.pipe.params.next = self.params.val();
+        self.pipe.path_mtu.next = self.path_mtu.val();
+        self.pipe.event.next = self.intake.event.val();
+        self.pipe.quiet.next = self.intake.issued.val() == self.intake.finished.val();
+        self.intake.busy.next = self.pipe.busy.val();
+        self.intake.outcome.next = self.pipe.outcome.val();
+        self.intake.job_room.next = self.pipe.job_room.val();
+        self.segs.s_data.next = self.rx_seg.val();
+        self.segs.s_valid.next = self.rx_seg_valid.val();
+        self.rx_seg_ready.next = self.segs.s_ready.val();
+        self.intake.rx_seg.next = self.segs.m_data.val();
+        self.intake.rx_seg_valid.next = self.segs.m_valid.val();
+        self.segs.m_ready.next = self.intake.rx_seg_ready.val();
+        self.bells.s_data.next = self.doorbell.val();
+        self.bells.s_valid.next = self.doorbell_valid.val();
+        self.doorbell_ready.next = self.bells.s_ready.val();
+        self.intake.doorbell.next = self.bells.m_data.val();
+        self.intake.doorbell_valid.next = self.bells.m_valid.val();
+        self.bells.m_ready.next = self.intake.doorbell_ready.val();
+        self.intake.tx_done.next = self.tx_done.val();
+        self.intake.tx_done_valid.next = self.tx_done_valid.val();
+        self.tx_done_ready.next = self.intake.tx_done_ready.val();
+        self.intake.write_done.next = self.write_done.val();
+        self.intake.write_done_valid.next = self.write_done_valid.val();
         self.write_done_ready.next = true;
-        self.tx_job.next = self.control.tx_job.val();
-        self.tx_job_valid.next = self.control.tx_job_valid.val();
-        self.control.tx_job_ready.next = self.tx_job_ready.val();
-        self.sources.tx_job_ready.next = self.tx_job_ready.val();
-        self.control.tx_done.next = self.tx_done.val();
-        self.sources.tx_done_valid.next = self.tx_done_valid.val();
-        self.tx_done_ready.next = self.sources.tx_done_ready.val();
-        self.post_req.next = self.control.post_req.val();
-        self.post_req_valid.next = self.control.post_req_valid.val();
-        self.control.post_req_ready.next = self.post_req_ready.val();
-        self.control.post_beat.next = self.post_beat.val();
-        self.control.post_beat_valid.next = self.post_beat_valid.val();
-        self.counts.next = self.control.counts.val();
+        self.tx_job.next = self.pipe.tx_job.val();
+        self.tx_job_valid.next = self.pipe.tx_job_valid.val();
+        self.pipe.tx_job_ready.next = self.tx_job_ready.val();
 
-        self.events.raise.next = self.control.raise.val();
-        self.control.raise_ready.next = self.events.raise_ready.val();
+        // Commands.
+        self.ops.op.next = self.op.val();
+        self.ops.op_valid.next = self.op_valid.val() && on;
+        self.op_ready.next = self.ops.op_ready.val() && on;
+        self.ops.op_in.next = self.op_in.val();
+        self.ops.op_in_valid.next = self.op_in_valid.val();
+        self.op_in_ready.next = self.ops.op_in_ready.val();
+        self.op_out.next = self.ops.op_out.val();
+        self.op_out_valid.next = self.ops.op_out_valid.val();
+        self.ops.op_out_ready.next = self.op_out_ready.val();
+        self.op_done.next = self.ops.op_done.val();
+        self.op_status.next = self.ops.op_status.val();
+        self.intake.op_conn.next = self.ops.current.val().conn;
+        self.intake.op_valid.next = self.ops.pass_valid.val();
+        self.ops.pass_ready.next = self.intake.op_ready.val();
+        self.intake.close_valid.next = self.ops.close_valid.val();
+        self.ops.close_ready.next = self.intake.close_ready.val();
+        self.pipe.op.next = self.ops.current.val();
+        self.pipe.image.next = self.ops.image.val();
+        self.ops.result.next = self.pipe.op_result.val();
+        self.ops.stored.next = self.pipe.stored.val();
+        self.ops.stores.next = self.pipe.stores.val();
+        self.ops.issued.next = self.intake.issued.val();
+        self.ops.finished.next = self.intake.finished.val();
+        self.placer.load.next = self.ops.load.val();
+        self.placer.load_slot.next = self.ops.load_slot.val();
+        self.ops.told.next = self.placer.told.val();
+        self.ops.told_valid.next = self.placer.told_valid.val();
+
+        // Placer.
+        self.placer.enable.next = self.enable.val();
+        self.placer.params.next = self.params.val();
+        self.placer.order.next = self.pipe.order.val();
+        self.placer.order_valid.next = self.pipe.order_valid.val();
+        self.intake.orders.next = self.placer.level.val();
+        self.intake.free_pages.next = self.placer.free_pages.val();
+        self.placer.reserve.next = self.intake.reserve.val();
+        self.placer.ask.next = self.intake.ask.val();
+        self.placer.ask_valid.next = self.intake.ask_valid.val();
+        self.intake.fits.next = self.placer.fits.val();
+        self.intake.commit.next = self.placer.commit.val();
+        self.intake.commit_valid.next = self.placer.commit_valid.val();
+        self.verdict_valid.next = self.placer.verdict_valid.val();
+        self.verdict_handed_up.next = self.placer.verdict_handed_up.val();
+        self.write_cmd.next = self.placer.write_cmd.val();
+        self.write_cmd_valid.next = self.placer.write_cmd_valid.val();
+        self.placer.write_cmd_ready.next = self.write_cmd_ready.val();
+        self.post_req.next = self.placer.post_req.val();
+        self.post_req_valid.next = self.placer.post_req_valid.val();
+        self.placer.post_req_ready.next = self.post_req_ready.val();
+        self.placer.post_beat.next = self.post_beat.val();
+        self.placer.post_beat_valid.next = self.post_beat_valid.val();
+        self.placer.pool_ring.next = self.pool_ring.val();
+        self.placer.pool_log2.next = self.pool_log2.val();
+        self.placer.pool_producer.next = self.pool_producer.val();
+        self.pool_consumer.next = self.placer.pool_consumer.val();
+        self.pool_req.next = self.placer.pool_req.val();
+        self.pool_req_valid.next = self.placer.pool_req_valid.val();
+        self.placer.pool_req_ready.next = self.pool_req_ready.val();
+        self.placer.pool_beat.next = self.pool_beat.val();
+        self.placer.pool_beat_valid.next = self.pool_beat_valid.val();
+
+        // Events and deadlines.
+        self.events.raise.next = self.placer.raise.val();
+        self.placer.raise_ready.next = self.events.raise_ready.val();
         self.event_cmd.next = self.events.cmd.val();
         self.event_cmd_valid.next = self.events.cmd_valid.val();
         self.events.cmd_ready.next = self.event_cmd_ready.val();
@@ -223,26 +283,23 @@ impl<const LOG2: usize, const MAP: usize, const TABLE: usize, const EARLY: usize
         self.events.ring_log2.next = self.event_log2.val();
         self.events.consumer.next = self.event_consumer.val();
         self.irq_event.next = self.events.irq.val();
-
-        self.timers.enable.next = self.enable.val();
+        self.timers.enable.next = on;
         self.timers.now_us.next = self.now_us.val();
-        self.timers.set.next = self.control.set.val();
-        self.control.expired_conn.next = self.timers.expired_conn.val();
-        self.sources.expired_valid.next = self.timers.expired_valid.val();
-        self.timers.expired_ready.next = self.sources.expired_ready.val();
+        self.timers.set.next = self.pipe.set.val();
+        self.intake.expired_conn.next = self.timers.expired_conn.val();
+        self.intake.expired_valid.next = self.timers.expired_valid.val();
+        self.timers.expired_ready.next = self.intake.expired_ready.val();
 
-        self.pages.enable.next = self.enable.val();
-        self.pages.load.next = self.control.load.val();
-        self.pages.look.next = self.control.look.val();
-        self.control.answer.next = self.pages.answer.val();
-        self.pages.ring.next = self.pool_ring.val();
-        self.pages.ring_log2.next = self.pool_log2.val();
-        self.pages.producer.next = self.pool_producer.val();
-        self.pool_consumer.next = self.pages.consumer.val();
-        self.pool_req.next = self.pages.req.val();
-        self.pool_req_valid.next = self.pages.req_valid.val();
-        self.pages.req_ready.next = self.pool_req_ready.val();
-        self.pages.beat.next = self.pool_beat.val();
-        self.pages.beat_valid.next = self.pool_beat_valid.val();
+        // A bad post counts in a cycle in which the pipeline counts nothing of the kind.
+        let c = self.pipe.counts.val();
+        let owed = self.bad_posts.q.val();
+        self.counts.next = EngineCounts { bad_request: c.bad_request || owed != 0, ..c };
+        let paid = !c.bad_request && owed != 0;
+        if paid && !self.placer.bad_post.val() {
+            self.bad_posts.d.next = owed - 1;
+        } else if self.placer.bad_post.val() && !paid {
+            self.bad_posts.d.next = owed + 1;
+        }
+        dff_reset!(self, reset, bad_posts);
     }
 }

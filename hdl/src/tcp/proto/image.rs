@@ -1,11 +1,12 @@
 //! Image <-> record: the fields regrouped, times converted (R-153, programmer's guide 5 and 9).
 use super::record::{
-    Cached, CachedFlags, Clocks, ConstFlags, Counts, Fixed, Flags, Post, Receive, Running, Side, Work,
+    Cached, CachedFlags, Clocks, ConstFlags, Counts, Fixed, Flags, Receive, Running, Side, Work,
 };
 use crate::mirror::TcpRecord;
 use crate::prelude::*;
 use crate::tcp::ack::SendVars;
 use crate::tcp::cwnd::{Cwnd, Recovery};
+use crate::tcp::place::order::Posts;
 use crate::tcp::ranges::{Ranges, SeqRange};
 use crate::tcp::rtt::Rtt;
 use crate::tcp::seq::before;
@@ -27,9 +28,7 @@ fn fixed(r: TcpRecord, generation: Bits<8>, path: Bits<16>) -> Fixed {
         path,
         hash: r.hash,
         send_ring: r.send_ring,
-        recv_ring: r.recv_ring,
         send_ring_log2: r.send_ring_log2,
-        recv_ring_log2: r.recv_ring_log2,
         generation,
     }
 }
@@ -145,18 +144,42 @@ pub fn load(r: TcpRecord, generation: Bits<8>, path: Bits<16>, now_us: Bits<32>,
         rtt_start_us: now_us - r.rtt_start_us,
         rcv: receive(r, now_us),
         ooo: ranges(r),
-        post: Post {
-            producer: r.recv_producer,
-            idx: bits::<16>(0),
-            off: bits::<32>(0),
-            len: bits::<24>(0),
-            flags: bits::<8>(0),
-            addr: bits::<64>(0),
-        },
         tm: clocks(r, now_us),
-        shadow_tag: bits::<16>(FIRST_TAG),
         cnt: Counts::default(),
         side: Side { pub_una: r.snd_una, pub_next: r.snd_una, first_job: true, ..Side::default() },
+    }
+}
+
+/// The posts at the start of an offload: none is loaded.
+#[kernel]
+pub fn posts(r: TcpRecord) -> Posts {
+    Posts {
+        ring: r.recv_ring,
+        ring_log2: r.recv_ring_log2,
+        producer: r.recv_producer,
+        pool_mode: unpack::<Flags, 16>(r.deleg_flags).pool_mode,
+        tag: bits::<16>(FIRST_TAG),
+        ..Posts::default()
+    }
+}
+
+/// An image with the placer's part.
+#[kernel]
+pub fn with_posts(r: TcpRecord, p: Posts) -> TcpRecord {
+    let flags = unpack::<Flags, 16>(r.deleg_flags);
+    let flags = Flags { pool_mode: p.pool_mode, post_loaded: p.loaded, ..flags };
+    TcpRecord {
+        deleg_flags: pack::<16, Flags>(flags),
+        recv_ring: p.ring,
+        recv_ring_log2: p.ring_log2,
+        recv_producer: p.producer,
+        post_idx: p.idx,
+        post_off: p.off,
+        post_len: p.len,
+        post_flags: p.flags,
+        post_addr: p.addr,
+        shadow_tag: p.tag,
+        ..r
     }
 }
 
@@ -246,17 +269,8 @@ fn store_receive(r: TcpRecord, w: Work) -> TcpRecord {
         ooo2_end: w.ooo.r2.end,
         ooo3_start: w.ooo.r3.start,
         ooo3_end: w.ooo.r3.end,
-        recv_ring: w.fixed.recv_ring,
-        recv_ring_log2: w.fixed.recv_ring_log2,
-        recv_producer: w.post.producer,
-        post_idx: w.post.idx,
-        post_off: w.post.off,
-        post_len: w.post.len,
-        post_flags: w.post.flags,
-        post_addr: w.post.addr,
         durable_rcv_nxt: w.rcv.durable_nxt,
         durable_rcv_right: w.rcv.durable_right,
-        shadow_tag: w.shadow_tag,
         ack_pending: w.rcv.ack_pending,
         upload_reason: w.reason,
         adv_right: w.rcv.adv_right,

@@ -40,17 +40,17 @@
 //! name are ignored. PROTO answers `TcpEntries` for an id in use, `Rejected` for a state that cannot be
 //! offloaded, `TcpRcvWindow` for a window above `MAX_RCV_WINDOW`, `Stale` for a wrong generation.
 
-pub mod control;
 pub mod engine;
 pub mod image;
+pub mod intake;
 pub mod news;
-pub mod next;
 pub mod op;
-pub mod place;
+pub mod ops;
+pub mod pipe;
 pub mod record;
 pub mod room;
 pub mod rx;
-pub mod sources;
+pub mod stages;
 pub mod step;
+pub mod text;
 pub mod tx;
-pub mod write;

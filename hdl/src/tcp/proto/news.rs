@@ -1,41 +1,25 @@
-//! What is not a segment: doorbells, durable shadow records, finished jobs, deadlines; and the end of every
-//! event.
-use super::place::{has_ranges, is_pushable};
+//! What is not a segment: doorbells, durable shadow records, failed jobs, deadlines; and the end of every pass.
 use super::record::{Clocks, Side, Work};
 use super::rx::is_pending;
 use super::step::{
-    fin_acked, is_active, reason, St, Step, CLOSED, FIN_WAIT_2, HARDWARE, INVALID_STATE, TIMEOUT,
+    fin_acked, is_active, reason, Ctx, Pick, Step, CLOSED, FIN_WAIT_2, HARDWARE, INVALID_STATE, TIMEOUT,
 };
-use crate::mirror::Shadow;
+use super::text::has_ranges;
 use crate::prelude::*;
 use crate::tcp::cwnd::on_rto;
+use crate::tcp::place::order::{Commit, PlaceOrder, Snap, PLACE_LOAD, PLACE_TELL, PLACE_WORK};
 use crate::tcp::rtt::backed_off;
 use crate::tcp::seq::{after, at_or_before, before, earlier, min32};
 use crate::tcp::timers::Deadline;
 use crate::tcp::window::{aligned_edge, update_due, MAX_WINDOW};
-use crate::types::{Doorbell, TcpParams, TxDone};
+use crate::types::{Doorbell, RxSeg, TcpParams, TxDone};
 use chimney_abi::regs::DOORBELL_FIN;
 use chimney_abi::state::MAX_RT_UNLIMITED;
 
 const FIN: u64 = DOORBELL_FIN as u64;
 const NO_LIMIT: u64 = MAX_RT_UNLIMITED as u64;
 
-/// A shadow record under way to host memory (law L2): what becomes durable with it.
-#[derive(Clone, Copy, Debug, Default, PartialEq, LogicStruct)]
-pub struct Commit {
-    /// Connection.
-    pub conn: Bits<16>,
-    /// RCV.NXT.
-    pub nxt: Bits<32>,
-    /// Right edge.
-    pub right: Bits<32>,
-    /// It counts the text of one more segment.
-    pub data: Bit,
-    /// Acknowledge at once.
-    pub now: Bit,
-}
-
-/// `Bell`: a doorbell.
+/// Stage 1: a doorbell.
 #[kernel]
 pub fn bell(s: Step, d: Doorbell, now: Bits<32>) -> Step {
     let w = s.w;
@@ -44,10 +28,10 @@ pub fn bell(s: Step, d: Doorbell, now: Bits<32>) -> Step {
     let mut n = s;
     if w.fixed.generation == 0 || w.fixed.generation != d.generation {
         n.c.counts.stale = true; // law L1
-        n.st = St::Idle;
+        n.c.forget = true;
     } else if !d.receive && backwards {
         n.c.counts.bad_request = true;
-        n.st = St::Idle;
+        n.c.forget = true;
     } else if !d.receive {
         n.w.limit = d.limit;
         n.w.send_producer = d.producer;
@@ -61,12 +45,7 @@ pub fn bell(s: Step, d: Doorbell, now: Bits<32>) -> Step {
             n.w.tm.on.rtx = true;
             n.w.tm.rtx = now + w.tm.rto_us;
         }
-        n.st = St::Finish;
-    } else if (d.producer - w.post.idx) > (bits::<16>(1) << w.fixed.recv_ring_log2) {
-        n.c.counts.bad_request = true;
-        n.st = St::Idle;
     } else {
-        n.w.post.producer = d.producer;
         // Law L3: the edge moves right or not at all; never more than the page map can hold.
         let is_further = after(d.limit, w.rcv.limit) && (d.limit - w.rcv.nxt) <= MAX_WINDOW;
         if is_further {
@@ -74,20 +53,20 @@ pub fn bell(s: Step, d: Doorbell, now: Bits<32>) -> Step {
         }
         if is_further && after(d.limit, w.rcv.right) {
             n.w.rcv.right = aligned_edge(w.rcv.nxt, d.limit, d.limit, w.fixed.rcv_wind_shift);
-            n.c.publish = true;
         }
-        n.st = if is_active(w) { St::BellPosts } else { St::Finish };
+        n.c.bell = is_active(w);
+        n.c.producer = d.producer;
+        n.c.publish = true;
     }
     n
 }
 
-/// `Commit`: everything the shadow record counts is in host memory; only now it may be acknowledged.
+/// Stage 1: everything the shadow record counts is in host memory; only now it may be acknowledged.
 #[kernel]
-pub fn committed(s: Step, k: Commit, error: bool, now: Bits<32>, p: TcpParams) -> Step {
+pub fn committed(s: Step, k: Commit, now: Bits<32>, p: TcpParams) -> Step {
     let mut n = s;
     n.w.side.commits = s.w.side.commits - 1;
-    n.st = St::Finish;
-    if error {
+    if k.fault {
         if !s.w.flags.stopped {
             n.w.flags.stopped = true;
             n.w.reason = reason(s.w.reason, bits::<8>(HARDWARE));
@@ -114,25 +93,25 @@ pub fn committed(s: Step, k: Commit, error: bool, now: Bits<32>, p: TcpParams) -
     n
 }
 
-/// `TxDone`: the transmitter reads no more for the oldest job.
+/// Stage 1: no job reads below `pub_next` any more (law L1).
 #[kernel]
-pub fn tx_done(s: Step, d: TxDone) -> Step {
-    let side = s.w.side;
+pub fn published(s: Step) -> Step {
     let mut n = s;
-    n.w.side.jobs = side.jobs - 1;
-    n.st = St::Finish;
-    if side.wait != 0 {
-        n.w.side.wait = side.wait - 1;
-        if side.wait == 1 {
-            n.w.side.pub_una = side.pub_next;
-            n.c.publish = true;
-            n.c.raise = true;
-        }
-    }
-    if d.result != 0 && !s.w.flags.stopped {
+    n.w.side.pub_wait = false;
+    n.w.side.pub_una = s.w.side.pub_next;
+    n.c.publish = true;
+    n.c.raise = true;
+    n
+}
+
+/// Stage 1: the transmitter could not do a job.
+#[kernel]
+pub fn tx_fail(s: Step, d: TxDone) -> Step {
+    let mut n = s;
+    if !s.w.flags.stopped {
         let why = if d.result == 1 { bits::<8>(INVALID_STATE) } else { bits::<8>(HARDWARE) };
         n.w.flags.stopped = true;
-        n.w.reason = reason(s.w.reason, why);
+        n.w.reason = reason(s.w.reason, why);
         n.c.publish = true;
         n.c.raise = true;
     }
@@ -178,15 +157,14 @@ fn retransmission(w: Work, now: Bits<32>, smss: Bits<32>, p: TcpParams) -> Work 
     n
 }
 
-/// `Expire`: one deadline that has come; the scanner comes again for the next.
+/// Stage 3: one deadline that has come; the scanner comes again for the next.
 #[kernel]
 pub fn expire(s: Step, now: Bits<32>, smss: Bits<32>, p: TcpParams) -> Step {
     let w = s.w;
     let mut n = s;
-    n.st = St::Finish;
     if !is_active(w) {
         // The deadline entry is rewritten as off.
-        n.st = St::Finish;
+        n.c.want_tx = false;
     } else if due(w.tm.on.delack, w.tm.delack, now) {
         let owed = !w.flags.arriving || has_ranges(w) || w.rcv.ack_pending != 0;
         n.w.flags.arriving = false;
@@ -195,10 +173,8 @@ pub fn expire(s: Step, now: Bits<32>, smss: Bits<32>, p: TcpParams) -> Step {
         n.c.want_tx = owed;
     } else if due(w.tm.on.push, w.tm.push, now) {
         n.w.tm.on.push = false;
-        if is_pushable(w) {
-            n.c.ret = St::Finish;
-            n.st = St::Retire;
-        }
+        n.c.push = true;
+        n.c.publish = true;
     } else if due(w.tm.on.rtx, w.tm.rtx, now) {
         let idle = w.snd.una == w.snd.max && !w.flags.persist;
         if w.state == FIN_WAIT_2 || (!idle && exhausted(w, p.max_rto_us)) {
@@ -258,97 +234,90 @@ pub fn earliest(w: Work) -> Deadline {
     Deadline { running: d.running && is_active(w), at: d.at }
 }
 
-/// Law L1: which SND.UNA may be published while jobs read below it.
+/// Law L1: SND.UNA is published when no job reads below it. `quiet`: no job is under way.
 #[kernel]
-fn publishable(side: Side, una: Bits<32>) -> Side {
+fn publishable(side: Side, una: Bits<32>, quiet: bool) -> Side {
     let mut n = side;
-    if side.jobs == 0 {
-        n.pub_una = una;
+    if side.pub_una != una && !side.pub_wait {
         n.pub_next = una;
-        n.wait = bits::<8>(0);
-    } else if side.wait == 0 && side.pub_una != una {
-        n.pub_next = una;
-        n.wait = side.jobs;
+        n.pub_wait = !quiet;
+        if quiet {
+            n.pub_una = una;
+        }
     }
     n
 }
 
-/// `Finish`: what follows from the event.
+/// Stage 6: what follows from the event.
 #[kernel]
-pub fn finish(s: Step) -> Step {
-    let side = publishable(s.w.side, s.w.snd.una);
+pub fn finish(s: Step, quiet: bool) -> Step {
+    let side = publishable(s.w.side, s.w.snd.una, quiet);
     let mut n = s;
     n.w.side = side;
-    n.w.side.queued = side.queued || s.c.want_tx;
-    n.c.push_ready = s.c.want_tx && !side.queued;
+    n.w.side.queued = side.queued || (s.c.want_tx && s.w.fixed.generation != 0);
     n.c.raise = s.c.raise || side.pub_una != s.w.side.pub_una;
-    n.st = if s.c.publish || side.pub_una != s.w.side.pub_una { St::Shadow } else { St::Store };
+    n.c.publish = s.c.publish || side.pub_una != s.w.side.pub_una;
+    n.w.side.commits = side.commits + n.c.publish;
     n
 }
 
-/// `Shadow.flags` bit by bit.
-#[derive(Clone, Copy, Debug, Default, PartialEq, LogicStruct)]
-struct ShadowFlags {
-    pool_mode: Bit,
-    peer_fin: Bit,
-    fin_acked: Bit,
-    aborted: Bit,
-    retrieve: Bit,
-    valid: Bit,
-    spare: Bits<10>,
-}
-
-/// `SHADOW_*` of a record.
+/// What PROTO puts into the shadow record.
 #[kernel]
-fn shadow_flags(w: Work) -> ShadowFlags {
-    ShadowFlags {
-        pool_mode: w.flags.pool_mode,
-        peer_fin: w.flags.peer_fin,
-        fin_acked: fin_acked(w, w.side.pub_una),
-        aborted: w.flags.aborted,
-        retrieve: w.reason != 0,
-        valid: true,
-        spare: bits::<10>(0),
-    }
-}
-
-/// The shadow record of a record.
-#[kernel]
-pub fn shadow(w: Work) -> Shadow {
-    Shadow {
-        tag: w.shadow_tag,
-        generation: w.fixed.generation,
+fn snap(w: Work) -> Snap {
+    Snap {
         state: cat::<8, _>((w.reason.get_bits::<4>(0), w.state.get_bits::<4>(0))),
         rcv_nxt: w.rcv.nxt,
         snd_una: w.side.pub_una,
         rcv_right: w.rcv.right,
-        post_idx: w.post.idx,
-        flags: pack::<16, ShadowFlags>(shadow_flags(w)),
-        post_off: w.post.off,
         snd_max: w.snd.max,
         snd_wnd: bit_cast::<16, 32>(w.snd.wnd >> w.fixed.snd_wind_shift),
-        tag_end: w.shadow_tag,
+        peer_fin: w.flags.peer_fin,
+        fin_acked: fin_acked(w, w.side.pub_una),
+        aborted: w.flags.aborted,
+        retrieve: w.reason != 0,
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use chimney_abi::desc;
-
-    #[test]
-    fn shadow_flags_stand_where_the_contract_has_them() {
-        let f = ShadowFlags::default();
-        let table = [
-            (ShadowFlags { pool_mode: true, ..f }, desc::SHADOW_POOL_MODE),
-            (ShadowFlags { peer_fin: true, ..f }, desc::SHADOW_PEER_FIN),
-            (ShadowFlags { fin_acked: true, ..f }, desc::SHADOW_FIN_ACKED),
-            (ShadowFlags { aborted: true, ..f }, desc::SHADOW_ABORTED),
-            (ShadowFlags { retrieve: true, ..f }, desc::SHADOW_RETRIEVE),
-            (ShadowFlags { valid: true, ..f }, desc::SHADOW_VALID),
-        ];
-        for (x, want) in table {
-            assert_eq!(pack::<16, ShadowFlags>(x), bits::<16>(u64::from(want)));
-        }
+/// The order to the placer that follows from a pass.
+#[kernel]
+pub fn order(s: Step, seg: RxSeg) -> PlaceOrder {
+    let (w, c) = (s.w, s.c);
+    let is_rx = c.pick == Pick::Rx;
+    let takes = is_rx && c.take;
+    let kind = if c.load {
+        bits::<2>(PLACE_LOAD)
+    } else if c.tell {
+        bits::<2>(PLACE_TELL)
+    } else {
+        bits::<2>(PLACE_WORK)
+    };
+    PlaceOrder {
+        kind,
+        conn: c.conn,
+        generation: w.fixed.generation,
+        reserved: c.reserved,
+        bell: c.bell,
+        producer: c.producer,
+        seq: if takes { c.cur } else { w.rcv.nxt },
+        len: if takes { bit_cast::<16, 32>(c.end - c.cur) } else { bits::<16>(0) },
+        src: c.src,
+        is_ooo: takes && c.is_ooo,
+        jump: c.jump,
+        push: c.push && (takes || c.pick == Pick::Timer),
+        fin: takes && c.fin,
+        is_segment: is_rx,
+        handed_up: c.up,
+        free: if is_rx && !c.up { (seg.frame_len + 7) & bits::<16>(0xFFF8) } else { bits::<16>(0) },
+        publish: c.publish,
+        snap: snap(w),
+        data: c.moved,
+        now: c.now,
+        raise: c.raise,
     }
+}
+
+/// A pass has an order for the placer.
+#[kernel]
+pub fn has_order(c: Ctx) -> bool {
+    c.pick == Pick::Rx || c.publish || c.bell || c.load || c.tell
 }

@@ -2,7 +2,7 @@
 use super::image::{cached, load};
 use super::record::{ConstFlags, Flags, Work};
 use super::step::{
-    reason, St, Step, BAD_REQUEST, CLOSED, CLOSE_WAIT, CLOSING, ESTABLISHED, FIN_WAIT_1, FIN_WAIT_2,
+    reason, Step, BAD_REQUEST, CLOSED, CLOSE_WAIT, CLOSING, ESTABLISHED, FIN_WAIT_1, FIN_WAIT_2,
     INVALID_STATE, LAST_ACK, REJECTED, STALE, SUCCESS, TCP_ENTRIES, TCP_RCV_WINDOW,
 };
 use crate::mirror::{PageMapEntry, TcpRecord};
@@ -99,36 +99,34 @@ fn begin(x: Work, now: Bits<32>, p: TcpParams) -> Work {
     w
 }
 
-/// `OpExec`: Initiate. `at`: microseconds, milliseconds, and what the path's MTU leaves.
+/// Stage 1: Initiate. `at`: microseconds, milliseconds, and what the path's MTU leaves.
 #[kernel]
 pub fn initiate(s: Step, op: ConnOp, r: TcpRecord, at: (Bits<32>, Bits<32>, Bits<16>), p: TcpParams) -> Step {
     let (now_us, now_ms, room) = at;
     let status = initiate_status(s.w, s.c.out, op, r, room);
     let mut n = s;
-    n.c.beat = bits::<6>(0);
     n.c.status = status;
-    n.c.op_ends = true;
-    n.st = St::OpPages;
+    n.c.forget = status != SUCCESS;
     if status == SUCCESS {
         n.w = begin(load(r, op.generation, op.path, now_us, now_ms), now_us, p);
+        n.c.load = true;
         n.c.publish = true;
         n.c.want_tx = true;
     }
     n
 }
 
-/// `OpExec`: all others.
+/// Stage 1: all others.
 #[kernel]
 pub fn execute(s: Step, op: ConnOp, r: TcpRecord, now: Bits<32>) -> Step {
     let code = op.opcode;
     let mut n = s;
-    n.c.beat = bits::<6>(0);
-    n.c.op_ends = true;
-    n.st = St::Finish;
+    n.c.tell = true;
     if s.w.fixed.generation == 0 || s.w.fixed.generation != op.generation || s.w.side.closing != 0 {
         n.c.status = bits::<8>(STALE);
         n.c.counts.stale = true;
-        n.st = St::OpDone;
+        n.c.forget = true;
+        n.c.tell = false;
     } else if code == UPDATE {
         n.w.cached = cached(r);
         if n.w.cached.flags.keep_alive
@@ -142,10 +140,11 @@ pub fn execute(s: Step, op: ConnOp, r: TcpRecord, now: Bits<32>) -> Step {
             n.w.tm.total_rt_us = bits::<32>(0);
         }
     } else if code == QUERY {
-        n.st = St::OpPack;
+        n.c.status = bits::<8>(SUCCESS);
     } else if code == TERMINATE {
         n.w.side.closing = bits::<2>(1);
-        n.c.op_ends = false;
+        n.c.waits = true;
+        n.c.tell = false;
     } else if code == INVALIDATE {
         n.w.flags.invalid = true;
         n.w.flags.stopped = true;
@@ -161,7 +160,8 @@ pub fn execute(s: Step, op: ConnOp, r: TcpRecord, now: Bits<32>) -> Step {
         n.c.raise = true;
     } else {
         n.c.status = bits::<8>(BAD_REQUEST);
-        n.st = St::OpDone;
+        n.c.forget = true;
+        n.c.tell = false;
     }
     n
 }
@@ -173,26 +173,25 @@ fn owes_ack(w: Work) -> bool {
     owed && !w.flags.stopped && !w.flags.aborted && w.state != CLOSED
 }
 
-/// `Close`: a Terminate goes on when nothing of the connection is under way (law L1).
+/// Stage 1: a Terminate goes on when nothing of the connection is under way (law L1); no job is, or it would not be asked.
 #[kernel]
 pub fn close(s: Step) -> Step {
     let w = s.w;
     let mut n = s;
-    if w.side.jobs != 0 || w.side.commits != 0 || w.side.queued {
-        n.st = St::Idle;
+    n.c.waits = true;
+    if w.side.commits != 0 || w.side.queued || w.side.pub_wait {
+        n.c.forget = true;
     } else if w.side.closing == 1 {
         n.w.side.closing = bits::<2>(2);
         n.w.flags.ack_now = owes_ack(w);
         n.c.want_tx = owes_ack(w);
-        n.st = St::Finish;
     } else if w.side.closing == 2 {
         n.w.side.closing = bits::<2>(3);
         n.c.publish = true;
-        n.st = St::Finish;
     } else {
         n.c.free = true;
-        n.c.op_ends = true;
-        n.st = St::OpPack;
+        n.c.tell = true;
+        n.c.waits = false;
     }
     n
 }

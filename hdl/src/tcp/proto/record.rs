@@ -99,11 +99,7 @@ pub struct Fixed {
     /// See the record.
     pub send_ring: Bits<64>,
     /// See the record.
-    pub recv_ring: Bits<64>,
-    /// See the record.
     pub send_ring_log2: Bits<8>,
-    /// See the record.
-    pub recv_ring_log2: Bits<8>,
     /// See the record.
     pub generation: Bits<8>,
 }
@@ -162,23 +158,6 @@ pub struct Receive {
     pub last_rx_us: Bits<32>,
     /// `ack_pending`: data segments that are durable and not acknowledged.
     pub ack_pending: Bits<8>,
-}
-
-/// The posted receive in use.
-#[derive(Clone, Copy, Debug, Default, PartialEq, LogicStruct)]
-pub struct Post {
-    /// `recv_producer`.
-    pub producer: Bits<16>,
-    /// `post_idx`.
-    pub idx: Bits<16>,
-    /// `post_off`.
-    pub off: Bits<32>,
-    /// `post_len`.
-    pub len: Bits<24>,
-    /// `post_flags`.
-    pub flags: Bits<8>,
-    /// `post_addr`.
-    pub addr: Bits<64>,
 }
 
 /// Timers: which run, and their deadlines.
@@ -241,11 +220,9 @@ pub struct Counts {
 /// Device-internal: what is under way for the connection (law L1).
 #[derive(Clone, Copy, Debug, Default, PartialEq, LogicStruct)]
 pub struct Side {
-    /// Jobs given to the transmitter and not reported back.
-    pub jobs: Bits<8>,
-    /// Of those, jobs that may still read bytes below `pub_next`.
-    pub wait: Bits<8>,
-    /// `snd_una` to publish when `wait` is down to 0.
+    /// `pub_next` waits until no job that may read bytes below it is under way.
+    pub pub_wait: Bit,
+    /// `snd_una` to publish then.
     pub pub_next: Bits<32>,
     /// `snd_una` as published: the host may free what is below.
     pub pub_una: Bits<32>,
@@ -294,12 +271,8 @@ pub struct Work {
     pub rcv: Receive,
     /// Out-of-order ranges.
     pub ooo: Ranges,
-    /// Posted receive.
-    pub post: Post,
     /// Timers.
     pub tm: Clocks,
-    /// Next shadow record's tag.
-    pub shadow_tag: Bits<16>,
     /// Delta counters.
     pub cnt: Counts,
     /// Internal.

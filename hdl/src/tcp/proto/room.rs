@@ -1,9 +1,8 @@
 //! What the MTUs of the paths leave for text, and the segment size that follows from it.
 use super::record::Work;
-use super::step::Pick;
 use crate::mem::LutRam;
 use crate::prelude::*;
-use crate::types::{ConnOp, PathMtu};
+use crate::types::PathMtu;
 use chimney_abi::wire::{ipv4, tcp};
 
 /// What IPv4 and TCP take of an MTU without options.
@@ -16,16 +15,6 @@ const TIMESTAMPS: u64 = tcp::TIMESTAMPS_PADDED_LEN as u64;
 pub fn smss(w: Work, room: Bits<16>) -> Bits<32> {
     let room = if w.fixed.flags.timestamps { room - TIMESTAMPS } else { room };
     bit_cast::<32, 16>(if w.fixed.eff_mss <= room { w.fixed.eff_mss } else { room })
-}
-
-/// The path of the record in hand: an offload names it itself.
-#[kernel]
-pub fn path_of(pick: Pick, op: ConnOp, w: Work) -> Bits<16> {
-    if pick == Pick::Op {
-        op.path
-    } else {
-        w.fixed.path
-    }
 }
 
 /// Per path, what its MTU leaves for text and TCP options.

@@ -1,9 +1,9 @@
 //! A segment up to its text: may it be processed, what does its acknowledgment mean (RFC 9293 3.10.7.4).
 //!
-//! `RxCheck -> RxAck -> RxRecover`, one cycle each; then [`super::place`] takes the text.
+//! Stages 1 to 3 of the pipeline; [`super::text`] is the fourth.
 use super::record::{Clocks, Receive, Work};
 use super::step::{
-    fin_acked, is_active, reason, St, Step, CLOSED, CLOSING, FIN_WAIT_1, FIN_WAIT_2, LAST_ACK, REQUESTED,
+    fin_acked, is_active, reason, Step, CLOSED, CLOSING, FIN_WAIT_1, FIN_WAIT_2, LAST_ACK, REQUESTED,
     TIME_WAIT, URGENT,
 };
 use crate::prelude::*;
@@ -138,7 +138,7 @@ fn fate(w: Work, seg: RxSeg) -> Fate {
     }
 }
 
-/// `RxCheck`.
+/// Stage 1.
 #[kernel]
 pub fn arrive(s: Step, seg: RxSeg, now: Bits<32>, fin_wait_2_us: Bits<32>) -> Step {
     let f = fate(s.w, seg);
@@ -150,7 +150,6 @@ pub fn arrive(s: Step, seg: RxSeg, now: Bits<32>, fin_wait_2_us: Bits<32>) -> St
         n.c.up = true;
         n.c.forget = true;
         n.c.counts.handed_up = true;
-        n.st = St::Verdict;
     } else if f == Fate::Urgent || f == Fate::Syn {
         // this segment and all later ones go up. R-225: the same for a SYN, in state CLOSED.
         let why = if f == Fate::Urgent { bits::<8>(URGENT) } else { bits::<8>(REQUESTED) };
@@ -161,20 +160,18 @@ pub fn arrive(s: Step, seg: RxSeg, now: Bits<32>, fin_wait_2_us: Bits<32>) -> St
         n.w.reason = reason(s.w.reason, why);
         n.c.publish = true;
         n.c.raise = true;
-        n.st = St::Verdict;
     } else {
         n.w.cnt.segs_in = s.w.cnt.segs_in + 1;
         n.c.counts.rx_offloaded = true;
         n.c.counts.rx_offloaded_bytes = seg.frame_len;
         n.c.counts.unacceptable = f != Fate::Take;
         n.c.cur = text.seq;
-        n.c.start = text.seq;
         n.c.end = text.seq + text.keep;
         n.c.src = seg.payload_src + bit_cast::<16, 32>(text.skip);
         n.c.fin = text.fin;
         n.c.push = has(seg, TCP_PSH) && !text.cut;
         n.c.is_ooo = text.seq != s.w.rcv.nxt;
-        n.st = if f == Fate::Take { St::RxAck } else { St::RxFree };
+        n.c.take = f == Fate::Take;
         if f == Fate::Take {
             n.w.rcv = heard(s.w.rcv, seg, s.w.fixed.flags.timestamps, now);
             n.w.tm = rearm(s.w, now, fin_wait_2_us);
@@ -264,7 +261,7 @@ fn ack_timers(w: Work, is_new: bool, is_current: bool, now: Bits<32>, p: TcpPara
     n
 }
 
-/// `RxAck`: window, SND.UNA, round trip, our FIN. What recovery needs of the old values goes to `c`.
+/// Stage 2: window, SND.UNA, round trip, our FIN. What recovery needs of the old values goes to `c`.
 #[kernel]
 pub fn acked(s: Step, seg: RxSeg, now: Bits<32>, p: TcpParams) -> Step {
     let w = s.w;
@@ -288,11 +285,10 @@ pub fn acked(s: Step, seg: RxSeg, now: Bits<32>, p: TcpParams) -> Step {
     }
     let mut n = s;
     n.w = ack_timers(v, is_new, is_current, now, p);
-    n.c.moved = is_new;
-    n.c.now = is_current && wnd != 0 && is_duplicate(w.snd, seg_len(seg), seg.ack, wnd);
-    // Old FlightSize and bytes acknowledged, for `recover`; these fields are free until then.
-    n.c.iova = cat::<64, _>((w.snd.max - w.snd.una, seg.ack - w.snd.una));
-    n.st = if n.c.moved || n.c.now { St::RxRecover } else { St::RxText };
+    n.c.is_new_ack = is_new;
+    n.c.is_dup_ack = is_current && wnd != 0 && is_duplicate(w.snd, seg_len(seg), seg.ack, wnd);
+    n.c.acked = seg.ack - w.snd.una;
+    n.c.flight = w.snd.max - w.snd.una;
     if is_new || updated.wnd != w.snd.wnd {
         n.c.want_tx = is_pending(n.w);
         n.c.publish = is_new;
@@ -304,14 +300,12 @@ pub fn acked(s: Step, seg: RxSeg, now: Bits<32>, p: TcpParams) -> Step {
     n
 }
 
-/// `RxRecover`: congestion window and loss recovery; then the text.
+/// Stage 3, after a new or a duplicate acknowledgment: congestion window and loss recovery.
 #[kernel]
 pub fn recover(s: Step, smss: Bits<32>, threshold: Bits<8>) -> Step {
     let w = s.w;
-    let by = s.c.iova.get_bits::<32>(0);
-    let flight = s.c.iova.get_bits::<32>(32);
-    let r = if s.c.moved {
-        on_new_ack(w.rc, w.snd.una, by, flight, w.snd.max - w.snd.una, smss)
+    let r = if s.c.is_new_ack {
+        on_new_ack(w.rc, w.snd.una, s.c.acked, s.c.flight, w.snd.max - w.snd.una, smss)
     } else {
         on_dup_ack(w.rc, w.snd.una, w.snd.max, smss, threshold)
     };
@@ -323,8 +317,5 @@ pub fn recover(s: Step, smss: Bits<32>, threshold: Bits<8>) -> Step {
     n.w.flags.rtt_running = w.flags.rtt_running && !r.retransmit;
     n.c.counts.fast_retransmits = r.entered;
     n.c.want_tx = s.c.want_tx || is_pending(w);
-    n.c.moved = false;
-    n.c.now = false;
-    n.st = St::RxText;
     n
 }

@@ -1,4 +1,4 @@
-//! The state of PROTO between two clocks: the record in hand, and what is known about the event in work.
+//! What goes down the pipeline: the record, and what is known about the event.
 use super::record::Work;
 use crate::prelude::*;
 use crate::types::EngineCounts;
@@ -45,107 +45,28 @@ pub const REJECTED: u64 = Status::Rejected.code() as u64;
 /// See [`SUCCESS`].
 pub const BAD_REQUEST: u64 = Status::BadRequest.code() as u64;
 
-/// What PROTO is doing.
-#[derive(Clone, Copy, Debug, PartialEq, LogicState)]
-pub enum St {
-    /// Sweeps the tables after reset.
-    Clear,
-    /// Picks an event.
-    Idle,
-    /// Takes it from its source and starts to read the record.
-    Take,
-    /// The record is there.
-    Fetch,
-    /// A segment: may it be processed?
-    RxCheck,
-    /// Its acknowledgment.
-    RxAck,
-    /// What the acknowledgment means for loss recovery.
-    RxRecover,
-    /// Its text, piece by piece.
-    RxText,
-    /// A page is being looked up.
-    Page,
-    /// A page map entry is offered to the write engine.
-    PageMap,
-    /// A piece of payload is offered to the write engine.
-    Piece,
-    /// All text is placed.
-    RxEnd,
-    /// The frame's memory is given back.
-    RxFree,
-    /// The dispatcher gets its verdict.
-    Verdict,
-    /// A posted receive is requested from host memory.
-    PostAsk,
-    /// It is being read.
-    PostWait,
-    /// It is there.
-    PostGot,
-    /// A used post is written back.
-    Retire,
-    /// Direct mode ends.
-    EnterPool,
-    /// A doorbell.
-    Bell,
-    /// Pool mode looks for a post to go on with.
-    BellPosts,
-    /// A shadow record is durable.
-    Commit,
-    /// The transmitter is done with a job.
-    TxDone,
-    /// A deadline has passed.
-    Expire,
-    /// What to send?
-    TxPlan,
-    /// A job is offered to the transmitter.
-    TxEmit,
-    /// It was taken.
-    TxSent,
-    /// A command's record beats come in.
-    OpIn,
-    /// A command.
-    OpExec,
-    /// The page map comes in.
-    OpPages,
-    /// Terminate: what is still to be waited for?
-    Close,
-    /// The record becomes an image.
-    OpPack,
-    /// The image goes out.
-    OpOut,
-    /// The command is answered.
-    OpDone,
-    /// The event is over: what follows from it?
-    Finish,
-    /// A shadow record is offered to the write engine.
-    Shadow,
-    /// The event ring is told.
-    Raise,
-    /// The record goes back.
-    Store,
-}
-
-/// Sources of events.
+/// Kinds of events.
 #[derive(Clone, Copy, Debug, PartialEq, LogicState)]
 pub enum Pick {
     /// None.
     None,
-    /// The commit queue.
+    /// A shadow record is durable.
     Commit,
-    /// Doorbells.
+    /// A doorbell.
     Bell,
-    /// Commands.
+    /// A command.
     Op,
-    /// The transmitter.
-    TxDone,
-    /// The scanner.
+    /// The transmitter could not do a job.
+    TxFail,
+    /// A deadline has passed.
     Timer,
-    /// A Terminate that waits.
+    /// A Terminate goes on.
     Close,
-    /// The dispatcher.
+    /// No job reads below the new SND.UNA any more.
+    Publish,
+    /// A segment.
     Rx,
-    /// The ready list.
+    /// The connection's turn to send.
     Tx,
 }
 
@@ -183,63 +104,74 @@ pub struct Plan {
     pub fin: Bit,
 }
 
-/// What is known about the event in work; cleared in `Idle`.
+/// What a pass knows and decides, besides the record.
 #[derive(Clone, Copy, Debug, Default, PartialEq, LogicStruct)]
 pub struct Ctx {
-    /// Connection.
+    /// There is an event.
+    pub valid: Bit,
+    /// Its kind.
+    pub pick: Pick,
+    /// Its connection.
     pub conn: Bits<16>,
     /// The id is not one of ours.
     pub out: Bit,
-    /// Source.
-    pub pick: Pick,
-    /// Where `Retire` and `PostGot` return to.
-    pub ret: St,
-    /// Next byte of text to place.
+    /// Pages reserved for its text.
+    pub reserved: Bits<3>,
+    /// There are no pages for all of the text.
+    pub no_pages: Bit,
+    /// The post in use does not take all of it.
+    pub no_post: Bit,
+    /// The segment is to be processed.
+    pub take: Bit,
+    /// First byte of the text to place.
     pub cur: Bits<32>,
     /// End of the text to place.
     pub end: Bits<32>,
-    /// First byte placed out of order.
-    pub start: Bits<32>,
     /// Where `cur` lies in packet memory.
     pub src: Bits<16>,
-    /// Length of the piece, bytes.
-    pub len: Bits<16>,
-    /// Where the piece goes.
-    pub iova: Bits<64>,
-    /// Page for the piece.
-    pub page: Bits<16>,
-    /// Number of a beat.
-    pub beat: Bits<6>,
-    /// Sequence number of the post just read.
-    pub post_seq: Bits<32>,
     /// The text begins after RCV.NXT.
     pub is_ooo: Bit,
     /// A FIN follows the text.
     pub fin: Bit,
     /// PSH, and all text lies in the window.
     pub push: Bit,
-    /// RCV.NXT has moved (between `RxAck` and `RxRecover`: SND.UNA has).
+    /// The text fills a hole.
+    pub jump: Bit,
+    /// SND.UNA has moved.
+    pub is_new_ack: Bit,
+    /// A duplicate acknowledgment.
+    pub is_dup_ack: Bit,
+    /// Bytes acknowledged.
+    pub acked: Bits<32>,
+    /// FlightSize before that.
+    pub flight: Bits<32>,
+    /// RCV.NXT has moved.
     pub moved: Bit,
-    /// A hole was filled, or a FIN counted: acknowledge at once (between `RxAck` and `RxRecover`: a duplicate
-    /// acknowledgment).
+    /// A hole was filled, or a FIN counted: acknowledge at once.
     pub now: Bit,
-    /// Write a shadow record.
+    /// Order a shadow record.
     pub publish: Bit,
     /// Raise an event with it.
     pub raise: Bit,
-    /// Put the connection into the ready list.
+    /// A receive doorbell: the placer hears of it.
+    pub bell: Bit,
+    /// Its producer index.
+    pub producer: Bits<16>,
+    /// The placer begins with the connection.
+    pub load: Bit,
+    /// The placer tells its posts.
+    pub tell: Bit,
+    /// The connection may have something to send.
     pub want_tx: Bit,
-    /// It was not there yet.
-    pub push_ready: Bit,
     /// The frame is handed up.
     pub up: Bit,
-    /// Nothing is stored after the verdict.
+    /// The record stays as it is.
     pub forget: Bit,
     /// The connection is given back: the record becomes free.
     pub free: Bit,
-    /// A command ends with this event.
-    pub op_ends: Bit,
-    /// Its status.
+    /// The command waits for a later pass.
+    pub waits: Bit,
+    /// Status of the command.
     pub status: Bits<8>,
     /// The segment to be sent.
     pub plan: Plan,
@@ -247,11 +179,9 @@ pub struct Ctx {
     pub counts: EngineCounts,
 }
 
-/// The state.
+/// A pass.
 #[derive(Clone, Copy, Debug, Default, PartialEq, LogicStruct)]
 pub struct Step {
-    /// What is being done.
-    pub st: St,
     /// The event.
     pub c: Ctx,
     /// The record.

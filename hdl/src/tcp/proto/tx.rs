@@ -2,7 +2,7 @@
 use super::record::{Fixed, Work};
 use super::rx::is_pending;
 use super::step::{
-    is_active, Plan, St, Step, Why, CLOSED, CLOSE_WAIT, CLOSING, ESTABLISHED, FIN_WAIT_1, LAST_ACK,
+    is_active, Plan, Step, Why, CLOSED, CLOSE_WAIT, CLOSING, ESTABLISHED, FIN_WAIT_1, LAST_ACK,
 };
 use crate::prelude::*;
 use crate::tcp::cwnd::send_limit;
@@ -111,18 +111,16 @@ fn choose(w: Work, smss: Bits<32>) -> Plan {
     }
 }
 
-/// `TxPlan`: the connection left the ready list.
+/// Stage 5: what may be sent now? Only if `room`: the transmitter takes a job.
 #[kernel]
-pub fn tx_plan(s: Step, now: Bits<32>, smss: Bits<32>) -> Step {
+pub fn tx_plan(s: Step, room: bool, now: Bits<32>, smss: Bits<32>) -> Step {
     let (w, snd) = (s.w, s.w.snd);
     let mut n = s;
-    n.w.side.queued = false;
-    n.w.flags.retransmit = s.w.flags.retransmit && s.w.snd.una != s.w.snd.max;
-    if s.w.fixed.generation == 0 {
-        n.st = St::Idle;
-    } else {
+    if s.c.want_tx && room && s.w.fixed.generation != 0 {
+        n.w.flags.retransmit = s.w.flags.retransmit && s.w.snd.una != s.w.snd.max;
         n.c.plan = choose(s.w, smss);
-        n.st = if n.c.plan.why == Why::Nothing { St::Finish } else { St::TxEmit };
+        // Stage 6 asks for another turn, if there may be more.
+        n.c.want_tx = false;
         if n.c.plan.why == Why::Nothing
             && is_active(w)
             && before(snd.nxt, w.limit)
@@ -187,23 +185,21 @@ fn sent_text(w: Work, p: Plan, now: Bits<32>, max_rto_us: Bits<32>) -> Work {
     n
 }
 
-/// `TxSent`.
+/// Stage 6, when there is something to send.
 #[kernel]
 pub fn tx_sent(s: Step, now: Bits<32>, max_rto_us: Bits<32>) -> Step {
     let p = s.c.plan;
     let text = p.why == Why::Lost || p.why == Why::Again || p.why == Why::New || p.why == Why::Probe;
     let mut n = s;
-    n.st = St::Finish;
     if text {
         n.w = sent_text(s.w, p, now, max_rto_us);
-        n.c.want_tx = p.why != Why::Probe;
+        n.c.want_tx = s.c.want_tx || p.why != Why::Probe;
     } else if p.why == Why::KeepAlive {
         n.w.flags.probe = false;
     } else if p.why == Why::Reset {
         n.w.side.reset = false;
     }
     n.w.cnt.segs_out = s.w.cnt.segs_out + 1;
-    n.w.side.jobs = s.w.side.jobs + 1;
     n.w.side.first_job = false;
     // Every segment acknowledges what is durable.
     n.w.flags.ack_now = false;

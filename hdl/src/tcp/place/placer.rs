@@ -1,0 +1,259 @@
+//! The block. See [`super`] for what it does, [`super::step`] for the states.
+//!
+//! Latency: 3 cycles from an order to its first write command. Throughput: 8 cycles for a segment that lies in one page or post, and
+//! 2 to 4 for each further piece. Back-pressure: `order_ready` when 16 orders wait; `level` says how many do. It waits for the write
+//! engine, the event ring, and reads of posts, which are bounded by the bus, not by the host (law L5). Reset: no order in hand;
+//! posts and page map are loaded whole when a connection begins.
+use super::order::{Commit, PlaceAsk, PlaceFits, PlaceOrder, Posts};
+use super::step::{
+    after_free, begin, end, enter_pool, paged, placed, post_beat, post_got, published, retired, taken, tells, text,
+    Hand, PlaceState,
+};
+use super::write::{command, commit, post_req, writes};
+use crate::host::events::RaiseEvent;
+use crate::mem::SdpRam;
+use crate::prelude::*;
+use crate::stream::Fifo;
+use crate::tcp::pages::{FoundSlot, LoadSlot, LookSlot, Pages, COUNT};
+use crate::types::{ReadBeat, ReadReq, TcpParams, WriteCmd};
+
+/// log2 of the orders that wait.
+pub const ORDERS_LOG2: usize = 4;
+/// Bits of a count of them.
+pub const ORDERS: usize = ORDERS_LOG2 + 1;
+
+/// The block; `MAP` = `LOG2` + 5.
+#[derive(LogicBlock, Default)]
+pub struct Placer<const LOG2: usize, const MAP: usize> {
+    /// Clock.
+    pub clock: Signal<In, Clock>,
+    /// Reset.
+    pub reset: Signal<In, Bit>,
+    /// Pages may be fetched ahead.
+    pub enable: Signal<In, Bit>,
+    /// No order waits or is in hand, no read is under way.
+    pub idle: Signal<Out, Bit>,
+    /// Registers.
+    pub params: Signal<In, TcpParams>,
+    /// Order.
+    pub order: Signal<In, PlaceOrder>,
+    /// Order offered.
+    pub order_valid: Signal<In, Bit>,
+    /// Order taken.
+    pub order_ready: Signal<Out, Bit>,
+    /// Orders that wait.
+    pub level: Signal<Out, Bits<ORDERS>>,
+    /// Posts of the connection that a `PLACE_LOAD` begins; stable until the order is done.
+    pub load: Signal<In, Posts>,
+    /// Pulse: posts of the connection of a `PLACE_TELL`.
+    pub told_valid: Signal<Out, Bit>,
+    /// The posts.
+    pub told: Signal<Out, Posts>,
+    /// Pages ready and not reserved.
+    pub free_pages: Signal<Out, Bits<COUNT>>,
+    /// So many pages are reserved for an order to come.
+    pub reserve: Signal<In, Bits<3>>,
+    /// Question; asked only while no order waits or comes.
+    pub ask: Signal<In, PlaceAsk>,
+    /// Asked until the answer comes.
+    pub ask_valid: Signal<In, Bit>,
+    /// Answer.
+    pub fits: Signal<Out, PlaceFits>,
+    /// Pulse: the segment of the oldest order is done with, and all its commands are accepted.
+    pub verdict_valid: Signal<Out, Bit>,
+    /// It is the ordinary path's.
+    pub verdict_handed_up: Signal<Out, Bit>,
+    /// Pulse: a shadow record is under way.
+    pub commit_valid: Signal<Out, Bit>,
+    /// What it will make durable.
+    pub commit: Signal<Out, Commit>,
+    /// Pulse: a post of length 0 was skipped, or a doorbell not believed.
+    pub bad_post: Signal<Out, Bit>,
+    /// Write command.
+    pub write_cmd: Signal<Out, WriteCmd>,
+    /// Write command offered.
+    pub write_cmd_valid: Signal<Out, Bit>,
+    /// Write command taken.
+    pub write_cmd_ready: Signal<In, Bit>,
+    /// To the event ring.
+    pub raise: Signal<Out, RaiseEvent>,
+    /// Taken.
+    pub raise_ready: Signal<In, Bit>,
+    /// Read of a receive descriptor.
+    pub post_req: Signal<Out, ReadReq>,
+    /// Read offered.
+    pub post_req_valid: Signal<Out, Bit>,
+    /// Read taken.
+    pub post_req_ready: Signal<In, Bit>,
+    /// Read data.
+    pub post_beat: Signal<In, ReadBeat>,
+    /// It is this client's.
+    pub post_beat_valid: Signal<In, Bit>,
+    /// Pool ring address.
+    pub pool_ring: Signal<In, Bits<64>>,
+    /// log2 of its entries.
+    pub pool_log2: Signal<In, Bits<8>>,
+    /// Its producer index.
+    pub pool_producer: Signal<In, Bits<16>>,
+    /// Entries taken.
+    pub pool_consumer: Signal<Out, Bits<16>>,
+    /// Read of the pool ring.
+    pub pool_req: Signal<Out, ReadReq>,
+    /// Read offered.
+    pub pool_req_valid: Signal<Out, Bit>,
+    /// Read taken.
+    pub pool_req_ready: Signal<In, Bit>,
+    /// Read data.
+    pub pool_beat: Signal<In, ReadBeat>,
+    /// It is this client's.
+    pub pool_beat_valid: Signal<In, Bit>,
+    /// Write an entry of the page map.
+    pub load_slot: Signal<In, LoadSlot>,
+    orders: Fifo<PlaceOrder, ORDERS_LOG2, ORDERS>,
+    pages: Pages<MAP>,
+    posts: SdpRam<Posts, LOG2>,
+    h: Dff<Hand>,
+    looked: Dff<Bit>,
+    reserved: Dff<Bits<COUNT>>,
+}
+
+/// Who lets the state go on.
+#[derive(Clone, Copy, Debug, Default, PartialEq, LogicStruct)]
+struct Ready {
+    write: Bit,
+    page: Bit,
+    post: Bit,
+    beat: Bit,
+    raise: Bit,
+}
+
+/// The state waits for another block.
+#[kernel]
+fn is_stalled(st: PlaceState, r: Ready) -> bool {
+    match st {
+        PlaceState::Page => !r.page,
+        PlaceState::PostAsk => !r.post,
+        PlaceState::PostWait => !r.beat,
+        PlaceState::Raise => !r.raise,
+        _ => writes(st) && !r.write,
+    }
+}
+
+/// The next state; not asked while the state waits.
+#[kernel]
+fn next(h: Hand, p: Posts, load: Posts, a: FoundSlot, b: ReadBeat, pool_base: Bits<64>) -> Hand {
+    match h.st {
+        PlaceState::Idle => h,
+        PlaceState::Fetch => Hand { st: PlaceState::Begin, ..h },
+        PlaceState::Begin => begin(h, p, load),
+        PlaceState::Text => text(h),
+        PlaceState::Page => paged(h, a, pool_base),
+        PlaceState::PageMap => Hand { st: PlaceState::Piece, ..h },
+        PlaceState::Piece => placed(h),
+        PlaceState::PostAsk => Hand { st: PlaceState::PostWait, ..h },
+        PlaceState::PostWait => post_beat(h, b),
+        PlaceState::PostGot => post_got(h),
+        PlaceState::Retire => retired(h),
+        PlaceState::EnterPool => enter_pool(h),
+        PlaceState::End => end(h),
+        PlaceState::Free => Hand { st: after_free(h), ..h },
+        PlaceState::Shadow => published(h),
+        PlaceState::Raise => Hand { st: PlaceState::Store, ..h },
+        PlaceState::Store => Hand { st: PlaceState::Idle, ..h },
+    }
+}
+
+#[kernel]
+impl<const LOG2: usize, const MAP: usize> Logic for Placer<LOG2, MAP> {
+    fn update(&mut self) {
+        dff_setup!(self, clock, h, looked, reserved);
+        clock!(self, clock, orders, pages, posts);
+        reset!(self, reset, orders, pages);
+        let h = self.h.q.val();
+        let (st, low) = (h.st, bit_cast::<LOG2, 16>(h.o.conn));
+        let answer = self.pages.answer.val();
+        let stalled = is_stalled(
+            st,
+            Ready {
+                write: self.write_cmd_ready.val(),
+                page: answer.valid,
+                post: self.post_req_ready.val(),
+                beat: self.post_beat_valid.val(),
+                raise: self.raise_ready.val(),
+            },
+        );
+        let waits = self.orders.m_valid.val();
+        let takes = st == PlaceState::Idle && waits;
+        let asked = st == PlaceState::Idle && !waits && self.ask_valid.val();
+        let done = st == PlaceState::Store;
+
+        // Orders, reservations.
+        self.orders.s_data.next = self.order.val();
+        self.orders.s_valid.next = self.order_valid.val();
+        self.order_ready.next = self.orders.s_ready.val();
+        self.orders.m_ready.next = takes;
+        self.level.next = self.orders.level.val();
+        let back = if done { h.o.reserved } else { bits::<3>(0) };
+        let reserved = self.reserved.q.val();
+        self.reserved.d.next = reserved + bit_cast::<COUNT, 3>(self.reserve.val()) - bit_cast::<COUNT, 3>(back);
+        let level = self.pages.level.val();
+        self.free_pages.next = if level >= reserved { level - reserved } else { bits::<COUNT>(0) };
+        self.fits.next = PlaceFits {
+            valid: done && h.is_ask,
+            post: h.in_post,
+            pages: bit_cast::<COUNT, 3>(h.missing) <= level,
+        };
+
+        // Posts and pages.
+        self.posts.re.next = st == PlaceState::Fetch;
+        self.posts.raddr.next = low;
+        self.posts.we.next = done;
+        self.posts.waddr.next = low;
+        self.posts.wdata.next = h.p;
+        self.told_valid.next = tells(h);
+        self.told.next = h.p;
+        self.pages.enable.next = self.enable.val();
+        self.pages.load.next = self.load_slot.val();
+        let at = cat::<16, _>((h.o.conn.get_bits::<11>(0), h.cur.get_bits::<5>(12)));
+        let looks = st == PlaceState::Page;
+        let tag = h.cur.get_bits::<20>(12);
+        self.pages.look.next = LookSlot { valid: looks && !self.looked.q.val(), at, tag, peek: h.is_ask };
+        self.looked.d.next = looks && !answer.valid;
+        self.pages.ring.next = self.pool_ring.val();
+        self.pages.ring_log2.next = self.pool_log2.val();
+        self.pages.producer.next = self.pool_producer.val();
+        self.pool_consumer.next = self.pages.consumer.val();
+        self.pool_req.next = self.pages.req.val();
+        self.pool_req_valid.next = self.pages.req_valid.val();
+        self.pages.req_ready.next = self.pool_req_ready.val();
+        self.pages.beat.next = self.pool_beat.val();
+        self.pages.beat_valid.next = self.pool_beat_valid.val();
+
+        // Other blocks.
+        self.idle.next = st == PlaceState::Idle && !waits && self.pages.idle.val();
+        self.write_cmd_valid.next = writes(st);
+        self.write_cmd.next = if writes(st) {
+            command(h, self.params.val().shadow_base, self.params.val().page_map_base)
+        } else {
+            WriteCmd::default()
+        };
+        self.commit_valid.next = st == PlaceState::Shadow && !stalled;
+        self.commit.next = commit(h);
+        self.verdict_valid.next = done && h.o.is_segment;
+        self.verdict_handed_up.next = h.o.handed_up;
+        self.bad_post.next = (st == PlaceState::PostGot && h.p.len == 0 && !h.p.fault) || (done && h.bad);
+        self.raise.next =
+            RaiseEvent { valid: st == PlaceState::Raise, conn: h.o.conn, generation: h.o.generation };
+        self.post_req_valid.next = st == PlaceState::PostAsk;
+        self.post_req.next = post_req(h.p);
+
+        if takes || asked {
+            self.h.d.next = taken(asked, self.orders.m_data.val(), self.ask.val());
+        } else if !stalled {
+            let base = self.params.val().pool_base;
+            let found = self.posts.rdata.val();
+            self.h.d.next = next(h, found, self.load.val(), answer, self.post_beat.val(), base);
+        }
+        dff_reset!(self, reset, h, looked, reserved);
+    }
+}

@@ -1,0 +1,270 @@
+//! The pipeline: a pass takes an event and its record through six stages and stores the record.
+//!
+//! ```text
+//!   intake | fetch | 1 verdict | 2 ACK, window | 3 recovery | 4 text | 5 what to send | 6 orders, store
+//! ```
+//! See `stages` for the functions. A record that the pass before has just changed is taken from the end of stage 6, not from the memory.
+//!
+//! Latency: 9 cycles from the event to its orders. Throughput: a pass every second cycle on different connections, every 6 on the same.
+//! Back-pressure: none: the intake starts nothing whose orders could find no room. Reset: sweeps records and deadlines for 2^LOG2 cycles.
+use super::image::store;
+use super::intake::{Busy, Event, Outcome};
+use super::news::{earliest, has_order, order};
+use super::ops::{OpResult, RECORD};
+use super::record::Work;
+use super::room::{smss, Rooms};
+use super::stages::{enter, left, stage1, stage2, stage3, stage4, stage5, stage6, Env};
+use super::step::{Pick, Step, Why};
+use super::tx::job;
+use crate::mem::SdpRam;
+use crate::mirror::TcpRecord;
+use crate::prelude::*;
+use crate::stream::Fifo;
+use crate::tcp::place::order::PlaceOrder;
+use crate::tcp::timers::{Deadline, SetDeadline};
+use crate::types::{ConnOp, EngineCounts, PathMtu, RxSeg, TcpParams, TxJob};
+
+/// log2 of the jobs that wait for the transmitter.
+const JOBS_LOG2: usize = 2;
+/// Bits of a count of them.
+const JOBS: usize = JOBS_LOG2 + 1;
+/// With more waiting, a pass issues none: the pass before it may.
+const JOBS_HIGH: u64 = (1 << JOBS_LOG2) - 2;
+
+/// The block. `TABLE`: log2 of paths; `EARLY`: see [`super`].
+#[derive(LogicBlock, Default)]
+pub struct Pipe<const LOG2: usize, const TABLE: usize, const EARLY: usize> {
+    /// Clock.
+    pub clock: Signal<In, Clock>,
+    /// Reset.
+    pub reset: Signal<In, Bit>,
+    /// The tables are being cleared.
+    pub sweeps: Signal<Out, Bit>,
+    /// Clock, low word.
+    pub now_us: Signal<In, Bits<32>>,
+    /// Millisecond counter, low word.
+    pub now_ms: Signal<In, Bits<32>>,
+    /// Registers.
+    pub params: Signal<In, TcpParams>,
+    /// A path and its MTU.
+    pub path_mtu: Signal<In, PathMtu>,
+    /// Event; taken.
+    pub event: Signal<In, Event>,
+    /// What is in the pipeline.
+    pub busy: Signal<Out, Busy>,
+    /// What comes out of it.
+    pub outcome: Signal<Out, Outcome>,
+    /// No job is under way.
+    pub quiet: Signal<In, Bit>,
+    /// The command in work.
+    pub op: Signal<In, ConnOp>,
+    /// Its record.
+    pub image: Signal<In, Bits<RECORD>>,
+    /// The end of its pass.
+    pub op_result: Signal<Out, OpResult>,
+    /// The record of the pass that ends, as an image without posts.
+    pub stored: Signal<Out, Bits<RECORD>>,
+    /// A record is stored.
+    pub stores: Signal<Out, Bit>,
+    /// Order to the placer.
+    pub order: Signal<Out, PlaceOrder>,
+    /// There is one; it is taken.
+    pub order_valid: Signal<Out, Bit>,
+    /// A pass may issue a job.
+    pub job_room: Signal<Out, Bit>,
+    /// Job.
+    pub tx_job: Signal<Out, TxJob>,
+    /// Job offered.
+    pub tx_job_valid: Signal<Out, Bit>,
+    /// Job taken.
+    pub tx_job_ready: Signal<In, Bit>,
+    /// To the timers.
+    pub set: Signal<Out, SetDeadline>,
+    /// For the counters.
+    pub counts: Signal<Out, EngineCounts>,
+    records: SdpRam<Work, LOG2>,
+    rooms: Rooms<TABLE>,
+    op_rooms: Rooms<TABLE>,
+    jobs: Fifo<TxJob, JOBS_LOG2, JOBS>,
+    sweep: Dff<Bits<LOG2>>,
+    swept: Dff<Bit>,
+    e0: Dff<Event>,
+    e1: Dff<Event>,
+    e2: Dff<Event>,
+    s1: Dff<Step>,
+    s2: Dff<Step>,
+    seg2: Dff<RxSeg>,
+    s3: Dff<Step>,
+    seg3: Dff<RxSeg>,
+    s4: Dff<Step>,
+    seg4: Dff<RxSeg>,
+    s5: Dff<Step>,
+    seg5: Dff<RxSeg>,
+    s6: Dff<Step>,
+    seg6: Dff<RxSeg>,
+    room4: Dff<Bits<16>>,
+    room5: Dff<Bits<16>>,
+    last: Dff<Step>,
+}
+
+/// Where passes are that the next one of the same connection cannot follow yet.
+#[kernel]
+fn busy(e0: Event, e1: Event, s1: Step, s2: Step, s3: Step, later: bool) -> Busy {
+    let (v0, v1) = (e0.pick != Pick::None, e1.pick != Pick::None);
+    Busy {
+        v0,
+        c0: e0.conn,
+        v1,
+        c1: e1.conn,
+        v2: s1.c.valid,
+        c2: s1.c.conn,
+        v3: s2.c.valid,
+        c3: s2.c.conn,
+        v4: s3.c.valid,
+        c4: s3.c.conn,
+        any: v0 || v1 || s1.c.valid || s2.c.valid || s3.c.valid || later,
+    }
+}
+
+/// What leaves the pipeline.
+#[derive(Clone, Copy, Debug, Default, PartialEq, LogicStruct)]
+struct Leaving {
+    /// The pass.
+    end: Step,
+    /// Its record is stored, and what follows from it happens.
+    acts: Bit,
+    /// It issues a job.
+    sends: Bit,
+    /// It belongs to a command.
+    is_op: Bit,
+    /// It has an order for the placer.
+    orders: Bit,
+    /// For the intake.
+    out: Outcome,
+}
+
+/// The last stage.
+#[kernel]
+fn leave(s6: Step, quiet: bool, v: Env) -> Leaving {
+    let end = if s6.c.valid { stage6(s6, quiet, v) } else { s6 };
+    let acts = s6.c.valid && !end.c.forget;
+    let sends = acts && s6.c.plan.why != Why::Nothing;
+    let publish = acts && end.c.publish;
+    Leaving {
+        end,
+        acts,
+        sends,
+        is_op: s6.c.valid && (s6.c.pick == Pick::Op || s6.c.pick == Pick::Close),
+        orders: s6.c.valid && (publish || has_order(end.c)),
+        out: Outcome {
+            conn: s6.c.conn,
+            publish,
+            job: sends,
+            ready: acts && end.w.side.queued && !s6.w.side.queued,
+            wait: acts && end.w.side.pub_wait && !s6.w.side.pub_wait,
+        },
+    }
+}
+
+#[kernel]
+impl<const LOG2: usize, const TABLE: usize, const EARLY: usize> Logic for Pipe<LOG2, TABLE, EARLY> {
+    fn update(&mut self) {
+        dff_setup!(self, clock, sweep, swept, e0, e1, e2, s1, s2, seg2, s3, seg3, s4, seg4, s5, seg5, s6, seg6);
+        dff_setup!(self, clock, room4, room5, last);
+        clock!(self, clock, records, rooms, op_rooms, jobs);
+        reset!(self, reset, jobs);
+        let v = Env { now_us: self.now_us.val(), now_ms: self.now_ms.val(), p: self.params.val() };
+        let (e0, e1, last) = (self.e0.q.val(), self.e1.q.val(), self.last.q.val());
+        let (s1, s2, s3) = (self.s1.q.val(), self.s2.q.val(), self.s3.q.val());
+        let (s4, s5, s6) = (self.s4.q.val(), self.s5.q.val(), self.s6.q.val());
+        let x = leave(s6, self.quiet.val(), v);
+        let stored = Step { c: x.end.c, w: left(x.end) };
+
+        // What leaves.
+        self.outcome.next = x.out;
+        self.order.next = if x.orders { order(x.end, self.seg6.q.val()) } else { PlaceOrder::default() };
+        self.order_valid.next = x.orders;
+        self.op_result.next = OpResult {
+            valid: x.is_op,
+            status: x.end.c.status,
+            waits: x.end.c.waits,
+            tells: x.acts && (x.end.c.tell || x.end.c.load),
+            job: x.sends,
+        };
+        let gives = x.is_op && x.end.c.tell;
+        self.stored.next = if gives {
+            pack::<RECORD, TcpRecord>(store(x.end.w, v.now_us, v.now_ms))
+        } else {
+            bits::<RECORD>(0)
+        };
+        self.stores.next = x.acts;
+        let job_room = self.jobs.level.val() <= JOBS_HIGH;
+        self.jobs.s_valid.next = x.sends;
+        self.jobs.s_data.next =
+            if x.sends { job::<EARLY>(s6.w, s6.c.plan, s6.c.conn, v.now_ms) } else { TxJob::default() };
+        self.tx_job.next = self.jobs.m_data.val();
+        self.tx_job_valid.next = self.jobs.m_valid.val();
+        self.jobs.m_ready.next = self.tx_job_ready.val();
+        self.job_room.next = job_room;
+        self.counts.next = if s6.c.valid { x.end.c.counts } else { EngineCounts::default() };
+
+        // The memory; after reset it is swept.
+        let sweeps = !self.swept.q.val();
+        let row = self.sweep.q.val();
+        self.sweeps.next = sweeps;
+        self.sweep.d.next = row + sweeps;
+        self.swept.d.next = !sweeps || row.all();
+        self.records.re.next = e0.pick != Pick::None;
+        self.records.raddr.next = bit_cast::<LOG2, 16>(e0.conn);
+        self.records.we.next = sweeps || x.acts;
+        self.records.waddr.next = if sweeps { row } else { bit_cast::<LOG2, 16>(s6.c.conn) };
+        self.records.wdata.next = if sweeps { Work::default() } else { stored.w };
+        let deadline = if sweeps { Deadline::default() } else { earliest(stored.w) };
+        let at = if sweeps { bit_cast::<16, LOG2>(row) } else { s6.c.conn };
+        self.set.next = SetDeadline { valid: sweeps || x.acts, conn: at, deadline };
+        if x.acts {
+            self.last.d.next = stored;
+        }
+
+        // MTUs: of the command's path, and of the record's.
+        self.rooms.path_mtu.next = self.path_mtu.val();
+        self.op_rooms.path_mtu.next = self.path_mtu.val();
+        self.op_rooms.look.next = true;
+        self.op_rooms.path.next = self.op.val().path;
+        self.rooms.look.next = s2.c.valid;
+        self.rooms.path.next = s2.w.fixed.path;
+        let room3 = self.rooms.room.val();
+        self.room4.d.next = room3;
+        self.room5.d.next = self.room4.q.val();
+
+        // One stage further.
+        self.busy.next = busy(e0, e1, s1, s2, s3, s4.c.valid || s5.c.valid || s6.c.valid);
+        self.e0.d.next = self.event.val();
+        self.e1.d.next = e0;
+        self.e2.d.next = e1;
+        let beyond = (e1.conn >> bits::<5>(LOG2 as u64)) != 0;
+        let fresh = if x.acts && s6.c.conn == e1.conn {
+            stored.w
+        } else if last.c.valid && last.c.conn == e1.conn {
+            last.w
+        } else {
+            self.records.rdata.val()
+        };
+        self.s1.d.next = enter(e1, fresh, beyond);
+        let e2 = self.e2.q.val();
+        let room = self.op_rooms.room.val();
+        self.s2.d.next =
+            if s1.c.valid { stage1(s1, e2, self.op.val(), self.image.val(), room, v) } else { s1 };
+        self.seg2.d.next = e2.seg;
+        self.s3.d.next = if s2.c.valid { stage2(s2, self.seg2.q.val(), v) } else { s2 };
+        self.seg3.d.next = self.seg2.q.val();
+        self.s4.d.next = if s3.c.valid { stage3(s3, smss(s3.w, room3), v) } else { s3 };
+        self.seg4.d.next = self.seg3.q.val();
+        self.s5.d.next = if s4.c.valid { stage4(s4, self.seg4.q.val(), v) } else { s4 };
+        self.seg5.d.next = self.seg4.q.val();
+        let smss5 = smss(s5.w, self.room5.q.val());
+        self.s6.d.next = if s5.c.valid { stage5(s5, job_room, smss5, v) } else { s5 };
+        self.seg6.d.next = self.seg5.q.val();
+        dff_reset!(self, reset, sweep, swept, e0, e1, e2, s1, s2, s3, s4, s5, s6, last);
+    }
+}

@@ -1,0 +1,137 @@
+//! Which function belongs to which stage and kind of event.
+use super::intake::Event;
+use super::news::{bell, committed, expire, finish, published, tx_fail};
+use super::op::{close, execute, given_back, initiate, INITIATE};
+use super::ops::RECORD;
+use super::record::Work;
+use super::rx::{acked, arrive, recover, seg_len};
+use super::step::{Ctx, Pick, Step, Why};
+use super::text::text;
+use super::tx::{tx_plan, tx_sent};
+use crate::mirror::TcpRecord;
+use crate::prelude::*;
+use crate::types::{ConnOp, RxSeg, TcpParams};
+
+/// Clocks and registers, the same for all stages.
+#[derive(Clone, Copy, Debug, Default, PartialEq, LogicStruct)]
+pub struct Env {
+    /// Clock, microseconds.
+    pub now_us: Bits<32>,
+    /// Timestamp clock, milliseconds.
+    pub now_ms: Bits<32>,
+    /// Registers.
+    pub p: TcpParams,
+}
+
+/// The event and its record at the start of the pipeline. `beyond`: the id is not one of ours.
+#[kernel]
+pub fn enter(e: Event, w: Work, beyond: bool) -> Step {
+    let c = Ctx {
+        valid: e.pick != Pick::None,
+        pick: e.pick,
+        conn: e.conn,
+        out: beyond,
+        forget: beyond,
+        reserved: e.reserved,
+        no_pages: e.no_pages,
+        no_post: e.no_post,
+        ..Ctx::default()
+    };
+    Step { c, w: if beyond { Work::default() } else { w } }
+}
+
+/// The connection's turn to send.
+#[kernel]
+fn turn(s: Step) -> Step {
+    let mut n = s;
+    n.w.side.queued = false;
+    n.c.want_tx = s.w.fixed.generation != 0;
+    n
+}
+
+/// Stage 1. `room`: of the command's path.
+#[kernel]
+pub fn stage1(s: Step, e: Event, op: ConnOp, image: Bits<RECORD>, room: Bits<16>, v: Env) -> Step {
+    let r = unpack::<TcpRecord, RECORD>(image);
+    let now = v.now_us;
+    let n = match s.c.pick {
+        Pick::Commit => committed(s, e.commit, now, v.p),
+        Pick::Bell => bell(s, e.bell, now),
+        Pick::Op => {
+            if op.opcode == INITIATE {
+                initiate(s, op, r, (now, v.now_ms, room), v.p)
+            } else {
+                execute(s, op, r, now)
+            }
+        }
+        Pick::TxFail => tx_fail(s, e.done),
+        Pick::Close => close(s),
+        Pick::Publish => published(s),
+        Pick::Rx => arrive(s, e.seg, now, v.p.fin_wait_2_us),
+        Pick::Tx => turn(s),
+        Pick::Timer | Pick::None => s,
+    };
+    let n: Step = n;
+    Step { c: Ctx { forget: n.c.forget || s.c.forget, ..n.c }, w: n.w }
+}
+
+/// A segment that is to be processed.
+#[kernel]
+fn takes(c: Ctx) -> bool {
+    c.pick == Pick::Rx && c.take
+}
+
+/// Stage 2.
+#[kernel]
+pub fn stage2(s: Step, seg: RxSeg, v: Env) -> Step {
+    if takes(s.c) {
+        acked(s, seg, v.now_us, v.p)
+    } else {
+        s
+    }
+}
+
+/// Stage 3.
+#[kernel]
+pub fn stage3(s: Step, smss: Bits<32>, v: Env) -> Step {
+    if takes(s.c) && (s.c.is_new_ack || s.c.is_dup_ack) {
+        recover(s, smss, v.p.dup_ack_threshold)
+    } else if s.c.pick == Pick::Timer {
+        expire(s, v.now_us, smss, v.p)
+    } else {
+        s
+    }
+}
+
+/// Stage 4.
+#[kernel]
+pub fn stage4(s: Step, seg: RxSeg, v: Env) -> Step {
+    if takes(s.c) {
+        text(s, seg, seg_len(seg), v.now_us, v.p)
+    } else {
+        s
+    }
+}
+
+/// Stage 5. `job_room`: the transmitter takes a job.
+#[kernel]
+pub fn stage5(s: Step, job_room: bool, smss: Bits<32>, v: Env) -> Step {
+    tx_plan(s, job_room, v.now_us, smss)
+}
+
+/// Stage 6. `quiet`: no job is under way.
+#[kernel]
+pub fn stage6(s: Step, quiet: bool, v: Env) -> Step {
+    let n = if s.c.plan.why != Why::Nothing { tx_sent(s, v.now_us, v.p.max_rto_us) } else { s };
+    finish(n, quiet)
+}
+
+/// The record as it goes back.
+#[kernel]
+pub fn left(s: Step) -> Work {
+    if s.c.free {
+        given_back(s.w)
+    } else {
+        s.w
+    }
+}
