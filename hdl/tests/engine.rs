@@ -211,7 +211,11 @@ fn without_a_page_nothing_is_taken() {
     assert_eq!(w.e.counts[3], 1);
     w.segment(PEER.wrapping_add(1000), OURS, 0, &text(3096, 1));
     w.run();
-    assert_eq!(w.e.shadow(2).expect("a record").rcv_nxt, PEER.wrapping_add(4096), "the page has room for this");
+    assert_eq!(
+        w.e.shadow(2).expect("a record").rcv_nxt,
+        PEER.wrapping_add(4096),
+        "the page has room for this"
+    );
     w.segment(PEER.wrapping_add(4096), OURS, 0, &text(1, 1));
     w.run();
     assert_eq!(w.e.counts[3], 2);

@@ -130,13 +130,13 @@ pub struct Env {
     at: usize,
     flying: VecDeque<Flying>,
     event_flying: VecDeque<u64>,
-    jobs: VecDeque<(u64, u64)>,
+    jobs: VecDeque<(u64, u64, u64)>,
     reads: [VecDeque<(u64, usize, u64)>; 2],
     wait: u64,
     hold: bool,
     hold_jobs: bool,
     fail: bool,
-    busy_seg: bool,
+    busy_segs: usize,
     busy_op: bool,
     taken: bool,
     beat_taken: bool,
@@ -189,7 +189,7 @@ impl Env {
             hold: false,
             hold_jobs: false,
             fail: false,
-            busy_seg: false,
+            busy_segs: 0,
             busy_op: false,
             taken: false,
             beat_taken: false,
@@ -285,7 +285,7 @@ impl Env {
         self.todo.is_empty()
             && self.offered.is_none()
             && self.wait == 0
-            && !self.busy_seg
+            && self.busy_segs == 0
             && !self.busy_op
             && self.idle > 20
     }
@@ -447,15 +447,16 @@ impl Env {
         if ready && u.tx_job_valid.val() {
             let j = u.tx_job.val();
             self.sent.push(sent(&j));
-            self.jobs.push_back((n(j.conn), if self.slow { 2 + r.below(80) } else { 12 }));
+            let result = if self.slow && r.chance(1, 30) { 1 + r.below(2) } else { 0 };
+            self.jobs.push_back((n(j.conn), if self.slow { 2 + r.below(80) } else { 12 }, result));
         }
         u.tx_done_valid.next = false;
         self.done_taken = false;
-        if let Some((conn, delay)) = self.jobs.front_mut() {
+        if let Some((conn, delay, result)) = self.jobs.front_mut() {
             *delay = delay.saturating_sub(1);
             if *delay == 0 && !self.hold_jobs {
                 u.tx_done_valid.next = true;
-                u.tx_done.next = TxDone { conn: (*conn).into(), result: 0u64.into() };
+                u.tx_done.next = TxDone { conn: (*conn).into(), result: (*result).into() };
                 self.done_taken = u.tx_done_ready.val();
             }
         }
@@ -466,7 +467,9 @@ impl Env {
         if self.taken {
             self.offered = None;
         }
-        if self.offered.is_none() && !self.busy_seg && !self.busy_op {
+        // Several segments may be under way.
+        let most = if self.slow { 6 } else { 1 };
+        if self.offered.is_none() && self.busy_segs < most && !self.busy_op {
             if self.wait > 0 {
                 self.wait -= 1;
             } else {
@@ -493,7 +496,7 @@ impl Env {
             _ => false,
         };
         match &self.offered {
-            Some(Todo::Seg(..)) if self.taken => self.busy_seg = true,
+            Some(Todo::Seg(..)) if self.taken => self.busy_segs += 1,
             Some(Todo::Op(_, beats)) if self.taken => {
                 self.busy_op = true;
                 self.beats = beats.clone().into();
@@ -514,7 +517,7 @@ impl Env {
         u.op_out_ready.next = true;
         if u.verdict_valid.val() {
             self.verdicts.push(u.verdict_handed_up.val());
-            self.busy_seg = false;
+            self.busy_segs -= 1;
         }
         if u.op_out_valid.val() {
             self.image.push(n(u.op_out.val()));

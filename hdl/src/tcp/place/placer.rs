@@ -6,8 +6,8 @@
 //! posts and page map are loaded whole when a connection begins.
 use super::order::{Commit, PlaceAsk, PlaceFits, PlaceOrder, Posts};
 use super::step::{
-    after_free, begin, end, enter_pool, paged, placed, post_beat, post_got, published, retired, taken, tells, text,
-    Hand, PlaceState,
+    after_free, begin, end, enter_pool, paged, placed, post_beat, post_got, published, retired, taken, tells,
+    text, Hand, PlaceState,
 };
 use super::write::{command, commit, post_req, writes};
 use crate::host::events::RaiseEvent;
@@ -195,7 +195,8 @@ impl<const LOG2: usize, const MAP: usize> Logic for Placer<LOG2, MAP> {
         self.level.next = self.orders.level.val();
         let back = if done { h.o.reserved } else { bits::<3>(0) };
         let reserved = self.reserved.q.val();
-        self.reserved.d.next = reserved + bit_cast::<COUNT, 3>(self.reserve.val()) - bit_cast::<COUNT, 3>(back);
+        self.reserved.d.next =
+            reserved + bit_cast::<COUNT, 3>(self.reserve.val()) - bit_cast::<COUNT, 3>(back);
         let level = self.pages.level.val();
         self.free_pages.next = if level >= reserved { level - reserved } else { bits::<COUNT>(0) };
         self.fits.next = PlaceFits {

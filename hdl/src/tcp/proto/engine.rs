@@ -181,7 +181,7 @@ impl<const LOG2: usize, const MAP: usize, const TABLE: usize, const EARLY: usize
         self.pipe.now_ms.next = self.now_ms.val();
         self.pipe.params.next = self.params.val();
         self.pipe.path_mtu.next = self.path_mtu.val();
-        self.pipe.event.next = self.intake.event.val();
+        self.pipe.news.next = self.intake.news.val();
         self.pipe.quiet.next = self.intake.issued.val() == self.intake.finished.val();
         self.intake.busy.next = self.pipe.busy.val();
         self.intake.outcome.next = self.pipe.outcome.val();

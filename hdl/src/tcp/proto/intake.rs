@@ -8,7 +8,7 @@
 //! Text needs pages reserved for it. If there are not enough, nothing else starts until the placer has said whether
 //! this text fits all the same; that is bounded by its queue and one read.
 //!
-//! Latency: `event` is combinational; an entry of a queue counts one cycle after it was written, when the memory has it. Throughput: an
+//! Latency: `news` is combinational; an entry of a queue counts one cycle after it was written, when the memory has it. Throughput: an
 //! event every second cycle. Back-pressure: none; the queues cannot overflow (an event orders at most one shadow record, a connection is
 //! in a list at most once). Reset: empty.
 use super::step::Pick;
@@ -175,7 +175,7 @@ pub struct Intake<const LOG2: usize> {
     /// Nothing is under way or waiting here.
     pub idle: Signal<Out, Bit>,
     /// The event whose turn it is; it is taken.
-    pub event: Signal<Out, Event>,
+    pub news: Signal<Out, Event>,
     /// What is in the pipeline.
     pub busy: Signal<In, Busy>,
     /// What comes out of it.
@@ -280,7 +280,14 @@ const LAST: u64 = PAGE_BYTES as u64 - 1;
 
 /// The connection of the event.
 #[kernel]
-fn conn_of(p: Pick, e: Event, op: Bits<16>, expired: Bits<16>, waiting: Bits<16>, ready: Bits<16>) -> Bits<16> {
+fn conn_of(
+    p: Pick,
+    e: Event,
+    op: Bits<16>,
+    expired: Bits<16>,
+    waiting: Bits<16>,
+    ready: Bits<16>,
+) -> Bits<16> {
     match p {
         Pick::Commit => e.commit.conn,
         Pick::Bell => e.bell.conn,
@@ -296,7 +303,18 @@ fn conn_of(p: Pick, e: Event, op: Bits<16>, expired: Bits<16>, waiting: Bits<16>
 #[kernel]
 impl<const LOG2: usize> Logic for Intake<LOG2> {
     fn update(&mut self) {
-        dff_setup!(self, clock, commit_wr, commit_done, commit_rd, owed, errors, ready_wr, ready_seen, ready_rd);
+        dff_setup!(
+            self,
+            clock,
+            commit_wr,
+            commit_done,
+            commit_rd,
+            owed,
+            errors,
+            ready_wr,
+            ready_seen,
+            ready_rd
+        );
         dff_setup!(self, clock, wait_wr, wait_seen, wait_rd, jobs, jobs_done, fail, has_failed, tx_turn, gap);
         dff_setup!(self, clock, asking, answer);
         clock!(self, clock, commits, ready, waiting);
@@ -351,7 +369,7 @@ impl<const LOG2: usize> Logic for Intake<LOG2> {
             no_post: asked && !answer.post,
         };
         let conn = conn_of(choice, e, self.op_conn.val(), self.expired_conn.val(), head.conn, ready_conn);
-        self.event.next = Event { conn, ..e };
+        self.news.next = Event { conn, ..e };
         self.reserve.next = e.reserved;
         self.doorbell_ready.next = choice == Pick::Bell;
         self.op_ready.next = choice == Pick::Op;

@@ -162,7 +162,8 @@ impl Logic for Ops {
         self.load.next = posts(unpack::<TcpRecord, RECORD>(record));
         let loads = st == OpState::Pages && self.op_in_valid.val() && self.status.q.val() == SUCCESS;
         let at = cat::<16, _>((cmd.conn.get_bits::<11>(0), beat.get_bits::<5>(0)));
-        self.load_slot.next = LoadSlot { valid: loads, at, slot: page_slot(self.op_in.val(), cmd.generation) };
+        self.load_slot.next =
+            LoadSlot { valid: loads, at, slot: page_slot(self.op_in.val(), cmd.generation) };
 
         // The record shifts in and out by beats.
         let gives = cmd.opcode == QUERY || cmd.opcode == TERMINATE;
@@ -172,8 +173,7 @@ impl Logic for Ops {
             let whole = with_posts(unpack::<TcpRecord, RECORD>(record), self.posts.q.val());
             self.record.d.next = pack::<RECORD, TcpRecord>(whole);
         } else if next_beat && st != OpState::Pages {
-            self.record.d.next =
-                cat::<RECORD, _>((self.op_in.val(), record.get_bits::<RECORD_REST>(64)));
+            self.record.d.next = cat::<RECORD, _>((self.op_in.val(), record.get_bits::<RECORD_REST>(64)));
         }
         if next_beat {
             self.beat.d.next = beat + 1;
@@ -222,7 +222,8 @@ impl Logic for Ops {
             }
             OpState::Pages => {
                 if next_beat && beat == LAST_SLOT {
-                    self.st.d.next = if self.status.q.val() == SUCCESS { OpState::Told } else { OpState::Done };
+                    self.st.d.next =
+                        if self.status.q.val() == SUCCESS { OpState::Told } else { OpState::Done };
                 }
             }
             OpState::Close => {

@@ -49,7 +49,7 @@ pub struct Pipe<const LOG2: usize, const TABLE: usize, const EARLY: usize> {
     /// A path and its MTU.
     pub path_mtu: Signal<In, PathMtu>,
     /// Event; taken.
-    pub event: Signal<In, Event>,
+    pub news: Signal<In, Event>,
     /// What is in the pipeline.
     pub busy: Signal<Out, Busy>,
     /// What comes out of it.
@@ -169,7 +169,9 @@ fn leave(s6: Step, quiet: bool, v: Env) -> Leaving {
 #[kernel]
 impl<const LOG2: usize, const TABLE: usize, const EARLY: usize> Logic for Pipe<LOG2, TABLE, EARLY> {
     fn update(&mut self) {
-        dff_setup!(self, clock, sweep, swept, e0, e1, e2, s1, s2, seg2, s3, seg3, s4, seg4, s5, seg5, s6, seg6);
+        dff_setup!(
+            self, clock, sweep, swept, e0, e1, e2, s1, s2, seg2, s3, seg3, s4, seg4, s5, seg5, s6, seg6
+        );
         dff_setup!(self, clock, room4, room5, last);
         clock!(self, clock, records, rooms, op_rooms, jobs);
         reset!(self, reset, jobs);
@@ -239,7 +241,7 @@ impl<const LOG2: usize, const TABLE: usize, const EARLY: usize> Logic for Pipe<L
 
         // One stage further.
         self.busy.next = busy(e0, e1, s1, s2, s3, s4.c.valid || s5.c.valid || s6.c.valid);
-        self.e0.d.next = self.event.val();
+        self.e0.d.next = self.news.val();
         self.e1.d.next = e0;
         self.e2.d.next = e1;
         let beyond = (e1.conn >> bits::<5>(LOG2 as u64)) != 0;
