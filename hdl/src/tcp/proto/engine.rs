@@ -1,6 +1,6 @@
 //! PROTO with everything it needs, wired. The ports are described in [`super`].
 //!
-//! Latency, throughput, back-pressure and reset: see `control`, `sources`, `tcp/pages.rs`, `tcp/timers.rs`,
+//! Latency, throughput, back-pressure and reset: see `intake`, `pipe`, `ops`, `tcp/place`, `tcp/timers.rs`,
 //! `host/events.rs`. `MAP` = `LOG2` + 5, the address bits of the page map; `TABLE`: log2 of paths; `EARLY`: 0, or 1
 //! for the copy that breaks law L2 and must not pass its tests.
 use super::intake::Intake;

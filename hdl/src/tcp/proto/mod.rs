@@ -1,8 +1,8 @@
 //! PROTO: the only writer of connection records, and the blocks that serve it.
 //!
-//! `engine::Engine<LOG2, MAP, TABLE, EARLY>` (`MAP` = `LOG2` + 5, `TABLE`: log2 of paths, `EARLY` = 0) is what the top instantiates: PROTO proper (`control`), the page map
-//! (`tcp/pages.rs`), the deadlines (`tcp/timers.rs`) and the event ring (`host/events.rs`), wired
-//! together. Ports of the engine, all bundles with `_valid`/`_ready` as in `types.rs`:
+//! `engine::Engine<LOG2, MAP, TABLE, EARLY>` (`MAP` = `LOG2` + 5, `TABLE`: log2 of paths, `EARLY` = 0) is what the top instantiates, wired together: the intake of events,
+//! the pipeline that carries out a pass per event (`pipe`, `stages`), commands (`ops`), the placer with the page map (`tcp/place`), the deadlines
+//! (`tcp/timers.rs`) and the event ring (`host/events.rs`). Ports of the engine, all bundles with `_valid`/`_ready` as in `types.rs`:
 //!
 //! | port | way | meaning |
 //! |---|---|---|
@@ -41,12 +41,14 @@
 //! offloaded, `TcpRcvWindow` for a window above `MAX_RCV_WINDOW`, `Stale` for a wrong generation.
 
 pub mod engine;
+pub mod event;
 pub mod image;
 pub mod intake;
 pub mod news;
 pub mod op;
 pub mod ops;
 pub mod pipe;
+pub mod queues;
 pub mod record;
 pub mod room;
 pub mod rx;

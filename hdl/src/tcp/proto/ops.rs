@@ -136,6 +136,26 @@ pub struct Ops {
     is_told: Dff<Bit>,
 }
 
+/// What follows a pass.
+#[kernel]
+fn after(opcode: Bits<8>, r: OpResult) -> OpState {
+    if opcode == INITIATE {
+        OpState::Pages
+    } else if r.waits {
+        OpState::Close
+    } else if r.tells {
+        OpState::Told
+    } else {
+        OpState::Done
+    }
+}
+
+/// An image with its posts.
+#[kernel]
+fn told(record: Bits<RECORD>, posts: Posts) -> Bits<RECORD> {
+    pack::<RECORD, TcpRecord>(with_posts(unpack::<TcpRecord, RECORD>(record), posts))
+}
+
 #[kernel]
 impl Logic for Ops {
     fn update(&mut self) {
@@ -143,7 +163,8 @@ impl Logic for Ops {
         let (st, cmd, beat) = (self.st.q.val(), self.cmd.q.val(), self.beat.q.val());
         let record = self.record.q.val();
         let result = self.result.val();
-        let brings = self.op.val().opcode == INITIATE || self.op.val().opcode == UPDATE;
+        let opcode = self.op.val().opcode;
+        let brings = opcode == INITIATE || opcode == UPDATE;
         let next_beat = (self.op_in_valid.val() && (st == OpState::In || st == OpState::Pages))
             || (st == OpState::Out && self.op_out_ready.val());
         let quiet = !(self.finished.val() - self.job.q.val()).get_bit(15);
@@ -170,8 +191,7 @@ impl Logic for Ops {
         if result.valid && result.tells && gives {
             self.record.d.next = self.stored.val();
         } else if st == OpState::Told && self.is_told.q.val() {
-            let whole = with_posts(unpack::<TcpRecord, RECORD>(record), self.posts.q.val());
-            self.record.d.next = pack::<RECORD, TcpRecord>(whole);
+            self.record.d.next = told(record, self.posts.q.val());
         } else if next_beat && st != OpState::Pages {
             self.record.d.next = cat::<RECORD, _>((self.op_in.val(), record.get_bits::<RECORD_REST>(64)));
         }
@@ -209,21 +229,13 @@ impl Logic for Ops {
                     self.status.d.next = result.status;
                     self.beat.d.next = bits::<6>(0);
                     self.job.d.next = self.issued.val() + result.job;
-                    self.st.d.next = if cmd.opcode == INITIATE {
-                        OpState::Pages
-                    } else if result.waits {
-                        OpState::Close
-                    } else if result.tells {
-                        OpState::Told
-                    } else {
-                        OpState::Done
-                    };
+                    self.st.d.next = after(cmd.opcode, result);
                 }
             }
             OpState::Pages => {
                 if next_beat && beat == LAST_SLOT {
-                    self.st.d.next =
-                        if self.status.q.val() == SUCCESS { OpState::Told } else { OpState::Done };
+                    let good = self.status.q.val() == SUCCESS;
+                    self.st.d.next = if good { OpState::Told } else { OpState::Done };
                 }
             }
             OpState::Close => {

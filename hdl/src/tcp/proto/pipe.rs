@@ -7,8 +7,8 @@
 //!
 //! Latency: 9 cycles from the event to its orders. Throughput: a pass every second cycle on different connections, every 6 on the same.
 //! Back-pressure: none: the intake starts nothing whose orders could find no room. Reset: sweeps records and deadlines for 2^LOG2 cycles.
+use super::event::{Busy, Event, Outcome};
 use super::image::store;
-use super::intake::{Busy, Event, Outcome};
 use super::news::{earliest, has_order, order};
 use super::ops::{OpResult, RECORD};
 use super::record::Work;

@@ -1,5 +1,5 @@
 //! Which function belongs to which stage and kind of event.
-use super::intake::Event;
+use super::event::Event;
 use super::news::{bell, committed, expire, finish, published, tx_fail};
 use super::op::{close, execute, given_back, initiate, INITIATE};
 use super::ops::RECORD;

@@ -1,0 +1,166 @@
+//! Events: what a pass begins with, whose turn it is, and when a connection may not be read.
+use super::step::Pick;
+use crate::prelude::*;
+use crate::tcp::place::order::Commit;
+use crate::types::{Doorbell, RxSeg, TxDone};
+use chimney_abi::desc::PAGE_BYTES;
+
+/// Which sources have something.
+#[derive(Clone, Copy, Debug, Default, PartialEq, LogicStruct)]
+pub struct Offers {
+    /// A durable shadow record.
+    pub commit: Bit,
+    /// A doorbell.
+    pub bell: Bit,
+    /// A command.
+    pub op: Bit,
+    /// A failed job.
+    pub tx_fail: Bit,
+    /// A deadline.
+    pub timer: Bit,
+    /// A Terminate that may go on.
+    pub close: Bit,
+    /// A SND.UNA to publish.
+    pub publish: Bit,
+    /// A segment.
+    pub rx: Bit,
+    /// A connection that may send.
+    pub tx: Bit,
+}
+
+/// The source whose turn it is.
+#[kernel]
+pub fn pick(o: Offers) -> Pick {
+    if o.commit {
+        Pick::Commit
+    } else if o.bell {
+        Pick::Bell
+    } else if o.op {
+        Pick::Op
+    } else if o.tx_fail {
+        Pick::TxFail
+    } else if o.timer {
+        Pick::Timer
+    } else if o.close {
+        Pick::Close
+    } else if o.publish {
+        Pick::Publish
+    } else if o.rx {
+        Pick::Rx
+    } else if o.tx {
+        Pick::Tx
+    } else {
+        Pick::None
+    }
+}
+
+/// An event.
+#[derive(Clone, Copy, Debug, Default, PartialEq, LogicStruct)]
+pub struct Event {
+    /// Its kind; `None`: there is none.
+    pub pick: Pick,
+    /// Its connection.
+    pub conn: Bits<16>,
+    /// Segment.
+    pub seg: RxSeg,
+    /// Doorbell.
+    pub bell: Doorbell,
+    /// Failed job.
+    pub done: TxDone,
+    /// Durable shadow record.
+    pub commit: Commit,
+    /// Pages reserved.
+    pub reserved: Bits<3>,
+    /// There are no pages for all of the text.
+    pub no_pages: Bit,
+    /// The post in use does not take all of it either.
+    pub no_post: Bit,
+}
+
+/// Connections whose records are not to be read now: one that may be in the fetch stage, and four behind it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, LogicStruct)]
+pub struct Busy {
+    /// A pass is there.
+    pub v0: Bit,
+    /// Its connection.
+    pub c0: Bits<16>,
+    /// See `v0`.
+    pub v1: Bit,
+    /// See `c0`.
+    pub c1: Bits<16>,
+    /// See `v0`.
+    pub v2: Bit,
+    /// See `c0`.
+    pub c2: Bits<16>,
+    /// See `v0`.
+    pub v3: Bit,
+    /// See `c0`.
+    pub c3: Bits<16>,
+    /// See `v0`.
+    pub v4: Bit,
+    /// See `c0`.
+    pub c4: Bits<16>,
+    /// A pass is anywhere.
+    pub any: Bit,
+}
+
+/// The connection may be read.
+#[kernel]
+pub fn is_clear(b: Busy, conn: Bits<16>) -> bool {
+    !((b.v0 && b.c0 == conn)
+        || (b.v1 && b.c1 == conn)
+        || (b.v2 && b.c2 == conn)
+        || (b.v3 && b.c3 == conn)
+        || (b.v4 && b.c4 == conn))
+}
+
+/// What the last stage tells.
+#[derive(Clone, Copy, Debug, Default, PartialEq, LogicStruct)]
+pub struct Outcome {
+    /// The connection.
+    pub conn: Bits<16>,
+    /// A shadow record was ordered.
+    pub publish: Bit,
+    /// A job was issued.
+    pub job: Bit,
+    /// The connection goes into the ready list.
+    pub ready: Bit,
+    /// Its SND.UNA waits for the jobs issued before.
+    pub wait: Bit,
+}
+
+/// Pages that text may touch.
+#[kernel]
+pub fn pages_for(seq: Bits<32>, len: Bits<16>) -> Bits<3> {
+    let end = bit_cast::<16, 12>(seq.get_bits::<12>(0)) + len + LAST;
+    if len == 0 {
+        bits::<3>(0)
+    } else {
+        end.get_bits::<3>(12)
+    }
+}
+
+/// Rounds up to a page.
+const LAST: u64 = PAGE_BYTES as u64 - 1;
+
+/// The connection of the event.
+#[kernel]
+pub fn conn_of(
+    p: Pick,
+    e: Event,
+    op: Bits<16>,
+    expired: Bits<16>,
+    waiting: Bits<16>,
+    ready: Bits<16>,
+) -> Bits<16> {
+    match p {
+        Pick::Commit => e.commit.conn,
+        Pick::Bell => e.bell.conn,
+        Pick::Op | Pick::Close => op,
+        Pick::TxFail => e.done.conn,
+        Pick::Timer => expired,
+        Pick::Publish => waiting,
+        Pick::Rx => e.seg.conn,
+        Pick::Tx | Pick::None => ready,
+    }
+}
