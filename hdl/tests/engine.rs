@@ -483,3 +483,33 @@ fn update_query_invalidate_and_abort() {
     assert_eq!(w.e.shadow(3).expect("a record").state >> 4, UploadReason::InvalidState.code());
     assert!(w.e.answers.iter().all(|a| a.0 == 0));
 }
+
+/// A transmitter that is never idle, and more connections with data than passes fit into the pipeline: everybody has its turn (law L5). Before,
+/// those whose turn came in the same pipeline's length lost it, always the same ones.
+#[test]
+fn everybody_has_its_turn_when_the_transmitter_is_slow() {
+    const CONNS: u64 = 7;
+    let mut w = World::new(0);
+    let endless = TcpRecord { cwnd: 1 << 24, snd_wnd: 1 << 24, ..image() };
+    w.e.job_cycles = 40;
+    for conn in 0..CONNS {
+        w.e.offload(conn, GEN, &endless, &[0; 32]);
+    }
+    w.run();
+    for conn in 0..CONNS {
+        w.e.plan(Todo::Bell(Doorbell {
+            conn: conn.into(),
+            receive: false,
+            producer: 1u64.into(),
+            generation: GEN.into(),
+            flags: 0u64.into(),
+            limit: u64::from(OURS + (1 << 23)).into(),
+        }));
+    }
+    w.run_for(2_000);
+    let sent = |conn| w.e.sent.iter().filter(|s| s.conn == conn).count();
+    let counts: Vec<usize> = (0..CONNS).map(sent).collect();
+    let (least, most) = (counts.iter().min().expect("seven"), counts.iter().max().expect("seven"));
+    // The first bells find an empty transmitter.
+    assert!(*least > 4 && most - least <= 2, "{counts:?}");
+}

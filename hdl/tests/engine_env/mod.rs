@@ -2,6 +2,7 @@
 //! command block and dispatcher, each simple and with random delays.
 #![allow(dead_code)]
 
+pub mod sent;
 pub mod world;
 
 use chimney_abi::cmd::{Opcode, Status};
@@ -11,6 +12,7 @@ use chimney_hdl::prelude::*;
 use chimney_hdl::tcp::proto::engine::Engine;
 use chimney_hdl::types::*;
 use chimney_hdl_kernel::diff::Rnd;
+use sent::{sent, Sent};
 use std::collections::{HashMap, VecDeque};
 
 /// Eight connections are enough here.
@@ -71,31 +73,6 @@ pub enum Todo {
     Mtu(u64),
 }
 
-/// A job that was taken, as numbers.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Sent {
-    /// Connection.
-    pub conn: u64,
-    /// Sequence number.
-    pub seq: u32,
-    /// Acknowledgment number.
-    pub ack: u32,
-    /// Window, unscaled.
-    pub wnd: u16,
-    /// Flags.
-    pub flags: u64,
-    /// Payload.
-    pub len: u64,
-    /// SACK blocks.
-    pub sack: [Option<(u32, u32)>; 4],
-    /// Retransmission.
-    pub again: bool,
-    /// TSval and TSecr.
-    pub stamps: Option<(u32, u32)>,
-    /// First of the offload.
-    pub first: bool,
-}
-
 /// The surroundings.
 pub struct Env {
     /// Host memory.
@@ -124,6 +101,8 @@ pub struct Env {
     pub params: TcpParams,
     /// Everything stalls at random.
     pub slow: bool,
+    /// Clocks that the transmitter takes for a job.
+    pub job_cycles: u64,
     mtu: u64,
     todo: VecDeque<Todo>,
     packet: Vec<u8>,
@@ -177,6 +156,7 @@ impl Env {
             event_consumer: 0,
             params,
             slow: false,
+            job_cycles: 12,
             mtu: 1500,
             todo: VecDeque::new(),
             packet: vec![0; PACKET],
@@ -448,7 +428,11 @@ impl Env {
             let j = u.tx_job.val();
             self.sent.push(sent(&j));
             let result = if self.slow && r.chance(1, 30) { 1 + r.below(2) } else { 0 };
-            self.jobs.push_back((n(j.conn), if self.slow { 2 + r.below(80) } else { 12 }, result));
+            self.jobs.push_back((
+                n(j.conn),
+                if self.slow { 2 + r.below(80) } else { self.job_cycles },
+                result,
+            ));
         }
         u.tx_done_valid.next = false;
         self.done_taken = false;
@@ -570,25 +554,6 @@ fn op(code: Opcode, conn: u64, generation: u64) -> ConnOp {
         conn: conn.into(),
         generation: generation.into(),
         path: PATH.into(),
-    }
-}
-
-fn sent(j: &TxJob) -> Sent {
-    let block = |i: usize| {
-        let b = j.sack.get_bits::<64>(64 * i);
-        (n(b.get_bits::<32>(0)) as u32, n(b.get_bits::<32>(32)) as u32)
-    };
-    Sent {
-        conn: n(j.conn),
-        seq: n(j.seq) as u32,
-        ack: n(j.ack) as u32,
-        wnd: n(j.wnd) as u16,
-        flags: n(j.flags),
-        len: n(j.len),
-        sack: std::array::from_fn(|i| (i < n(j.sack_count) as usize).then(|| block(i))),
-        again: j.retransmit,
-        stamps: j.has_ts.then(|| (n(j.ts_val) as u32, n(j.ts_ecr) as u32)),
-        first: j.reset_cursor,
     }
 }
 

@@ -202,7 +202,11 @@ pub fn random_frame(r: &mut Rnd, max: u64) -> Vec<u8> {
 fn harm(f: &mut Vec<u8>, s: &Shape, end: usize, r: &mut Rnd) {
     let l4 = s.ip_at() + s.ip_len();
     match r.below(24) {
-        0 => f[r.below(54) as usize] ^= 1 << r.below(8),
+        0 => {
+            // In a header; the shortest UDP frame ends before the longest header.
+            let at = r.below(54.min(f.len() as u64)) as usize;
+            f[at] ^= 1 << r.below(8);
+        }
         1 => {
             let at = r.below(f.len() as u64) as usize;
             f[at] ^= 1 << r.below(8);

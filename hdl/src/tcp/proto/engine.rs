@@ -185,7 +185,7 @@ impl<const LOG2: usize, const MAP: usize, const TABLE: usize, const EARLY: usize
         self.pipe.quiet.next = self.intake.issued.val() == self.intake.finished.val();
         self.intake.busy.next = self.pipe.busy.val();
         self.intake.outcome.next = self.pipe.outcome.val();
-        self.intake.job_room.next = self.pipe.job_room.val();
+        self.intake.job_gone.next = self.pipe.job_gone.val();
         self.segs.s_data.next = self.rx_seg.val();
         self.segs.s_valid.next = self.rx_seg_valid.val();
         self.rx_seg_ready.next = self.segs.s_ready.val();

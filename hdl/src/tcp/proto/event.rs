@@ -75,6 +75,8 @@ pub struct Event {
     pub no_pages: Bit,
     /// The post in use does not take all of it either.
     pub no_post: Bit,
+    /// There is room for a job of it.
+    pub may_send: Bit,
 }
 
 /// Connections whose records are not to be read now: one that may be in the fetch stage, and four behind it.
@@ -123,6 +125,8 @@ pub struct Outcome {
     pub publish: Bit,
     /// A job was issued.
     pub job: Bit,
+    /// The room for one was not used.
+    pub no_job: Bit,
     /// The connection goes into the ready list.
     pub ready: Bit,
     /// Its SND.UNA waits for the jobs issued before.

@@ -5,12 +5,16 @@
 //! connection is in the pipeline before the stage whose result the next pass can take over; all but the first wait while the queues
 //! behind the pipeline may fill, which the write engine ends in bounded time.
 //!
+//! A pass may issue one job, if room for it was promised when it started: to a connection of the ready list, or to any when that list is
+//! empty. So nobody's turn is used up by somebody else's pass.
+//!
 //! Text needs pages reserved for it. If there are not enough, nothing else starts until the placer has said whether
 //! this text fits all the same; that is bounded by its queue and one read.
 //!
 //! Latency: `news` is combinational. Throughput: an event every second cycle. Back-pressure: none; the queues (`queues`) cannot overflow.
 //! Reset: empty.
 use super::event::{conn_of, is_clear, pages_for, pick, Busy, Event, Offers, Outcome};
+use super::pipe::{JOBS, JOBS_LOG2};
 use super::queues::{CommitQueue, ConnList, Listed, PASSES};
 use super::step::Pick;
 use crate::prelude::*;
@@ -77,8 +81,8 @@ pub struct Intake<const LOG2: usize> {
     pub rx_seg_valid: Signal<In, Bit>,
     /// Segment taken.
     pub rx_seg_ready: Signal<Out, Bit>,
-    /// The transmitter has room for a job.
-    pub job_room: Signal<In, Bit>,
+    /// The transmitter took a job.
+    pub job_gone: Signal<In, Bit>,
     /// Report of the write engine; always taken.
     pub write_done: Signal<In, WriteDone>,
     /// Report offered.
@@ -102,6 +106,8 @@ pub struct Intake<const LOG2: usize> {
     commits: CommitQueue,
     ready: ConnList<LOG2>,
     waiting: ConnList<LOG2>,
+    promised: Dff<Bits<JOBS>>,
+    returned: Dff<Bits<JOBS>>,
     jobs: Dff<Bits<16>>,
     jobs_done: Dff<Bits<16>>,
     fail: Dff<TxDone>,
@@ -115,7 +121,9 @@ pub struct Intake<const LOG2: usize> {
 #[kernel]
 impl<const LOG2: usize> Logic for Intake<LOG2> {
     fn update(&mut self) {
-        dff_setup!(self, clock, jobs, jobs_done, fail, has_failed, tx_turn, gap, asking, answer);
+        dff_setup!(
+            self, clock, promised, returned, jobs, jobs_done, fail, has_failed, tx_turn, gap, asking, answer
+        );
         clock!(self, clock, commits, ready, waiting);
         reset!(self, reset, commits, ready, waiting);
         let (busy, out) = (self.busy.val(), self.outcome.val());
@@ -123,7 +131,8 @@ impl<const LOG2: usize> Logic for Intake<LOG2> {
         let (seg, answer) = (self.rx_seg.val(), self.answer.q.val());
         let (head, ready_conn) = (self.waiting.head.val(), self.ready.head.val().conn);
 
-        // Who may start.
+        // Who may start. Room for a job is promised when a pass starts, and to those that wait in the list first (law L5).
+        let has_room = self.promised.q.val() - self.returned.q.val() < (1 << JOBS_LOG2);
         let commit = self.commits.head.val();
         let need = pages_for(seg.seq, seg.payload_len);
         let has_pages = bit_cast::<COUNT, 3>(need) <= self.free_pages.val();
@@ -131,7 +140,7 @@ impl<const LOG2: usize> Logic for Intake<LOG2> {
         let start = !self.gap.q.val() && self.orders.val() <= ORDERS_HIGH;
         let room = start && !self.commits.high.val() && !held;
         let on = room && self.enable.val();
-        let tx = on && self.ready.valid.val() && self.job_room.val() && is_clear(busy, ready_conn);
+        let tx = on && self.ready.valid.val() && has_room && is_clear(busy, ready_conn);
         let turn = tx && self.tx_turn.q.val();
         let rx = self.rx_seg_valid.val() && is_clear(busy, seg.conn);
         let publish = self.waiting.valid.val() && !(jobs_done - head.job).get_bit(15);
@@ -161,6 +170,7 @@ impl<const LOG2: usize> Logic for Intake<LOG2> {
             reserved: if choice == Pick::Rx { kept } else { bits::<3>(0) },
             no_pages: asked && !answer.pages,
             no_post: asked && !answer.post,
+            may_send: choice == Pick::Tx || (choice != Pick::None && has_room && self.ready.idle.val()),
         };
         let conn = conn_of(choice, e, self.op_conn.val(), self.expired_conn.val(), head.conn, ready_conn);
         self.news.next = Event { conn, ..e };
@@ -201,6 +211,8 @@ impl<const LOG2: usize> Logic for Intake<LOG2> {
         self.waiting.push.next = out.wait;
         self.waiting.entry.next = Listed { conn: out.conn, job: jobs };
         self.waiting.take.next = choice == Pick::Publish;
+        self.promised.d.next = self.promised.q.val() + e.may_send;
+        self.returned.d.next = self.returned.q.val() + self.job_gone.val() + out.no_job;
         let finishes = self.tx_done_valid.val() && !self.has_failed.q.val();
         self.tx_done_ready.next = !self.has_failed.q.val();
         self.jobs.d.next = jobs + out.job;
@@ -213,13 +225,10 @@ impl<const LOG2: usize> Logic for Intake<LOG2> {
         } else if choice == Pick::TxFail {
             self.has_failed.d.next = false;
         }
-        self.idle.next = self.commits.idle.val()
-            && self.ready.idle.val()
-            && self.waiting.idle.val()
-            && jobs == jobs_done
-            && !held
-            && choice == Pick::None
-            && !busy.any;
-        dff_reset!(self, reset, jobs, jobs_done, has_failed, tx_turn, gap, asking, answer);
+        let queued = !self.commits.idle.val() || !self.ready.idle.val() || !self.waiting.idle.val();
+        self.idle.next = !queued && jobs == jobs_done && !held && choice == Pick::None && !busy.any;
+        dff_reset!(
+            self, reset, promised, returned, jobs, jobs_done, has_failed, tx_turn, gap, asking, answer
+        );
     }
 }

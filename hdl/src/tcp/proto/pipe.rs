@@ -24,12 +24,10 @@ use crate::tcp::place::order::PlaceOrder;
 use crate::tcp::timers::{Deadline, SetDeadline};
 use crate::types::{ConnOp, EngineCounts, PathMtu, RxSeg, TcpParams, TxJob};
 
-/// log2 of the jobs that wait for the transmitter.
-const JOBS_LOG2: usize = 2;
+/// log2 of the jobs that wait for the transmitter: few, since an acknowledgment waits behind them.
+pub const JOBS_LOG2: usize = 1;
 /// Bits of a count of them.
-const JOBS: usize = JOBS_LOG2 + 1;
-/// With more waiting, a pass issues none: the pass before it may.
-const JOBS_HIGH: u64 = (1 << JOBS_LOG2) - 2;
+pub const JOBS: usize = JOBS_LOG2 + 1;
 
 /// The block. `TABLE`: log2 of paths; `EARLY`: see [`super`].
 #[derive(LogicBlock, Default)]
@@ -70,8 +68,8 @@ pub struct Pipe<const LOG2: usize, const TABLE: usize, const EARLY: usize> {
     pub order: Signal<Out, PlaceOrder>,
     /// There is one; it is taken.
     pub order_valid: Signal<Out, Bit>,
-    /// A pass may issue a job.
-    pub job_room: Signal<Out, Bit>,
+    /// The transmitter took a job: there is room for another.
+    pub job_gone: Signal<Out, Bit>,
     /// Job.
     pub tx_job: Signal<Out, TxJob>,
     /// Job offered.
@@ -160,6 +158,7 @@ fn leave(s6: Step, quiet: bool, v: Env) -> Leaving {
             conn: s6.c.conn,
             publish,
             job: sends,
+            no_job: s6.c.valid && s6.c.may_send && !sends,
             ready: acts && end.w.side.queued && !s6.w.side.queued,
             wait: acts && end.w.side.pub_wait && !s6.w.side.pub_wait,
         },
@@ -200,14 +199,13 @@ impl<const LOG2: usize, const TABLE: usize, const EARLY: usize> Logic for Pipe<L
             bits::<RECORD>(0)
         };
         self.stores.next = x.acts;
-        let job_room = self.jobs.level.val() <= JOBS_HIGH;
         self.jobs.s_valid.next = x.sends;
         self.jobs.s_data.next =
             if x.sends { job::<EARLY>(s6.w, s6.c.plan, s6.c.conn, v.now_ms) } else { TxJob::default() };
         self.tx_job.next = self.jobs.m_data.val();
         self.tx_job_valid.next = self.jobs.m_valid.val();
         self.jobs.m_ready.next = self.tx_job_ready.val();
-        self.job_room.next = job_room;
+        self.job_gone.next = self.jobs.m_valid.val() && self.tx_job_ready.val();
         self.counts.next = if s6.c.valid { x.end.c.counts } else { EngineCounts::default() };
 
         // The memory; after reset it is swept.
@@ -265,7 +263,7 @@ impl<const LOG2: usize, const TABLE: usize, const EARLY: usize> Logic for Pipe<L
         self.s5.d.next = if s4.c.valid { stage4(s4, self.seg4.q.val(), v) } else { s4 };
         self.seg5.d.next = self.seg4.q.val();
         let smss5 = smss(s5.w, self.room5.q.val());
-        self.s6.d.next = if s5.c.valid { stage5(s5, job_room, smss5, v) } else { s5 };
+        self.s6.d.next = if s5.c.valid { stage5(s5, smss5, v) } else { s5 };
         self.seg6.d.next = self.seg5.q.val();
         dff_reset!(self, reset, sweep, swept, e0, e1, e2, s1, s2, s3, s4, s5, s6, last);
     }

@@ -35,6 +35,7 @@ pub fn enter(e: Event, w: Work, beyond: bool) -> Step {
         reserved: e.reserved,
         no_pages: e.no_pages,
         no_post: e.no_post,
+        may_send: e.may_send,
         ..Ctx::default()
     };
     Step { c, w: if beyond { Work::default() } else { w } }
@@ -113,10 +114,10 @@ pub fn stage4(s: Step, seg: RxSeg, v: Env) -> Step {
     }
 }
 
-/// Stage 5. `job_room`: the transmitter takes a job.
+/// Stage 5.
 #[kernel]
-pub fn stage5(s: Step, job_room: bool, smss: Bits<32>, v: Env) -> Step {
-    tx_plan(s, job_room, v.now_us, smss)
+pub fn stage5(s: Step, smss: Bits<32>, v: Env) -> Step {
+    tx_plan(s, v.now_us, smss)
 }
 
 /// Stage 6. `quiet`: no job is under way.

@@ -121,6 +121,8 @@ pub struct Ctx {
     pub no_pages: Bit,
     /// The post in use does not take all of it.
     pub no_post: Bit,
+    /// There is room for a job.
+    pub may_send: Bit,
     /// The segment is to be processed.
     pub take: Bit,
     /// First byte of the text to place.

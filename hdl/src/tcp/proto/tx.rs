@@ -111,12 +111,12 @@ fn choose(w: Work, smss: Bits<32>) -> Plan {
     }
 }
 
-/// Stage 5: what may be sent now? Only if `room`: the transmitter takes a job.
+/// Stage 5: what may be sent now? Only if there is room for a job.
 #[kernel]
-pub fn tx_plan(s: Step, room: bool, now: Bits<32>, smss: Bits<32>) -> Step {
+pub fn tx_plan(s: Step, now: Bits<32>, smss: Bits<32>) -> Step {
     let (w, snd) = (s.w, s.w.snd);
     let mut n = s;
-    if s.c.want_tx && room && s.w.fixed.generation != 0 {
+    if s.c.want_tx && s.c.may_send && s.w.fixed.generation != 0 {
         n.w.flags.retransmit = s.w.flags.retransmit && s.w.snd.una != s.w.snd.max;
         n.c.plan = choose(s.w, smss);
         // Stage 6 asks for another turn, if there may be more.
