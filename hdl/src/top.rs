@@ -15,10 +15,10 @@
 //! `HASH` = `CONN` + 2. `EARLY` = 0; 1 makes the copy that acknowledges what is not durable yet, which tests must catch.
 use crate::eth::rx::Rx;
 use crate::host::csr::Csr;
+use crate::host::dispatch::Dispatch;
 use crate::host::dma_read::ReadArbiter;
 use crate::host::dma_write::{WriteEngine, CLIENT_COMMAND, CLIENT_EVENTS, CLIENT_ORD_RX, CLIENT_PROTO};
 use crate::host::mailbox::Mailbox;
-use crate::host::ord_rx::Dispatch;
 use crate::host::status::{Consumers, Status};
 use crate::prelude::*;
 use crate::tcp::lookup::Lookup;
@@ -344,6 +344,7 @@ impl<
         self.dispatch.seg_ready.next = self.proto.rx_seg_ready.val();
         self.dispatch.verdict_valid.next = self.proto.verdict_valid.val();
         self.dispatch.verdict_handed_up.next = self.proto.verdict_handed_up.val();
+        self.proto.turn.next = self.dispatch.turn.val();
         self.proto.doorbell.next = self.csr.doorbell.val();
         self.proto.doorbell_valid.next = self.csr.doorbell_valid.val();
         self.csr.doorbell_ready.next = self.proto.doorbell_ready.val();

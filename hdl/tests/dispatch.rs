@@ -1,6 +1,6 @@
 //! The dispatcher between lookup, PROTO, write engine and receive ring, all played by the test; native against Verilated.
 
-use chimney_hdl::host::ord_rx::Dispatch;
+use chimney_hdl::host::dispatch::Dispatch;
 use chimney_hdl::types::{FrameMeta, ReadBeat, WriteCmd, WriteDone, WRITE_FREE, WRITE_INLINE, WRITE_PAYLOAD};
 use chimney_hdl_kernel::diff::{long, Diff, Rnd};
 use std::collections::VecDeque;
@@ -34,13 +34,20 @@ struct Frame {
 #[derive(Default)]
 struct Test {
     offered: Option<Frame>,
+    /// The candidate in work.
     work: Option<Frame>,
-    /// Commands of the frame in work seen so far.
+    /// Frames behind it, in order of arrival.
+    list: VecDeque<Frame>,
+    /// Commands of the oldest seen so far.
     cmds: usize,
     asked: bool,
     answer_in: Option<u64>,
-    segment_taken: bool,
-    verdict_in: Option<u64>,
+    /// The engine's frames: when they get their verdict.
+    judging: VecDeque<u64>,
+    /// The oldest frame has it, just now.
+    judged: bool,
+    just: bool,
+    most: usize,
     producer: u64,
     /// Buffers taken, and those completed.
     taken: u64,
@@ -73,11 +80,18 @@ impl Test {
         Frame { meta, fate, conn: r.below(64) }
     }
 
-    /// The frame in work is through.
+    /// The oldest frame is through.
     fn finished(&mut self) {
-        let f = self.work.take().expect("a frame in work");
+        let f = self.list.pop_front().expect("a frame in the list");
         self.counts[f.fate as usize] += 1;
-        (self.cmds, self.asked, self.segment_taken) = (0, false, false);
+        (self.cmds, self.judged) = (0, false);
+    }
+
+    /// The candidate in work goes into the list.
+    fn decided(&mut self) {
+        let f = self.work.take().expect("a frame in work");
+        self.list.push_back(f);
+        self.asked = false;
     }
 
     fn metas(&mut self, u: &mut Dispatch, r: &mut Rnd) {
@@ -87,8 +101,12 @@ impl Test {
         u.meta_valid.next = self.offered.is_some();
         u.meta.next = self.offered.as_ref().map_or(FrameMeta::default(), |f| f.meta);
         if u.meta_ready.val() && self.offered.is_some() {
-            assert!(self.work.is_none(), "one frame at a time");
+            assert!(self.work.is_none() && self.list.len() < 16, "one candidate at a time");
             self.work = self.offered.take();
+            if self.work.as_ref().is_some_and(|f| f.fate == Fate::NoCandidate) {
+                self.decided();
+            }
+            self.most = self.most.max(self.list.len());
         }
     }
 
@@ -113,41 +131,51 @@ impl Test {
                 u.find_done.next = true;
                 u.find_hit.next = f.fate != Fate::Miss;
                 u.find_conn.next = f.conn.into();
-            }
-        }
-    }
-
-    fn proto(&mut self, u: &mut Dispatch, r: &mut Rnd) {
-        u.seg_ready.next = r.chance(1, 3);
-        u.verdict_valid.next = false;
-        u.verdict_handed_up.next = r.any();
-        if u.seg_valid.val() {
-            let f = self.work.as_ref().expect("a frame in work");
-            let mut seg = f.meta.seg;
-            seg.conn = f.conn.into();
-            assert_eq!(u.seg.val(), seg);
-            assert!(self.asked && f.fate != Fate::Miss && !self.segment_taken);
-            if u.seg_ready.next {
-                (self.segment_taken, self.verdict_in) = (true, Some(1 + r.below(9)));
-            }
-        } else if let Some(n) = self.verdict_in {
-            self.verdict_in = Some(n - 1);
-            if n == 1 {
-                self.verdict_in = None;
-                let up = self.work.as_ref().expect("a frame in work").fate == Fate::HandedUp;
-                u.verdict_valid.next = true;
-                u.verdict_handed_up.next = up;
-                if !up {
-                    self.finished();
+                if f.fate == Fate::Miss {
+                    self.decided();
                 }
             }
         }
     }
 
-    /// The commands of the frame in work.
+    fn proto(&mut self, u: &mut Dispatch, r: &mut Rnd) {
+        u.verdict_valid.next = false;
+        u.verdict_handed_up.next = r.any();
+        if u.turn.val() && !self.just {
+            let head = self.list.front().expect("a frame has its turn");
+            let up = head.fate == Fate::HandedUp;
+            assert!(!self.judged && (up || head.fate == Fate::Consumed), "the engine's");
+            let wait = self.judging.front_mut().expect("it was given to the engine");
+            *wait = wait.saturating_sub(1);
+            if *wait == 0 {
+                self.judging.pop_front();
+                u.verdict_valid.next = true;
+                u.verdict_handed_up.next = up;
+                self.judged = true;
+                if !up {
+                    self.finished();
+                }
+            }
+        }
+        self.just = u.verdict_valid.next;
+        u.seg_ready.next = r.chance(1, 3);
+        if u.seg_valid.val() {
+            let f = self.work.as_ref().expect("a frame in work");
+            let mut seg = f.meta.seg;
+            seg.conn = f.conn.into();
+            assert_eq!(u.seg.val(), seg);
+            assert!(self.asked && f.fate != Fate::Miss);
+            if u.seg_ready.next {
+                self.judging.push_back(1 + r.below(9));
+                self.decided();
+            }
+        }
+    }
+
+    /// The commands of the oldest frame.
     fn ordinary(&mut self, c: &WriteCmd, f: &Frame) {
         let words = f.meta.len.to_u64().div_ceil(8) * 8;
-        assert!(f.fate != Fate::Consumed);
+        assert!(f.fate != Fate::Consumed && (f.fate != Fate::HandedUp || self.judged));
         match (self.cmds, c.kind.to_u64()) {
             (0, WRITE_PAYLOAD) => {
                 assert!(self.taken != self.producer, "a buffer that the host has not posted");
@@ -193,7 +221,7 @@ impl Test {
             if c.kind.to_u64() == WRITE_INLINE {
                 self.entry(&c);
             } else {
-                let f = self.work.clone().expect("a frame in work");
+                let f = self.list.front().cloned().expect("a frame in the list");
                 self.ordinary(&c, &f);
             }
         }
@@ -276,5 +304,6 @@ fn every_frame_goes_to_the_engine_or_up_or_is_counted() {
         t.counts, t.drops, t.irqs, t.read_errors, t.failures
     );
     assert!(t.counts.iter().all(|n| *n > steps / 300), "{:?}", t.counts);
+    assert!(t.most == 16, "the list is filled: {}", t.most);
     assert!(t.drops > 20 && t.irqs > 100 && t.read_errors > 3);
 }

@@ -147,6 +147,7 @@ impl Test {
         };
         u.write_cmd_ready.next = r.chance(2, 3);
         u.raise_ready.next = r.chance(1, 2);
+        u.turn.next = r.chance(2, 3);
         self.reads(u, r);
         self.loads(u);
         // Now and then the host has time to post.
@@ -353,7 +354,9 @@ impl Test {
             self.expect(Out::Told { idx: n(p.idx) as u16, off: n(p.off) as u32, pool: p.pool_mode }, 1);
         }
         if u.verdict_valid.val() {
-            self.expect(Out::Verdict { handed_up: u.verdict_handed_up.val() }, 2);
+            let handed_up = u.verdict_handed_up.val();
+            assert!(!handed_up || u.turn.val());
+            self.expect(Out::Verdict { handed_up }, 2);
         }
         self.bad += u64::from(u.bad_post.val());
         self.answered(u);
@@ -382,6 +385,7 @@ impl Test {
         let (iova, len) = (n(c.iova), n(c.len));
         match n(c.kind) {
             WRITE_PAYLOAD => self.expect(Out::Piece { src: n(c.src) as u16, iova, len: len as u16 }, 7),
+            WRITE_FREE if !u.turn.val() => panic!("not its turn"),
             WRITE_FREE => self.expect(Out::Free { len: len as u16 }, 8),
             WRITE_INLINE if len == 32 => {
                 let s = unpack::<Shadow, 256>(c.data);
@@ -421,7 +425,7 @@ impl Test {
 #[test]
 fn orders_become_the_right_commands_in_the_right_order() {
     let t = RefCell::new(Test::new());
-    Diff::new("placer", if long() { 400_000 } else { 20_000 }).run_seen(
+    Diff::new("placer", if long() { 400_000 } else { 30_000 }).run_seen(
         Dut::default(),
         |u, r| t.borrow_mut().poke(u, r),
         |u| t.borrow_mut().see(u),

@@ -4,8 +4,8 @@
 mod frames;
 
 use chimney_hdl::eth::rx::Rx;
+use chimney_hdl::host::dispatch::Dispatch;
 use chimney_hdl::host::dma_write::{WriteEngine, CLIENT_COMMAND, CLIENT_EVENTS, CLIENT_ORD_RX, CLIENT_PROTO};
-use chimney_hdl::host::ord_rx::Dispatch;
 use chimney_hdl::prelude::*;
 use chimney_hdl::tcp::lookup::{FlowKey, Lookup, LookupOp};
 use chimney_hdl::types::{
@@ -35,6 +35,7 @@ struct RxPath {
     seg_ready: Signal<In, Bit>,
     verdict_valid: Signal<In, Bit>,
     verdict_handed_up: Signal<In, Bit>,
+    turn: Signal<Out, Bit>,
     proto_valid: Signal<In, Bit>,
     proto: Signal<In, WriteCmd>,
     proto_ready: Signal<Out, Bit>,
@@ -115,6 +116,7 @@ impl Logic for RxPath {
         self.dispatch.seg_ready.next = self.seg_ready.val();
         self.dispatch.verdict_valid.next = self.verdict_valid.val();
         self.dispatch.verdict_handed_up.next = self.verdict_handed_up.val();
+        self.turn.next = self.dispatch.turn.val();
         self.read_valid.next = self.dispatch.read_valid.val();
         self.read.next = self.dispatch.read.val();
         self.dispatch.read_ready.next = true;
@@ -268,7 +270,9 @@ impl Test {
     fn proto(&mut self, u: &mut RxPath) {
         let busy = self.verdict.is_some() || !self.to_issue.is_empty();
         u.seg_ready.next = !busy;
-        u.verdict_valid.next = self.verdict.is_some() && self.to_issue.is_empty();
+        u.verdict_valid.next = self.verdict.is_some()
+            && self.to_issue.is_empty()
+            && (u.turn.val() || self.verdict == Some(false));
         u.verdict_handed_up.next = self.verdict == Some(true);
         if u.verdict_valid.next {
             self.verdict = None;
@@ -280,7 +284,8 @@ impl Test {
                 self.consume(&s);
             }
         }
-        u.proto_valid.next = busy && !self.to_issue.is_empty();
+        let frees = self.to_issue.front().is_some_and(|c| c.kind.to_u64() == WRITE_FREE);
+        u.proto_valid.next = busy && !self.to_issue.is_empty() && (!frees || u.turn.val());
         u.proto.next = self.to_issue.front().copied().unwrap_or_default();
         if u.proto_valid.next && u.proto_ready.val() {
             self.to_issue.pop_front();

@@ -7,6 +7,11 @@ use serde_json::Value;
 /// Least share of the bytes that the NIC carries.
 const LEAST_NIC_SHARE: f64 = 0.8;
 
+/// Runs at most, when the machine is too busy.
+const RUNS: u32 = 3;
+/// A clock that lags so much in the mean, microseconds, makes a run void.
+const LATE_US: f64 = 5_000.0;
+
 fn count(value: &Value, name: &str) -> u64 {
     value[name].as_u64().unwrap_or_else(|| panic!("{name} is a count in {value}"))
 }
@@ -73,13 +78,23 @@ fn a_linux_kernel_does_not_notice_the_rtl() {
     if !has_linux_peer() || !has_tool("socat") {
         return;
     }
-    let r = check_run(Demo::start_rtl("rtl", &["--peer", "linux", "--seed", "2"]), "rtl", "linux");
-    assert!(r["device"] == "rtl" && count(&r, "nic_cycles") > 0, "{r}");
-    assert_eq!(count(&r["nic_counters"], "CNT_DROP_OVERRUN"), 0, "the wire is slower than the NIC: {r}");
-    if has_tool("tshark") {
+    // On a machine so busy that held segments come later than the NIC waits for them, it says rightly that they are missing: such a run
+    // is made again.
+    for run in 1..=RUNS {
+        let r = check_run(Demo::start_rtl("rtl", &["--peer", "linux", "--seed", "2"]), "rtl", "linux");
+        assert!(r["device"] == "rtl" && count(&r, "nic_cycles") > 0, "{r}");
+        assert_eq!(count(&r["nic_counters"], "CNT_DROP_OVERRUN"), 0, "the wire is slower than the NIC: {r}");
+        if !has_tool("tshark") {
+            break;
+        }
         check_capture("rtl", &r, &[]);
         let anomalies = capture::anomalies("rtl");
-        assert!(anomalies.is_empty(), "unexplained: {anomalies:#?}");
+        let lag = &r["clock_lag"];
+        if anomalies.is_empty() {
+            break;
+        }
+        let is_late = lag["mean_us"].as_f64().is_some_and(|us| us > LATE_US);
+        assert!(is_late && run < RUNS, "unexplained, run {run}, clock lag {lag}: {anomalies:#?}");
     }
     let args = ["--peer", "linux", "--loss", "1%", "--seed", "5"];
     check_run(Demo::start_rtl("rtl-loss", &args), "rtl-loss", "linux");

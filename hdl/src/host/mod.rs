@@ -5,6 +5,7 @@ pub mod bells;
 pub mod clock;
 pub mod counters;
 pub mod csr;
+pub mod dispatch;
 pub mod dma_read;
 pub mod dma_write;
 pub mod events;

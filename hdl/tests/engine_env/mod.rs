@@ -279,6 +279,7 @@ impl Env {
         u.now_us.next = (self.now & 0xffff_ffff).into();
         u.now_ms.next = ((self.now / 1000) & 0xffff_ffff).into();
         u.params.next = self.params;
+        u.turn.next = !self.stall(r);
         u.path_mtu.next = PathMtu { valid: true, path: PATH.into(), mtu: self.mtu.into() };
         u.pool_ring.next = POOL_RING.into();
         u.pool_log2.next = RING_LOG2.into();

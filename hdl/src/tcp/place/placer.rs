@@ -1,7 +1,7 @@
 //! The block. See [`super`] for what it does, [`super::step`] for the states.
 //!
 //! Latency: 3 cycles from an order to its first write command. Throughput: 8 cycles for a segment that lies in one page or post, and
-//! 2 to 4 for each further piece. Back-pressure: `order_ready` when 16 orders wait; `level` says how many do. It waits for the write
+//! 2 to 4 for each further piece. Back-pressure: `order_ready` when 16 orders wait; `level` says how many do. It waits for the turn of a frame, the write
 //! engine, the event ring, and reads of posts, which are bounded by the bus, not by the host (law L5). Reset: no order in hand;
 //! posts and page map are loaded whole when a connection begins.
 use super::order::{Commit, PlaceAsk, PlaceFits, PlaceOrder, Posts};
@@ -59,6 +59,8 @@ pub struct Placer<const LOG2: usize, const MAP: usize> {
     pub ask_valid: Signal<In, Bit>,
     /// Answer.
     pub fits: Signal<Out, PlaceFits>,
+    /// The segment of the oldest order is the oldest frame: its packet memory may be freed, or its verdict given.
+    pub turn: Signal<In, Bit>,
     /// Pulse: the segment of the oldest order is done with, and all its commands are accepted.
     pub verdict_valid: Signal<Out, Bit>,
     /// It is the ordinary path's.
@@ -125,12 +127,15 @@ struct Ready {
     post: Bit,
     beat: Bit,
     raise: Bit,
+    turn: Bit,
 }
 
 /// The state waits for another block.
 #[kernel]
-fn is_stalled(st: PlaceState, r: Ready) -> bool {
+fn is_stalled(st: PlaceState, up: bool, r: Ready) -> bool {
     match st {
+        PlaceState::Free => !(r.turn && r.write),
+        PlaceState::Store => up && !r.turn,
         PlaceState::Page => !r.page,
         PlaceState::PostAsk => !r.post,
         PlaceState::PostWait => !r.beat,
@@ -174,18 +179,20 @@ impl<const LOG2: usize, const MAP: usize> Logic for Placer<LOG2, MAP> {
         let answer = self.pages.answer.val();
         let stalled = is_stalled(
             st,
+            h.o.is_segment && h.o.handed_up,
             Ready {
                 write: self.write_cmd_ready.val(),
                 page: answer.valid,
                 post: self.post_req_ready.val(),
                 beat: self.post_beat_valid.val(),
                 raise: self.raise_ready.val(),
+                turn: self.turn.val(),
             },
         );
         let waits = self.orders.m_valid.val();
         let takes = st == PlaceState::Idle && waits;
         let asked = st == PlaceState::Idle && !waits && self.ask_valid.val();
-        let done = st == PlaceState::Store;
+        let done = st == PlaceState::Store && !stalled;
 
         // Orders, reservations.
         self.orders.s_data.next = self.order.val();
@@ -211,7 +218,7 @@ impl<const LOG2: usize, const MAP: usize> Logic for Placer<LOG2, MAP> {
         self.posts.we.next = done;
         self.posts.waddr.next = low;
         self.posts.wdata.next = h.p;
-        self.told_valid.next = tells(h);
+        self.told_valid.next = done && tells(h);
         self.told.next = h.p;
         self.pages.enable.next = self.enable.val();
         self.pages.load.next = self.load_slot.val();
@@ -232,7 +239,7 @@ impl<const LOG2: usize, const MAP: usize> Logic for Placer<LOG2, MAP> {
 
         // Other blocks.
         self.idle.next = st == PlaceState::Idle && !waits && self.pages.idle.val();
-        self.write_cmd_valid.next = writes(st);
+        self.write_cmd_valid.next = writes(st) && (st != PlaceState::Free || self.turn.val());
         self.write_cmd.next = if writes(st) {
             command(h, self.params.val().shadow_base, self.params.val().page_map_base)
         } else {

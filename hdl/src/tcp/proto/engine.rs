@@ -41,7 +41,9 @@ pub struct Engine<const LOG2: usize, const MAP: usize, const TABLE: usize, const
     pub rx_seg_valid: Signal<In, Bit>,
     /// Segment taken.
     pub rx_seg_ready: Signal<Out, Bit>,
-    /// Pulse: the segment taken last is done with.
+    /// The oldest segment taken is the oldest frame of all.
+    pub turn: Signal<In, Bit>,
+    /// Pulse: the oldest segment taken is done with.
     pub verdict_valid: Signal<Out, Bit>,
     /// It is the ordinary path's.
     pub verdict_handed_up: Signal<Out, Bit>,
@@ -250,6 +252,7 @@ impl<const LOG2: usize, const MAP: usize, const TABLE: usize, const EARLY: usize
         self.intake.fits.next = self.placer.fits.val();
         self.intake.commit.next = self.placer.commit.val();
         self.intake.commit_valid.next = self.placer.commit_valid.val();
+        self.placer.turn.next = self.turn.val();
         self.verdict_valid.next = self.placer.verdict_valid.val();
         self.verdict_handed_up.next = self.placer.verdict_handed_up.val();
         self.write_cmd.next = self.placer.write_cmd.val();
