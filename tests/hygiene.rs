@@ -16,7 +16,7 @@ const MAX_KERNEL_LINES: usize = 100;
 /// Kernels that are longer, with the most lines they may have and why. Nothing is added without a reason, and a
 /// kernel that got shorter leaves the list.
 const LONG_KERNELS: &[(&str, usize, &str)] = &[
-    ("hdl/src/top.rs", 280, "wiring only: one line per port, no decisions"),
+    ("hdl/src/top.rs", 290, "wiring only: one line per port, no decisions"),
     ("hdl/src/tcp/proto/engine.rs", 130, "wiring only: one line per port, no decisions"),
     ("hdl/src/tcp/tx/build.rs", 130, "one state machine; to become control and datapath blocks"),
     ("hdl/src/tcp/tx/fetch.rs", 110, "one state machine; to become control and datapath blocks"),

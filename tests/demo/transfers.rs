@@ -10,7 +10,7 @@ const LEAST_NIC_SHARE: f64 = 0.8;
 /// Runs at most, when the machine is too busy.
 const RUNS: u32 = 3;
 /// A clock that lags so much in the mean, microseconds, makes a run void.
-const LATE_US: f64 = 5_000.0;
+const LATE_US: f64 = 1_000.0;
 
 fn count(value: &Value, name: &str) -> u64 {
     value[name].as_u64().unwrap_or_else(|| panic!("{name} is a count in {value}"))
