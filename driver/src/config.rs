@@ -29,6 +29,8 @@ pub struct Config {
     pub arena_bytes: usize,
     /// `TIME_INC`, if not the reset value.
     pub time_inc: Option<u32>,
+    /// `HASH_KEY`: who knows it can aim connections at one place of the device's table. None: a random one with each reset.
+    pub hash_key: Option<u64>,
     /// Start value of the device clock, microseconds.
     pub start_us: u32,
     /// Least time between interrupts, microseconds.
@@ -53,6 +55,7 @@ impl Default for Config {
             reserve_pages: 64,
             arena_bytes: 16 << 20,
             time_inc: None,
+            hash_key: None,
             start_us: 0,
             irq_holdoff_us: 0,
             command_deadline_us: 1_000_000,

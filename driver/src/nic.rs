@@ -1,5 +1,8 @@
 //! Bring-up, reset, stop and the heartbeat of one device (guide sections 1 and 10).
 
+use std::collections::hash_map::RandomState;
+use std::hash::{BuildHasher, Hasher};
+
 use chimney_abi::desc::{
     Command, CommandDone, Event, PoolDesc, RecvDesc, RxDesc, SendDesc, StatusLine, TxDesc, PAGE_BYTES,
     PAGE_MAP_STRIDE, SHADOW_STRIDE,
@@ -235,6 +238,7 @@ impl<M: crate::bus::DmaMemory> Queues<M> {
         if let Some(inc) = config.time_inc {
             mmio.write(&r::TIME_INC, inc)?;
         }
+        mmio.write_pair(&r::HASH_KEY_LO, &r::HASH_KEY_HI, config.hash_key.unwrap_or_else(random_key))?;
         mmio.write(&r::IRQ_HOLDOFF_US, config.irq_holdoff_us)?;
         mmio.write(&r::IRQ_ENABLE, ALL_CAUSES)?;
         mmio.write(&r::CTRL, with_field(&r::CTRL, "enable", 0, 1))
@@ -258,6 +262,12 @@ impl<M: crate::bus::DmaMemory> Queues<M> {
             page_map: part(&self.page_maps, PAGE_MAP_STRIDE as usize),
         }
     }
+}
+
+/// A number that nobody else knows.
+fn random_key() -> u64 {
+    // The standard library seeds this hasher from the operating system's random numbers.
+    RandomState::new().build_hasher().finish()
 }
 
 /// Every interrupt cause.

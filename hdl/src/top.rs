@@ -12,7 +12,7 @@
 //! block is reset by `csr.soft_reset`, which comes only when no DMA is outstanding.
 //!
 //! `CONN`: log2 of connections, `TABLE`: log2 of paths and of neighbors; `OBJ` = `TABLE` + 1, `MAP` = `CONN` + 5,
-//! `HASH` = `CONN` + 2. `EARLY` = 0; 1 makes the copy that acknowledges what is not durable yet, which tests must catch.
+//! `HASH`: log2 of the buckets of a lookup table, at least `CONN` - 1; `ROW` = `CONN` + 1. `EARLY` = 0; 1 makes the copy that acknowledges what is not durable yet, which tests must catch.
 use crate::eth::rx::Rx;
 use crate::host::csr::Csr;
 use crate::host::dispatch::Dispatch;
@@ -79,6 +79,7 @@ pub struct Nic<
     const OBJ: usize,
     const MAP: usize,
     const HASH: usize,
+    const ROW: usize,
     const EARLY: usize,
 > {
     /// Clock.
@@ -205,7 +206,7 @@ pub struct Nic<
     pub m_axis_tuser: Signal<Out, Bit>,
     csr: Csr,
     rx: Rx<{ RX_BUFFER_BYTES as usize }>,
-    lookup: Lookup<HASH>,
+    lookup: Lookup<HASH, ROW>,
     dispatch: Dispatch,
     writes: WriteEngine,
     reads: ReadArbiter<READERS>,
@@ -238,8 +239,9 @@ impl<
         const OBJ: usize,
         const MAP: usize,
         const HASH: usize,
+        const ROW: usize,
         const EARLY: usize,
-    > Logic for Nic<CONN, TABLE, OBJ, MAP, HASH, EARLY>
+    > Logic for Nic<CONN, TABLE, OBJ, MAP, HASH, ROW, EARLY>
 {
     fn update(&mut self) {
         clock!(self, clock, csr, rx, lookup, dispatch, writes, reads, proto, transmit, commands, status);
@@ -321,7 +323,14 @@ impl<
         self.dispatch.rx_done_base.next = rings.rx_done_base;
         self.dispatch.rx_log2.next = rings.rx_log2.get_bits::<4>(0);
         self.dispatch.rx_producer.next = rings.rx_producer;
-        self.lookup.hash_key.next = rings.hash_key;
+        self.rx.hash_key.next = rings.hash_key;
+        self.dispatch.meta_hash.next = self.rx.meta_hash.val();
+        self.lookup.mix_filled.next = self.rx.mix_filled.val();
+        self.rx.mix_valid.next = self.lookup.mix_valid.val();
+        self.rx.mix_x.next = self.lookup.mix_x.val();
+        self.lookup.mix_ready.next = self.rx.mix_ready.val();
+        self.lookup.mix_y.next = self.rx.mix_y.val();
+        self.lookup.find_hash.next = self.dispatch.find_hash.val();
         self.lookup.find_valid.next = self.dispatch.find_valid.val();
         self.lookup.find_key.next = self.dispatch.find_key.val();
         self.dispatch.find_ready.next = self.lookup.find_ready.val();
@@ -330,9 +339,9 @@ impl<
         self.dispatch.find_conn.next = self.lookup.find_conn.val();
         self.lookup.op_valid.next = self.commands.lookup_valid.val();
         self.lookup.op.next = self.commands.lookup.val();
-        self.commands.lookup_ready.next = self.lookup.op_ready.val();
         self.commands.lookup_done.next = self.lookup.op_done.val();
         self.commands.lookup_ok.next = self.lookup.op_ok.val();
+        self.commands.lookup_known.next = self.lookup.op_known.val();
 
         // Engine.
         self.proto.enable.next = rings.enable;

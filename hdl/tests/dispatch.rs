@@ -26,6 +26,7 @@ enum Fate {
 #[derive(Clone, Debug)]
 struct Frame {
     meta: FrameMeta,
+    hash: u64,
     fate: Fate,
     conn: u64,
 }
@@ -77,7 +78,7 @@ impl Test {
         meta.candidate = !is_up || other > 0;
         (meta.is_v6, meta.tagged, meta.snap) =
             (is_up && other == 1, is_up && other == 2, is_up && other == 3);
-        Frame { meta, fate, conn: r.below(64) }
+        Frame { meta, hash: r.below(1 << 32), fate, conn: r.below(64) }
     }
 
     /// The oldest frame is through.
@@ -100,6 +101,7 @@ impl Test {
         }
         u.meta_valid.next = self.offered.is_some();
         u.meta.next = self.offered.as_ref().map_or(FrameMeta::default(), |f| f.meta);
+        u.meta_hash.next = self.offered.as_ref().map_or(0, |f| f.hash).into();
         if u.meta_ready.val() && self.offered.is_some() {
             assert!(self.work.is_none() && self.list.len() < 16, "one candidate at a time");
             self.work = self.offered.take();
@@ -118,8 +120,11 @@ impl Test {
         if u.find_valid.val() {
             let f = self.work.as_ref().expect("a frame in work");
             assert!(f.meta.candidate && !self.asked);
-            assert_eq!(u.find_key.val().remote_ip, f.meta.remote_ip.get_bits::<32>(0));
-            assert_eq!(u.find_key.val().local_port, f.meta.local_port);
+            let key = u.find_key.val();
+            assert_eq!(u.find_hash.val().to_u64(), f.hash);
+            assert_eq!(key.remote_ip.a, f.meta.remote_ip.get_bits::<32>(0));
+            assert_eq!(key.local_ip.d, f.meta.local_ip.get_bits::<32>(96));
+            assert_eq!((key.is_v6, key.local_port), (f.meta.is_v6, f.meta.local_port));
             if u.find_ready.next {
                 (self.asked, self.answer_in) = (true, Some(1 + r.below(12)));
             }

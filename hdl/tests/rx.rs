@@ -1,6 +1,7 @@
 //! The receiver against a judge in plain Rust, and native against Verilated: the same run does both.
 
 mod frames;
+mod lookup_model;
 
 use chimney_abi::wire::ethernet::MAX_JUMBO_LEN;
 use chimney_hdl::eth::rx::Rx;
@@ -9,6 +10,7 @@ use chimney_hdl::types::FrameMeta;
 use chimney_hdl_kernel::diff::{diff, long, Bench, Rnd};
 use frames::judge::{judge, Expected};
 use frames::{random_frame, shaped_frame, Shape, Source, MAC};
+use lookup_model::{Secret, Tuple};
 use std::collections::VecDeque;
 
 /// The longest frame that is kept: jumbo, in whole beats.
@@ -51,6 +53,25 @@ struct Test {
     overruns: usize,
     bad: usize,
     too_long: usize,
+    /// The S-boxes, when they are filled; hashes compared, T of single words compared.
+    secret: Option<Secret>,
+    hashes: usize,
+    mixes: usize,
+    mixed: Option<u32>,
+    clock: u64,
+}
+
+/// Clocks until the S-boxes are filled.
+const FILLED: u64 = 2113;
+const HASH_KEY: u64 = 0x1122_3344_5566_7788;
+
+/// The tuple of a described frame.
+fn tuple_of(m: &FrameMeta) -> Tuple {
+    let wide = |x: Bits<128>| {
+        u128::from(x.get_bits::<64>(64).to_u64()) << 64 | u128::from(x.get_bits::<64>(0).to_u64())
+    };
+    let ports = (m.remote_port.to_u64() as u16, m.local_port.to_u64() as u16);
+    Tuple { is_v6: m.is_v6, remote: wide(m.remote_ip), local: wide(m.local_ip), ports }
 }
 
 fn check(m: &FrameMeta, e: &Expected) {
@@ -149,6 +170,7 @@ impl Test {
             if awake && u.meta_valid.val() {
                 let e = self.expected.pop_front().expect("a frame that was sent");
                 check(&u.meta.val(), &e);
+                self.hash(u, e.candidate);
                 self.frames += 1;
                 self.candidates += usize::from(e.candidate);
                 self.sacks += usize::from(e.sack.len() > 1);
@@ -170,7 +192,35 @@ impl Test {
         }
     }
 
+    /// The hash that comes with a description.
+    fn hash(&mut self, u: &Dut, candidate: bool) {
+        if let Some(secret) = self.secret.as_ref().filter(|_| candidate && self.clock > FILLED + 3000) {
+            let hash = secret.hash(&tuple_of(&u.meta.val()));
+            assert_eq!(u.meta_hash.val().to_u64(), u64::from(hash));
+            self.hashes += 1;
+        }
+    }
+
+    /// Someone else has words for T.
+    fn mix(&mut self, u: &mut Dut) {
+        self.clock += 1;
+        assert_eq!(u.mix_filled.val(), self.clock > FILLED);
+        if let Some(x) = self.mixed.take() {
+            let secret = self.secret.get_or_insert_with(|| Secret::new(HASH_KEY));
+            assert_eq!(u.mix_y.val().to_u64(), u64::from(secret.mix(x)));
+            self.mixes += 1;
+        }
+        let noise = self.clock.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        let x = (noise >> 24) as u32;
+        u.hash_key.next = HASH_KEY.into();
+        u.mix_x.next = u64::from(x).into();
+        u.mix_valid.next = noise >> 63 == 1;
+        // Depends on registers alone.
+        self.mixed = (u.mix_valid.next && u.mix_ready.val()).then_some(x);
+    }
+
     fn step(&mut self, u: &mut Dut, r: &mut Rnd) {
+        self.mix(u);
         if r.chance(1, 500) {
             self.gap = [0, 0, 4, 14][r.below(4) as usize];
             self.lazy = [0, 0, 8, 16][r.below(4) as usize];
@@ -198,6 +248,8 @@ fn describes_every_frame_or_counts_its_drop() {
     );
     assert!(t.frames > steps / 150 && t.sacks > 3 && t.candidates > t.frames / 4);
     assert!(t.overruns > 3 && t.bad > 3 && t.too_long > 3);
+    eprintln!("{} hashes, {} words", t.hashes, t.mixes);
+    assert!(t.hashes > t.candidates / 2 && t.mixes > 1000);
 }
 
 /// Plays frames without gaps into a receiver whose descriptions are taken at once; returns for each frame the clock of
@@ -248,7 +300,8 @@ fn beats(f: &[u8]) -> Vec<(u64, u8, bool)> {
     f.chunks(8).enumerate().map(beat).collect()
 }
 
-/// A frame of 60 bytes takes its 8 beats and no clock more, and every frame is described 4 clocks after its last beat.
+/// A frame of 60 bytes takes its 8 beats and no clock more, and every frame is described 4 clocks after its last beat; but
+/// a smallest IPv6 segment 7 clocks, when its hash is ready, and what is cut off in its addresses up to 13.
 #[test]
 fn takes_a_beat_per_clock_and_describes_every_frame_after_four() {
     let mut r = Rnd::new(Rnd::seed_for("rx_clocks"));
@@ -258,7 +311,18 @@ fn takes_a_beat_per_clock_and_describes_every_frame_after_four() {
     let clocks = clocks_of(&small);
     assert!(clocks.windows(2).all(|w| w[1].0 - w[0].0 == 8), "{clocks:?}");
     small.extend((0..100).map(|_| random_frame(&mut r, 1500)).filter(|f| f.len() > 24));
-    assert!(clocks_of(&small).iter().all(|(end, meta)| meta - end == 4));
+    let clocks = clocks_of(&small);
+    for (frame, (end, meta)) in small.iter().zip(clocks) {
+        let e = judge(frame);
+        let most = if !e.candidate {
+            13
+        } else if e.is_v6 {
+            7
+        } else {
+            4
+        };
+        assert!((4..=most).contains(&(meta - end)), "{} after the end of {frame:02x?}", meta - end);
+    }
 }
 
 /// Frames of a single beat come one after the other, each described.

@@ -30,6 +30,8 @@ const LOOK_CLOCKS: u64 = 16;
 /// Clocks without a move on any bus after which nothing is in work. The longest work without one is a scan of all
 /// timers and PROTO's longest sequence.
 const QUIET_CLOCKS: u64 = 320;
+/// Clocks after `CTRL.enable` in which no bus moves, but the lookup is made ready for its first command.
+const START_CLOCKS: u64 = 2200;
 /// Most clocks that one call may go on after its time; a NIC that never rests must not hold the test.
 const SETTLE_CLOCKS: u64 = 100_000;
 /// Length of a clock while the NIC is quiet, microseconds.
@@ -252,6 +254,9 @@ impl<M: NicPins> Device for RtlNic<M> {
         self.run_until(|nic| nic.rig.registers.is_idle());
         // A reset made the NIC forget its increment, and it is not the host's to choose here.
         self.has_new_inc |= offset == regs::CTRL.offset || offset == regs::TIME_INC.offset;
+        if self.base_inc.is_some() && offset == regs::CTRL.offset && value != 0 {
+            self.run(START_CLOCKS);
+        }
     }
 
     fn rx_frame(&mut self, frame: &[u8], bad: bool) {

@@ -63,6 +63,7 @@ pub fn config() -> Config {
         pool_pages: 512,
         send_log2: 6,
         recv_log2: 4,
+        hash_key: Some(0x0123_4567_89ab_cdef),
         ..Config::default()
     }
 }

@@ -68,7 +68,7 @@ codes! {
         Success = 0,
         /// Uncategorised failure; for query, update, invalidate, terminate the only failure.
         Failure = 1,
-        /// No free TCP entry, or its lookup bucket is full.
+        /// No free TCP entry, or no place for it in the lookup.
         TcpEntries = 2,
         /// Path index out of range or in use.
         PathEntries = 3,
@@ -82,7 +82,7 @@ codes! {
         NoParent = 7,
         /// Object id and generation do not name a live object.
         Stale = 8,
-        /// TCP state or parameter that cannot be offloaded.
+        /// TCP state or parameter that cannot be offloaded, or a 4-tuple that is offloaded already.
         Rejected = 9,
         /// Unknown opcode, image kind, length or revision.
         BadRequest = 10,

@@ -141,8 +141,10 @@ regs! {
     MAX_RTO_US = 0x114, Rw, 60_000_000;
     /// FIN_WAIT_2 time-out, microseconds.
     FIN_WAIT_2_US = 0x118, Rw, 120_000_000;
-    /// Key of the lookup hash.
-    HASH_KEY = 0x11c, Rw, 0x5bd1_e995;
+    /// Key of the lookup hash, low word: a secret, random number. What it is when the device is enabled counts until the next reset.
+    HASH_KEY_LO = 0x11c, Rw, 0x5bd1_e995;
+    /// Key of the lookup hash, high word.
+    HASH_KEY_HI = 0x120, Rw, 0x9e37_79b9;
     /// Counter: frames received from the MAC, low word (each counter is followed by its high word).
     CNT_RX_FRAMES = 0x200, Ro, 0;
     /// Counter: bytes received from the MAC, without FCS.

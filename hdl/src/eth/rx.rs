@@ -2,8 +2,9 @@
 //!
 //! ```text
 //!   s_axis, lb --> RxStream --beats--> RxParse ------------------------> [FIFO of 32] --> FrameMeta
-//!                     |  ^ free         |  sums, verdict ^  `-- when empty: past it --^
-//!                     v  |              `-> RxOptions ---'
+//!                     |  ^ free         |  sums, verdict ^  `-- when empty: past it --^     ^
+//!                     v  |              |-> RxOptions ---'                               hash
+//!                     |  |              `-> FlowHash ------------------------------------'
 //!                packet memory (16 KiB) <-- read port of the write engine
 //! ```
 //! `MAX`: bytes of the longest frame that is kept, a multiple of 8.
@@ -15,6 +16,7 @@ use crate::ip::rx_parse::RxParse;
 use crate::mem::SdpRam;
 use crate::prelude::*;
 use crate::stream::Fifo;
+use crate::tcp::lookup::hash::FlowHash;
 use crate::tcp::rx_options::RxOptions;
 use crate::types::FrameMeta;
 
@@ -55,6 +57,8 @@ pub struct Rx<const MAX: usize> {
     pub meta_valid: Signal<Out, Bit>,
     /// Its description.
     pub meta: Signal<Out, FrameMeta>,
+    /// The hash of its 4-tuple, if it is a candidate.
+    pub meta_hash: Signal<Out, Bits<32>>,
     /// It is taken.
     pub meta_ready: Signal<In, Bit>,
     /// Packet memory: read.
@@ -79,9 +83,22 @@ pub struct Rx<const MAX: usize> {
     pub cnt_drop_overrun: Signal<Out, Bit>,
     /// No frame is on its way to the dispatcher.
     pub idle: Signal<Out, Bit>,
+    /// `HASH_KEY_LO` and `_HI`.
+    pub hash_key: Signal<In, Bits<64>>,
+    /// See [`FlowHash::filled`].
+    pub mix_filled: Signal<Out, Bit>,
+    /// See [`FlowHash::mix_valid`].
+    pub mix_valid: Signal<In, Bit>,
+    /// See [`FlowHash::mix_ready`].
+    pub mix_ready: Signal<Out, Bit>,
+    /// See [`FlowHash::mix_x`].
+    pub mix_x: Signal<In, Bits<32>>,
+    /// See [`FlowHash::mix_y`].
+    pub mix_y: Signal<Out, Bits<32>>,
     stream: RxStream<MAX>,
     parse: RxParse,
     scanner: RxOptions,
+    hash: FlowHash,
     packets: SdpRam<Bits<64>, WORD_BITS>,
     metas: Fifo<FrameMeta, METAS_LOG2, { METAS_LOG2 + 1 }>,
 }
@@ -89,8 +106,8 @@ pub struct Rx<const MAX: usize> {
 #[kernel]
 impl<const MAX: usize> Logic for Rx<MAX> {
     fn update(&mut self) {
-        clock!(self, clock, stream, parse, scanner, packets, metas);
-        reset!(self, reset, stream, parse, metas);
+        clock!(self, clock, stream, parse, scanner, hash, packets, metas);
+        reset!(self, reset, stream, parse, hash, metas);
         self.stream.enable.next = self.enable.val();
         self.stream.s_axis_tdata.next = self.s_axis_tdata.val();
         self.stream.s_axis_tkeep.next = self.s_axis_tkeep.val();
@@ -113,15 +130,32 @@ impl<const MAX: usize> Logic for Rx<MAX> {
         self.scanner.data_offset.next = self.parse.data_offset.val();
         self.parse.options.next = self.scanner.options.val();
 
-        // The stream admits no more frames than the list holds, so the list always has room.
+        self.hash.enable.next = self.enable.val();
+        self.hash.key.next = self.hash_key.val();
+        self.hash.beat_valid.next = self.stream.beat_valid.val();
+        self.hash.words.next = self.parse.words.val();
+        self.hash.commit.next = self.stream.beat.val().commit;
+        self.mix_filled.next = self.hash.filled.val();
+        self.hash.mix_valid.next = self.mix_valid.val();
+        self.mix_ready.next = self.hash.mix_ready.val();
+        self.hash.mix_x.next = self.mix_x.val();
+        self.mix_y.next = self.hash.mix_y.val();
+
+        // The stream admits no more frames than the lists hold, so they always have room.
         let waits = self.metas.m_valid.val();
         let here = self.parse.meta_valid.val();
-        self.metas.s_valid.next = here && (waits || !self.meta_ready.val());
+        let hashed = self.hash.hashed.val();
+        let whole = (waits || here) && self.hash.hash_valid.val();
+        let taken = whole && self.meta_ready.val();
+        let meta = if waits { self.metas.m_data.val() } else { self.parse.meta.val() };
+        self.metas.s_valid.next = here && (waits || !taken);
         self.metas.s_data.next = self.parse.meta.val();
-        self.meta_valid.next = waits || here;
-        self.meta.next = if waits { self.metas.m_data.val() } else { self.parse.meta.val() };
-        self.metas.m_ready.next = self.meta_ready.val();
-        self.stream.meta_taken.next = (waits || here) && self.meta_ready.val();
+        self.meta_valid.next = whole;
+        self.meta.next = FrameMeta { candidate: meta.candidate && hashed.ok, ..meta };
+        self.meta_hash.next = hashed.hash;
+        self.metas.m_ready.next = taken;
+        self.hash.hash_ready.next = taken;
+        self.stream.meta_taken.next = taken;
 
         self.packets.we.next = self.stream.mem_we.val();
         self.packets.waddr.next = self.stream.mem_addr.val();

@@ -57,7 +57,7 @@ const PUSH: usize = at(&regs::PUSH_US);
 const MIN_RTO: usize = at(&regs::MIN_RTO_US);
 const MAX_RTO: usize = at(&regs::MAX_RTO_US);
 const FIN_WAIT_2: usize = at(&regs::FIN_WAIT_2_US);
-const HASH_KEY: usize = at(&regs::HASH_KEY);
+const HASH_KEY: usize = at(&regs::HASH_KEY_LO);
 
 const RESET_AT: u64 = regs::RESET.offset as u64;
 const VERSION_AT: u64 = regs::VERSION.offset as u64;
@@ -113,8 +113,8 @@ pub struct Rings {
     pub pool_producer: Bits<16>,
     /// See `regs::EVENT_CONSUMER`.
     pub event_consumer: Bits<16>,
-    /// See `regs::HASH_KEY`.
-    pub hash_key: Bits<32>,
+    /// See `regs::HASH_KEY_LO`.
+    pub hash_key: Bits<64>,
 }
 
 /// The register block. See the module page.
@@ -211,7 +211,7 @@ fn rings(value: [Bits<32>; PLAIN], enable: bool, cmd_producer: Bits<16>) -> Ring
         rx_producer: value[RX_PRODUCER].get_bits::<16>(0),
         pool_producer: value[POOL_PRODUCER].get_bits::<16>(0),
         event_consumer: value[EVENT_CONSUMER].get_bits::<16>(0),
-        hash_key: value[HASH_KEY],
+        hash_key: pair(value[HASH_KEY], value[HASH_KEY + 1]),
     }
 }
 

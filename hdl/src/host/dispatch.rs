@@ -13,7 +13,7 @@
 //! list (bounded by the bus, not by the host: law L5). Reset: nothing in work.
 use crate::host::ord_rx::{Listed, OrdRx};
 use crate::prelude::*;
-use crate::tcp::lookup::FlowKey;
+use crate::tcp::lookup::{Address, FlowKey};
 use crate::types::{FrameMeta, ReadBeat, ReadReq, RxSeg, WriteCmd, WriteDone};
 
 /// What happens to the frame in work.
@@ -29,7 +29,7 @@ pub enum DispatchState {
     Offer,
 }
 
-/// The lookup and PROTO know IPv4 in untagged Ethernet II frames; the others go up (law L4).
+/// PROTO and the transmitter know IPv4 in untagged Ethernet II frames, the lookup knows them all; the others go up (law L4).
 #[kernel]
 fn for_engine(m: FrameMeta) -> bool {
     m.candidate && !m.is_v6 && !m.tagged && !m.snap
@@ -54,12 +54,16 @@ pub struct Dispatch {
     pub meta_valid: Signal<In, Bit>,
     /// Its description.
     pub meta: Signal<In, FrameMeta>,
+    /// The hash of its 4-tuple.
+    pub meta_hash: Signal<In, Bits<32>>,
     /// It is taken.
     pub meta_ready: Signal<Out, Bit>,
     /// A key is to be found.
     pub find_valid: Signal<Out, Bit>,
-    /// The key.
+    /// The key; stays until `find_done`.
     pub find_key: Signal<Out, FlowKey>,
+    /// Its hash.
+    pub find_hash: Signal<Out, Bits<32>>,
     /// The lookup takes it.
     pub find_ready: Signal<In, Bit>,
     /// Pulse: the answer is there.
@@ -121,12 +125,13 @@ pub struct Dispatch {
     ordinary: OrdRx,
     state: Dff<DispatchState>,
     m: Dff<FrameMeta>,
+    hash: Dff<Bits<32>>,
 }
 
 #[kernel]
 impl Logic for Dispatch {
     fn update(&mut self) {
-        dff_setup!(self, clock, state, m);
+        dff_setup!(self, clock, state, m, hash);
         clock!(self, clock, ordinary);
         reset!(self, reset, ordinary);
         let (state, m) = (self.state.q.val(), self.m.q.val());
@@ -142,11 +147,13 @@ impl Logic for Dispatch {
         self.meta_ready.next = ready;
         self.find_valid.next = state == DispatchState::Find;
         self.find_key.next = FlowKey {
-            remote_ip: m.remote_ip.get_bits::<32>(0),
-            local_ip: m.local_ip.get_bits::<32>(0),
+            is_v6: m.is_v6,
+            remote_ip: unpack::<Address, 128>(m.remote_ip),
+            local_ip: unpack::<Address, 128>(m.local_ip),
             remote_port: m.remote_port,
             local_port: m.local_port,
         };
+        self.find_hash.next = self.hash.q.val();
         self.seg_valid.next = state == DispatchState::Offer;
         self.seg.next = m.seg;
         self.ordinary.frame_valid.next = (takes && !candidate) || misses || goes;
@@ -155,6 +162,7 @@ impl Logic for Dispatch {
         match state {
             DispatchState::Idle => {
                 self.m.d.next = new;
+                self.hash.d.next = self.meta_hash.val();
                 if takes && candidate {
                     self.state.d.next = DispatchState::Find;
                 }

@@ -53,7 +53,9 @@ pub struct Env {
     /// Writes without a response: clocks, and whether it will be an error.
     flying: VecDeque<(u64, bool)>,
     counter: u16,
-    lookup: Option<(u64, bool)>,
+    lookup: Option<(u64, Result<(), bool>)>,
+    /// It was answered in this step.
+    answered: bool,
     op: Option<Op>,
     out_taken: bool,
 }
@@ -158,23 +160,25 @@ impl Env {
     }
 
     fn lookups(&mut self, u: &mut Dut, r: &mut Rnd) {
-        let ready = self.lookup.is_none() && r.chance(1, 3);
-        u.lookup_ready.next = ready;
+        let idle = self.lookup.is_none();
         u.lookup_done.next = false;
-        u.lookup_ok.next = r.any();
-        if let Some((left, ok)) = &mut self.lookup {
+        (u.lookup_ok.next, u.lookup_known.next) = (r.any(), r.any());
+        if let Some((left, answer)) = &mut self.lookup {
+            assert!(u.lookup_valid.val(), "asked until it is answered");
             *left -= 1;
             if *left == 0 {
                 u.lookup_done.next = true;
-                u.lookup_ok.next = *ok;
+                u.lookup_ok.next = answer.is_ok();
+                u.lookup_known.next = *answer == Err(true);
                 self.lookup = None;
             }
         }
-        if u.lookup_valid.val() && ready {
-            let Ask::Lookup { insert, key, conn } = ask_lookup(&u.lookup.val()) else { unreachable!() };
-            self.asks.push(Ask::Lookup { insert, key, conn });
-            self.lookup = Some((1 + r.below(20), self.others.lookup(insert, key, conn)));
+        if u.lookup_valid.val() && idle && !self.answered {
+            let Ask::Lookup { insert, conn } = ask_lookup(&u.lookup.val()) else { unreachable!() };
+            self.asks.push(Ask::Lookup { insert, conn });
+            self.lookup = Some((1 + r.below(20), self.others.lookup(insert, conn)));
         }
+        self.answered = u.lookup_done.next;
     }
 
     fn proto(&mut self, u: &mut Dut, r: &mut Rnd) {
@@ -245,9 +249,10 @@ fn ask_table(op: &TableOp) -> Ask {
 
 fn ask_lookup(l: &LookupOp) -> Ask {
     let k = l.key;
-    let ips = (n(k.remote_ip) as u32, n(k.local_ip) as u32);
+    assert!(!k.is_v6 && [k.remote_ip, k.local_ip].iter().all(|ip| (n(ip.b), n(ip.c), n(ip.d)) == (0, 0, 0)));
+    let ips = (n(k.remote_ip.a) as u32, n(k.local_ip.a) as u32);
     let key = (ips.0, ips.1, n(k.remote_port) as u16, n(k.local_port) as u16);
-    Ask::Lookup { insert: l.insert, key, conn: n(l.conn) as u16 }
+    Ask::Lookup { insert: l.insert.then_some(key), conn: n(l.conn) as u16 }
 }
 
 fn ask_op(op: &ConnOp, fed: Vec<u64>) -> Ask {

@@ -377,6 +377,21 @@ fn a_connection_without_a_place_in_the_lookup_is_taken_back() {
     assert_eq!((d.status(first), d.status(second)), (Status::TcpEntries, Status::Success));
 }
 
+/// Before, the answer was `TcpEntries`, as if there was no room: the programmer's guide (section 5) says `Rejected`.
+#[test]
+fn a_second_connection_with_the_same_4_tuple_is_rejected() {
+    let mut d = Directed::new();
+    d.w.run(Opcode::Initiate, &[neighbor(0, 0), path(0, 1500)]);
+    let first = d.w.run(Opcode::Initiate, &[connection(2, 81)]);
+    let second = d.w.run(Opcode::Initiate, &[connection(3, 81)]);
+    d.finish();
+    assert_eq!((d.status(first), d.status(second)), (Status::Success, Status::Rejected));
+    d.w.run(Opcode::Terminate, &[connection(2, 81)]);
+    let third = d.w.run(Opcode::Initiate, &[connection(3, 81)]);
+    d.finish();
+    assert_eq!(d.status(third), Status::Success);
+}
+
 #[test]
 fn a_command_that_cannot_be_read_or_understood_counts_as_one_failure() {
     let mut d = Directed::new();

@@ -84,8 +84,8 @@ pub enum Ask {
     Neighbor { id: u16, usable: bool, dst: u64, src: u64 },
     /// The counter of a path.
     Counter { id: u16 },
-    /// The lookup.
-    Lookup { insert: bool, key: Key, conn: u16 },
+    /// The lookup; a delete goes by the connection.
+    Lookup { insert: Option<Key>, conn: u16 },
     /// PROTO, with what it was fed.
     Op { opcode: u8, conn: u16, generation: u8, path: u16, fed: Vec<u64> },
 }
@@ -109,16 +109,18 @@ impl Others {
         old
     }
 
-    /// Some 4-tuples never find a place.
-    pub fn lookup(&mut self, insert: bool, key: Key, conn: u16) -> bool {
-        if !insert {
-            return self.keys.get(&key) == Some(&conn) && self.keys.remove(&key).is_some();
-        }
-        if key.3.is_multiple_of(5) || self.keys.contains_key(&key) {
-            return false;
+    /// Some 4-tuples never find a place. Fails with whether the 4-tuple is there already.
+    pub fn lookup(&mut self, insert: Option<Key>, conn: u16) -> Result<(), bool> {
+        let Some(key) = insert else {
+            self.keys.retain(|_, c| *c != conn);
+            return Ok(());
+        };
+        let known = self.keys.contains_key(&key);
+        if known || key.3.is_multiple_of(5) {
+            return Err(known);
         }
         self.keys.insert(key, conn);
-        true
+        Ok(())
     }
 
     /// Status and the record given back.
@@ -405,16 +407,16 @@ impl Reference {
         if status != Status::Success {
             return Err(status);
         }
-        let insert = opcode == Opcode::Initiate;
-        if insert || opcode == Opcode::Terminate {
-            let ports = if insert { fed[0] } else { given[0] };
+        let initiates = opcode == Opcode::Initiate;
+        if initiates || opcode == Opcode::Terminate {
             let image = self.rows.get(&h.parent).copied().unwrap_or_default();
-            let addresses = (image.dst_ip_lo as u32, image.src_ip_lo as u32);
-            let key = (addresses.0, addresses.1, (ports >> 16) as u16, ports as u16);
-            self.asks.push(Ask::Lookup { insert, key, conn: h.id });
-            if !self.others.lookup(insert, key, h.id) && insert {
+            let insert = fed.first().filter(|_| initiates).map(|ports| {
+                (image.dst_ip_lo as u32, image.src_ip_lo as u32, (ports >> 16) as u16, *ports as u16)
+            });
+            self.asks.push(Ask::Lookup { insert, conn: h.id });
+            if let Err(known) = self.others.lookup(insert, h.id) {
                 self.op(Opcode::Terminate, h.id, h.generation, h.parent, vec![]);
-                return Err(Status::TcpEntries);
+                return Err(if known { Status::Rejected } else { Status::TcpEntries });
             }
         }
         Ok(())

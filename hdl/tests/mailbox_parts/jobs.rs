@@ -6,6 +6,7 @@ use chimney_hdl::host::mailbox::conn_ops::ConnOps;
 use chimney_hdl::host::mailbox::job::Job;
 use chimney_hdl::host::mailbox::object_ops::ObjectOps;
 use chimney_hdl::host::mailbox::objects::Object;
+use chimney_hdl::host::mailbox::record_in::Ports;
 use chimney_hdl::host::mailbox::store::{Found, Row};
 use chimney_hdl::prelude::*;
 use chimney_hdl::tcp::tx::tables::TABLE_NEIGHBOR;
@@ -204,7 +205,7 @@ enum Did {
 }
 
 /// What it has to ask, in plain Rust.
-fn conn_plan(job: &Job, path: &Found, load_bad: bool, status: u8, fits: bool) -> Vec<Did> {
+fn conn_plan(job: &Job, path: &Found, load_bad: bool, status: u8, fits: (bool, bool)) -> Vec<Did> {
     let op = Opcode::try_from(n(job.opcode) as u8).expect("an opcode");
     let mut plan = vec![];
     let initiates = op == Opcode::Initiate;
@@ -229,9 +230,10 @@ fn conn_plan(job: &Job, path: &Found, load_bad: bool, status: u8, fits: bool) ->
     let changes = initiates || op == Opcode::Terminate;
     if status == Status::Success.code() && changes {
         plan.push(Did::Lookup(initiates));
-        if initiates && !fits {
+        if initiates && !fits.0 {
             plan.push(Did::Op(Opcode::Terminate.code()));
-            plan.push(Did::Done(Status::TcpEntries.code()));
+            let status = if fits.1 { Status::Rejected } else { Status::TcpEntries };
+            plan.push(Did::Done(status.code()));
             return plan;
         }
     }
@@ -245,12 +247,13 @@ struct ConnTest {
     busy: bool,
     job: Job,
     path: Found,
-    /// Load is bad, status of PROTO, the lookup has a place.
-    luck: (bool, u8, bool),
+    /// Load is bad, status of PROTO, the lookup takes the connection, else: knows its 4-tuple.
+    luck: (bool, u8, (bool, bool)),
     load: bool,
     op: bool,
     asked: bool,
     did: Vec<Did>,
+    ports: Ports,
     seen: [usize; 7],
 }
 
@@ -267,7 +270,8 @@ impl ConnTest {
             self.path.object.generation =
                 if r.chance(7, 8) { self.job.header.parent_generation } else { r.any() };
             let status = if r.chance(2, 3) { 0 } else { 1 + r.below(10) as u8 };
-            self.luck = (r.chance(1, 6), status, r.chance(2, 3));
+            self.luck = (r.chance(1, 6), status, (r.chance(2, 3), r.any()));
+            self.ports = r.any();
             self.did.clear();
             self.busy = true;
         }
@@ -276,13 +280,13 @@ impl ConnTest {
         u.found.next = self.path;
         u.load_done.next = self.load && r.chance(1, 5);
         u.load_error.next = self.luck.0;
-        (u.ports_in.next, u.ports_out.next) = (r.any(), r.any());
+        u.ports_in.next = self.ports;
         u.op_ready.next = r.chance(1, 3);
         u.op_done.next = self.op && r.chance(1, 6);
         u.op_status.next = u64::from(self.luck.1).into();
-        u.lookup_ready.next = r.chance(1, 3);
         u.lookup_done.next = self.asked && r.chance(1, 4);
-        u.lookup_ok.next = if u.lookup_done.next { self.luck.2 } else { r.any() };
+        (u.lookup_ok.next, u.lookup_known.next) =
+            if u.lookup_done.next { self.luck.2 } else { (r.any(), r.any()) };
     }
 
     fn see(&mut self, u: &ConnOps<3>) {
@@ -305,19 +309,18 @@ impl ConnTest {
             self.did.push(Did::Op(n(op.opcode) as u8));
             self.op = true;
         }
-        if u.lookup_done.val() {
-            self.asked = false;
-        }
-        if u.lookup_valid.val() && u.lookup_ready.val() {
+        if u.lookup_valid.val() {
             let (l, insert) = (u.lookup.val(), n(self.job.opcode) == 1);
-            let ports = if insert { u.ports_in.val() } else { u.ports_out.val() };
-            let body = self.path.object.body;
+            let (body, k) = (self.path.object.body, u.lookup.val().key);
             assert_eq!((l.insert, l.conn), (insert, h.id));
-            assert_eq!((l.key.remote_ip, l.key.local_ip), (body.get_bits::<32>(128), body.get_bits::<32>(0)));
-            assert_eq!((l.key.remote_port, l.key.local_port), (ports.remote, ports.local));
-            self.did.push(Did::Lookup(l.insert));
-            self.asked = true;
+            assert_eq!((k.remote_ip.a, k.local_ip.a), (body.get_bits::<32>(128), body.get_bits::<32>(0)));
+            assert_eq!((k.remote_port, k.local_port), (self.ports.remote, self.ports.local));
+            if !self.asked {
+                self.did.push(Did::Lookup(l.insert));
+            }
         }
+        assert!(!self.asked || u.lookup_valid.val(), "asked until it is answered");
+        self.asked = u.lookup_valid.val() && !u.lookup_done.val();
         if u.done.val() {
             self.did.push(Did::Done(n(u.status.val()) as u8));
             let (bad, status, fits) = self.luck;

@@ -68,16 +68,16 @@ pub struct Mailbox<const CONN: usize, const TABLE: usize, const OBJ: usize> {
     pub table_op: Signal<Out, TableOp>,
     /// IP ID counter of the last table operation.
     pub table_counter: Signal<In, Bits<16>>,
-    /// To the lookup.
+    /// To the lookup, until `lookup_done`.
     pub lookup_valid: Signal<Out, Bit>,
-    /// See `lookup_valid`.
-    pub lookup_ready: Signal<In, Bit>,
     /// See `lookup_valid`.
     pub lookup: Signal<Out, LookupOp>,
     /// Pulse: the lookup has answered.
     pub lookup_done: Signal<In, Bit>,
     /// With `lookup_done`: the table changed.
     pub lookup_ok: Signal<In, Bit>,
+    /// With `lookup_done`: the 4-tuple is there already.
+    pub lookup_known: Signal<In, Bit>,
     /// To PROTO.
     pub op_valid: Signal<Out, Bit>,
     /// See `op_valid`.
@@ -170,7 +170,6 @@ impl<const CONN: usize, const TABLE: usize, const OBJ: usize> Logic for Mailbox<
         self.record_out.body.next = job.body;
         self.record_out.take.next = self.conns.exchange.val();
         self.record_out.discard.next = self.conns.discard.val();
-        self.conns.ports_out.next = self.record_out.ports.val();
         self.record_out.op_out_valid.next = self.op_out_valid.val();
         self.record_out.op_out.next = self.op_out.val();
         self.op_out_ready.next = self.record_out.op_out_ready.val();
@@ -181,9 +180,9 @@ impl<const CONN: usize, const TABLE: usize, const OBJ: usize> Logic for Mailbox<
         self.conns.op_status.next = self.op_status.val();
         self.lookup_valid.next = self.conns.lookup_valid.val();
         self.lookup.next = self.conns.lookup.val();
-        self.conns.lookup_ready.next = self.lookup_ready.val();
         self.conns.lookup_done.next = self.lookup_done.val();
         self.conns.lookup_ok.next = self.lookup_ok.val();
+        self.conns.lookup_known.next = self.lookup_known.val();
 
         // Host memory.
         let (ring, images) = (self.ring.run.val(), self.images.run.val());

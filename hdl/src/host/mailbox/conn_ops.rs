@@ -1,24 +1,26 @@
 //! A connection's image, or an Abort: who is asked, and in which order.
 //!
 //! ```text
-//!   Idle --> Path --Initiate, Update--> Load --> Offer --> Exchange --Initiate, Terminate--> Lookup --> Answer --> Done
-//!     |        |`--else------------------------->^  ^          |`-else--------------------------------------|------^
-//!     |        `-refused----------------------------|----------|------------------------------------------- | -----^
-//!     `--Abort--------------------------------------'          no place: Undo (a Terminate) <---------------'
+//!   Idle --> Path --Initiate, Update--> Load --> Offer --> Exchange --Initiate, Terminate--> Lookup --> Done
+//!     |        |`--else------------------------->^  ^          |`-else--------------------------|--------^
+//!     |        `-refused----------------------------|----------|------------------------------- | -------^
+//!     `--Abort--------------------------------------'  refused: Undo (a Terminate) <------------'
 //! ```
 //! PROTO decides everything about the connection itself; here is what it cannot know: whether the path is live, and
-//! whether the 4-tuple has a place in the lookup. A connection without a place is taken back, its beats are thrown away.
+//! whether the 4-tuple has a place in the lookup. A connection that the lookup does not take is taken back, its beats are
+//! thrown away: `Rejected` if the 4-tuple is there already, `TcpEntries` if there is no place.
 //!
 //! Latency: 6 clocks and those of PROTO, the lookup and the DMA. Throughput: one job at a time. Back-pressure: waits for
 //! PROTO and the lookup. Reset: nothing in work.
 use super::job::{
-    Job, ABORT, HARDWARE_FAILURE, INITIATE, NO_PARENT, STALE, SUCCESS, TCP_ENTRIES, TERMINATE, UPDATE,
+    Job, ABORT, HARDWARE_FAILURE, INITIATE, NO_PARENT, REJECTED, STALE, SUCCESS, TCP_ENTRIES, TERMINATE,
+    UPDATE,
 };
 use super::record_in::Ports;
 use super::store::{Found, Row};
 use crate::mirror::PathImage;
 use crate::prelude::*;
-use crate::tcp::lookup::{FlowKey, LookupOp};
+use crate::tcp::lookup::{Address, FlowKey, LookupOp};
 use crate::types::ConnOp;
 
 /// Where the job stands.
@@ -36,9 +38,7 @@ pub enum ConnState {
     Exchange,
     /// The lookup is asked to change.
     Lookup,
-    /// It answers.
-    Answer,
-    /// The connection has no place: PROTO is asked to give it up.
+    /// The lookup did not take the connection: PROTO is asked to give it up.
     Undo,
     /// See [`ConnState::Undo`].
     UndoWait,
@@ -73,8 +73,6 @@ pub struct ConnOps<const CONN: usize> {
     pub load_error: Signal<In, Bit>,
     /// Ports of the record that was read.
     pub ports_in: Signal<In, Ports>,
-    /// Ports of the record that PROTO gave.
-    pub ports_out: Signal<In, Ports>,
     /// Pulse: PROTO's next beat is a record's first.
     pub out_go: Signal<Out, Bit>,
     /// Beats may go in and out.
@@ -91,19 +89,18 @@ pub struct ConnOps<const CONN: usize> {
     pub op_done: Signal<In, Bit>,
     /// With `op_done`.
     pub op_status: Signal<In, Bits<8>>,
-    /// A change of the lookup is offered.
+    /// A change of the lookup is asked for, until `lookup_done`.
     pub lookup_valid: Signal<Out, Bit>,
-    /// It is taken.
-    pub lookup_ready: Signal<In, Bit>,
     /// The change.
     pub lookup: Signal<Out, LookupOp>,
     /// Pulse: the lookup has answered.
     pub lookup_done: Signal<In, Bit>,
     /// With `lookup_done`: it changed.
     pub lookup_ok: Signal<In, Bit>,
+    /// With `lookup_done`: the 4-tuple is there already.
+    pub lookup_known: Signal<In, Bit>,
     state: Dff<ConnState>,
     status_of: Dff<Bits<8>>,
-    key: Dff<FlowKey>,
 }
 
 /// What the command block has against a job before PROTO hears of it, or Success.
@@ -124,21 +121,23 @@ pub fn path_status(job: Job, path: Found, conn_ok: bool) -> Bits<8> {
     }
 }
 
-/// The 4-tuple without its ports.
+/// The 4-tuple. Contract 1.0 has IPv4 connections alone; PROTO has refused the others.
 #[kernel]
-fn addresses(path: Found) -> FlowKey {
+fn tuple(path: Found, ports: Ports) -> FlowKey {
     let image = unpack::<PathImage, 320>(path.object.body);
     FlowKey {
-        remote_ip: image.dst_ip_lo.get_bits::<32>(0),
-        local_ip: image.src_ip_lo.get_bits::<32>(0),
-        ..FlowKey::default()
+        is_v6: false,
+        remote_ip: Address { a: image.dst_ip_lo.get_bits::<32>(0), ..Address::default() },
+        local_ip: Address { a: image.src_ip_lo.get_bits::<32>(0), ..Address::default() },
+        remote_port: ports.remote,
+        local_port: ports.local,
     }
 }
 
 #[kernel]
 impl<const CONN: usize> Logic for ConnOps<CONN> {
     fn update(&mut self) {
-        dff_setup!(self, clock, state, status_of, key);
+        dff_setup!(self, clock, state, status_of);
         let (state, job) = (self.state.q.val(), self.job.val());
         let (code, h) = (job.opcode, job.header);
         let (initiates, is_abort) = (code == INITIATE, code == ABORT);
@@ -160,13 +159,9 @@ impl<const CONN: usize> Logic for ConnOps<CONN> {
             generation: h.generation,
             path: h.parent,
         };
-        let ports = if initiates { self.ports_in.val() } else { self.ports_out.val() };
         self.lookup_valid.next = state == ConnState::Lookup;
-        self.lookup.next = LookupOp {
-            insert: initiates,
-            key: FlowKey { remote_port: ports.remote, local_port: ports.local, ..self.key.q.val() },
-            conn: h.id,
-        };
+        self.lookup.next =
+            LookupOp { insert: initiates, key: tuple(self.found.val(), self.ports_in.val()), conn: h.id };
 
         match state {
             ConnState::Idle => {
@@ -175,7 +170,6 @@ impl<const CONN: usize> Logic for ConnOps<CONN> {
                 }
             }
             ConnState::Path => {
-                self.key.d.next = addresses(self.found.val());
                 self.status_of.d.next = status;
                 self.state.d.next = if !passed {
                     ConnState::Done
@@ -206,15 +200,14 @@ impl<const CONN: usize> Logic for ConnOps<CONN> {
                 }
             }
             ConnState::Lookup => {
-                if self.lookup_ready.val() {
-                    self.state.d.next = ConnState::Answer;
-                }
-            }
-            ConnState::Answer => {
                 if self.lookup_done.val() {
                     let fails = initiates && !self.lookup_ok.val();
                     if fails {
-                        self.status_of.d.next = bits::<8>(TCP_ENTRIES);
+                        self.status_of.d.next = if self.lookup_known.val() {
+                            bits::<8>(REJECTED)
+                        } else {
+                            bits::<8>(TCP_ENTRIES)
+                        };
                     }
                     self.state.d.next = if fails { ConnState::Undo } else { ConnState::Done };
                 }

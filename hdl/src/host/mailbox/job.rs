@@ -35,6 +35,8 @@ pub const BAD_REQUEST: u64 = Status::BadRequest.code() as u64;
 pub const STALE: u64 = Status::Stale.code() as u64;
 /// See [`SUCCESS`].
 pub const TCP_ENTRIES: u64 = Status::TcpEntries.code() as u64;
+/// See [`Status`].
+pub const REJECTED: u64 = Status::Rejected.code() as u64;
 /// See [`SUCCESS`].
 pub const NO_PARENT: u64 = Status::NoParent.code() as u64;
 /// See [`SUCCESS`].

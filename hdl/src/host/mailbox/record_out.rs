@@ -3,7 +3,6 @@
 //! Latency: the write is offered with the fourth beat. Throughput: one beat per clock. Back-pressure: every fourth beat
 //! waits for the write port. Reset: nothing kept.
 use super::job::{reported, WriteMaster};
-use super::record_in::Ports;
 use crate::prelude::*;
 
 /// Beats of a write.
@@ -28,8 +27,6 @@ pub struct RecordOut {
     pub take: Signal<In, Bit>,
     /// Beats are thrown away.
     pub discard: Signal<In, Bit>,
-    /// Ports of the record, from its first beat on.
-    pub ports: Signal<Out, Ports>,
     /// A beat is offered.
     pub op_out_valid: Signal<In, Bit>,
     /// It is taken.
@@ -40,13 +37,12 @@ pub struct RecordOut {
     pub write: WriteMaster,
     count: Dff<Bits<6>>,
     chunk: Dff<Bits<192>>,
-    ports_of: Dff<Ports>,
 }
 
 #[kernel]
 impl Logic for RecordOut {
     fn update(&mut self) {
-        dff_setup!(self, clock, count, chunk, ports_of);
+        dff_setup!(self, clock, count, chunk);
         let (count, beat) = (self.count.q.val(), self.op_out.val());
         let is_last = count.get_bits::<BEATS_LOG2>(0).all();
         let chunk = cat::<256, _>((beat, self.chunk.q.val()));
@@ -56,13 +52,9 @@ impl Logic for RecordOut {
         self.op_out_ready.next = ready || self.discard.val();
         self.write.valid.next = self.take.val() && is_last && self.op_out_valid.val();
         self.write.cmd.next = reported(self.body.val() + offset, bits::<16>(BYTES), chunk);
-        self.ports.next = self.ports_of.q.val();
         if taken {
             self.count.d.next = count + 1;
             self.chunk.d.next = chunk.get_bits::<192>(64);
-            if count == 0 {
-                self.ports_of.d.next = unpack::<Ports, 32>(beat.get_bits::<32>(0));
-            }
         }
         if self.go.val() {
             self.count.d.next = bits::<6>(0);
