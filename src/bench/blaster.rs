@@ -17,7 +17,7 @@ const TTL: u8 = 64;
 /// Frame bytes, and frames, that wait at the NIC or in it: more than it works on at once, less than it can keep.
 const BYTES_AHEAD: u32 = 12 << 10;
 const FRAMES_AHEAD: u32 = 24;
-/// A connection without progress for so long starts again at its first unacknowledged byte, microseconds.
+/// A direction without progress for so long starts again: at the first unacknowledged byte, or with an ACK; microseconds.
 const STILL_US: u64 = 400;
 /// What every byte of its streams is.
 const BYTE: u8 = 0x5a;
@@ -46,8 +46,10 @@ struct Flow {
     rcv_nxt: u32,
     /// Data segments not acknowledged.
     owed: u32,
-    /// When something was acknowledged or arrived last, microseconds.
-    moved_us: u64,
+    /// When something was acknowledged last, microseconds.
+    acked_us: u64,
+    /// When something arrived last.
+    taken_us: u64,
     is_open: bool,
 }
 
@@ -136,10 +138,14 @@ impl Blaster {
             let at = self.turn;
             self.turn = (at + 1) % self.flows.len();
             let flow = &mut self.flows[at];
-            if now_us > flow.moved_us + STILL_US && self.is_started {
+            // The directions stand still apart: a NIC that sends all the time may have lost what it was sent.
+            if now_us > flow.acked_us + STILL_US && self.is_started {
                 flow.snd_nxt = flow.snd_una;
+                flow.acked_us = now_us;
+            }
+            if now_us > flow.taken_us + STILL_US && self.is_started {
                 flow.owed = self.habit.ack_every;
-                flow.moved_us = now_us;
+                flow.taken_us = now_us;
             }
             let has_room = flow.edge.wrapping_sub(flow.snd_nxt) as i32 >= len as i32;
             if flow.is_open && (sends && has_room || flow.owed >= self.habit.ack_every) {
@@ -195,7 +201,7 @@ impl Blaster {
         if ack.wrapping_sub(una) as i32 > 0 {
             self.count.acknowledged += u64::from(ack.wrapping_sub(una) / segment);
             flow.snd_una = ack;
-            flow.moved_us = now_us;
+            flow.acked_us = now_us;
             // After going back, an ACK for what was sent before.
             if ack.wrapping_sub(flow.snd_nxt) as i32 > 0 {
                 flow.snd_nxt = ack;
@@ -209,7 +215,7 @@ impl Blaster {
             }
             if offset == 0 {
                 flow.rcv_nxt = tcp.sequence_number.wrapping_add(len);
-                flow.moved_us = now_us;
+                flow.taken_us = now_us;
                 self.count.taken += 1;
             }
             flow.owed += 1;
@@ -232,7 +238,8 @@ impl Blaster {
             shift: offered.unwrap_or(0),
             rcv_nxt: tcp.sequence_number.wrapping_add(1),
             owed: 0,
-            moved_us: 0,
+            acked_us: 0,
+            taken_us: 0,
             is_open: false,
         };
         let mut mine = vec![TcpOptionElement::MaximumSegmentSize(self.habit.segment_bytes)];
