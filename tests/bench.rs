@@ -17,9 +17,9 @@ fn the_speed_of_the_simulation_is_measured_under_load_and_without_a_violation() 
     let number = |name: &str| result[name].as_f64().unwrap_or_else(|| panic!("{name} in {result}"));
     let ratio = number("cycles_per_second") / number("reference_cycles_per_second");
     assert!((number("ratio") - ratio).abs() < 1e-9 && ratio > 0.0);
-    // Most of a 64-bit port, both ways at once.
-    for port in ["rx_bytes_per_cycle", "tx_bytes_per_cycle"] {
-        assert!(number(port) > 4.0, "{port} in {result}");
+    // Both ways at once. Sending fills its port, and with it the host's read port: what receiving reads waits behind it.
+    for (port, least) in [("rx_bytes_per_cycle", 3.0), ("tx_bytes_per_cycle", 7.0)] {
+        assert!(number(port) > least, "{port} in {result}");
     }
     let file = std::fs::read_to_string(format!("{out}/sim.json")).expect("the file is written");
     assert_eq!(file, text);

@@ -18,9 +18,6 @@ const MAX_KERNEL_LINES: usize = 100;
 const LONG_KERNELS: &[(&str, usize, &str)] = &[
     ("hdl/src/top.rs", 290, "wiring only: one line per port, no decisions"),
     ("hdl/src/tcp/proto/engine.rs", 130, "wiring only: one line per port, no decisions"),
-    ("hdl/src/tcp/tx/build.rs", 130, "one state machine; to become control and datapath blocks"),
-    ("hdl/src/tcp/tx/fetch.rs", 110, "one state machine; to become control and datapath blocks"),
-    ("hdl/src/tcp/tx/transmit.rs", 110, "wiring of the transmitter's blocks"),
 ];
 
 /// The only files with `unsafe`: registers and DMA memory, and the C side of simulator and TAP.

@@ -1,7 +1,7 @@
 //! The memories agree with their Verilog.
 #![allow(missing_docs)]
 
-use chimney_hdl::mem::{BeRam, LutRam, SdpRam};
+use chimney_hdl::mem::{LaneRam, LutRam, SdpRam};
 use chimney_hdl::prelude::*;
 use chimney_hdl_kernel::diff::diff;
 
@@ -46,14 +46,15 @@ fn lut_ram_reads_without_a_clock() {
 }
 
 #[test]
-fn byte_enables_select_bytes() {
+fn every_byte_lane_is_written_at_its_own_address() {
     diff(
-        "be_ram",
-        BeRam::<64, 8, 4>::default(),
+        "lane_ram",
+        LaneRam::<4>::default(),
         4000,
         |u, r| {
             u.re.next = r.any();
             u.we.next = r.any();
+            u.up.next = r.any();
             u.waddr.next = r.any();
             u.wdata.next = r.any();
             u.raddr.next = r.any();

@@ -2,7 +2,7 @@
 
 mod transmit_model;
 
-use chimney_hdl::tcp::tx::build::{NO_DATA, NO_ROUTE, SENT};
+use chimney_hdl::tcp::tx::item::{NO_DATA, NO_ROUTE, SENT};
 use chimney_hdl::tcp::tx::tables::{NeighborEntry, PathEntry, TableOp, TABLE_NEIGHBOR, TABLE_PATH_NEW};
 use chimney_hdl::tcp::tx::transmit::Transmit;
 use chimney_hdl::types::TxJob;

@@ -1,50 +1,119 @@
-//! Frames out: from the two frame buffers to the MAC, or to the loopback.
+//! Frames out: header words and payload ring become beats for the MAC, or for the loopback.
 //!
 //! ```text
-//!   frame list (2) --> beat counter --> frame buffer (1 clock) --> mask --> m_axis
-//!                                                                     `--> lb
+//!   frame --> beat counter --> header words (of a slot) --+
+//!                        `---> payload ring --------------+--> mask, checksums --> m_axis
+//!                                 (1 clock)                              `-------> lb
 //! ```
-//! A frame in the list is complete, so it leaves without gaps of our making. On the wire frames below 60 bytes are padded
-//! with zeros; a loopback frame keeps its length (R-242: it looks as it would from the wire, unpadded like the host made it).
+//! A frame taken is complete, so it leaves without gaps of our making. The header's first `head_len` bytes come from
+//! the slot, the others from the ring, where they already lie in the lanes they have in the frame. What was not known when
+//! the header was written is put in here: IP ID, IPv4 checksum, PSH, and two checksum bytes at any place. On the wire frames
+//! below 60 bytes are padded with zeros; a loopback frame keeps its length (R-242: it looks as it would from the wire,
+//! unpadded like the host made it).
 //!
-//! Latency: 2 clocks from `frame_valid` to `tvalid`. Throughput: one beat per clock, one idle clock between frames at most.
-//! Back-pressure: `frame_ready` is low while both buffers are taken. Reset state: both buffers free.
+//! Every frame takes the next slot, also one of which nothing leaves. Ring words are given back as they are read.
+//!
+//! Latency: 2 clocks from `frame_valid` to `tvalid`. Throughput: one beat per clock, no clock between frames.
+//! Back-pressure: `frame_ready` is low while two frames wait. Reset state: nothing waits, ring and slots empty.
 use crate::prelude::*;
-use crate::stream::lanes::{keep_of, mask_bytes};
-use crate::stream::Fifo;
-use chimney_abi::wire::ethernet;
+use crate::stream::lanes::{keep_of, mask_bytes, swap16};
+use crate::stream::Skid;
+use chimney_abi::wire::{ethernet, ipv4, tcp};
 
-/// log2 of the words of one frame buffer.
-pub const FRAME_LOG2: usize = 8;
-/// Word address of both buffers.
-pub const ADDR_BITS: usize = FRAME_LOG2 + 1;
+/// log2 of the frames under way.
+pub const SLOT_LOG2: usize = 5;
+/// Bits of a slot counter: one more, so that full and empty differ.
+pub const SLOTS: usize = SLOT_LOG2 + 1;
+/// log2 of the header words of a slot.
+pub const HEAD_WORDS_LOG2: usize = 4;
+/// Word address of the header words.
+pub const HEAD_LOG2: usize = SLOT_LOG2 + HEAD_WORDS_LOG2;
+/// log2 of the payload ring, words.
+pub const RING_LOG2: usize = 11;
+/// Bits of a place in the ring: one more, so that full and empty differ.
+pub const PLACE: usize = RING_LOG2 + 1;
+/// Bits of a beat's number.
+pub const BEAT_LOG2: usize = 11;
 const MIN_LEN: u64 = ethernet::MIN_FRAME_LEN as u64;
+const IP_ID_BEAT: u64 = ((ethernet::HEADER_LEN + ipv4::ID) / 8) as u64;
+const IP_CHECKSUM_BEAT: u64 = ((ethernet::HEADER_LEN + ipv4::CHECKSUM) / 8) as u64;
+const FLAGS_BEAT: u64 = ((ethernet::HEADER_LEN + ipv4::HEADER_LEN + tcp::FLAGS) / 8) as u64;
+const PSH: u64 = tcp::FLAG_PSH as u64;
 
-/// A complete frame in a buffer.
+// The lanes that `patched` knows by heart.
+const _: () = assert!((ethernet::HEADER_LEN + ipv4::ID) % 8 == 2);
+const _: () = assert!((ethernet::HEADER_LEN + ipv4::CHECKSUM).is_multiple_of(8));
+const _: () = assert!((ethernet::HEADER_LEN + ipv4::HEADER_LEN + tcp::FLAGS) % 8 == 7);
+
+/// A complete frame.
 #[derive(Clone, Copy, Debug, Default, PartialEq, LogicStruct)]
 pub struct TxFrame {
-    /// Length, bytes, 14 to 2048.
-    pub len: Bits<16>,
+    /// 0 = nothing leaves: slot and ring words are only given back.
+    pub sends: Bit,
     /// 1 = to the receive path, 0 = to the MAC.
     pub loopback: Bit,
+    /// Length, bytes, without padding.
+    pub len: Bits<14>,
+    /// Number of its last beat, padding included.
+    pub last: Bits<BEAT_LOG2>,
+    /// Bytes of that beat.
+    pub keep: Bits<8>,
+    /// Bytes that come from the slot, 0 to 94.
+    pub head_len: Bits<7>,
+    /// Its first ring word.
+    pub start: Bits<PLACE>,
+    /// The word behind its last one.
+    pub end: Bits<PLACE>,
+    /// 1 = a segment: IP ID and IPv4 checksum are put in.
+    pub segment: Bit,
+    /// 1 = PSH is set.
+    pub push: Bit,
+    /// IP ID.
+    pub ip_id: Bits<16>,
+    /// IPv4 checksum, in lane order.
+    pub ip_csum: Bits<16>,
+    /// 1 = `csum` is put in.
+    pub has_csum: Bit,
+    /// Its place, bytes from the frame's start.
+    pub csum_at: Bits<9>,
+    /// Its two bytes, the first one in bits 7:0.
+    pub csum: Bits<16>,
 }
 
-/// What goes with the word that was read.
+/// What goes with the words that were read.
 #[derive(Clone, Copy, Debug, Default, PartialEq, LogicStruct)]
 pub struct OutBeat {
     /// There is one.
     pub valid: Bit,
     /// Bytes of the beat.
     pub keep: Bits<8>,
-    /// Bytes that come from the frame; the others are padding.
-    pub real: Bits<8>,
+    /// Bytes that come from the slot.
+    pub head: Bits<8>,
+    /// Bytes that come from the ring; what is in neither is padding.
+    pub body: Bits<8>,
     /// Last beat.
     pub last: Bit,
     /// To the receive path.
     pub loopback: Bit,
+    /// The IP ID is in this beat.
+    pub has_id: Bit,
+    /// The IPv4 checksum is.
+    pub has_ip_csum: Bit,
+    /// PSH is to be set in this beat.
+    pub push: Bit,
+    /// Lane of the first checksum byte.
+    pub first: Bits<8>,
+    /// Lane of the second.
+    pub second: Bits<8>,
+    /// See [`TxFrame::ip_id`].
+    pub ip_id: Bits<16>,
+    /// See [`TxFrame::ip_csum`].
+    pub ip_csum: Bits<16>,
+    /// See [`TxFrame::csum`].
+    pub csum: Bits<16>,
 }
 
-/// The block. Frames use the buffers in turn, the first one buffer 0.
+/// The block. See the module page.
 #[derive(LogicBlock, Default)]
 pub struct TxStream {
     /// Clock.
@@ -53,16 +122,24 @@ pub struct TxStream {
     pub reset: Signal<In, Bit>,
     /// A frame is complete.
     pub frame_valid: Signal<In, Bit>,
-    /// A buffer is free: another frame may be begun and completed.
+    /// It is taken.
     pub frame_ready: Signal<Out, Bit>,
     /// The frame.
     pub frame: Signal<In, TxFrame>,
-    /// Buffers: read.
+    /// Both memories: read.
     pub mem_re: Signal<Out, Bit>,
-    /// Buffers: word address, the buffer's number on top.
-    pub mem_addr: Signal<Out, Bits<ADDR_BITS>>,
-    /// Buffers: the word, one clock later.
-    pub mem_data: Signal<In, Bits<64>>,
+    /// Header words: address, the slot's number on top.
+    pub head_addr: Signal<Out, Bits<HEAD_LOG2>>,
+    /// Header words: the word, one clock later.
+    pub head_data: Signal<In, Bits<64>>,
+    /// Ring: address.
+    pub ring_addr: Signal<Out, Bits<RING_LOG2>>,
+    /// Ring: the word, one clock later.
+    pub ring_data: Signal<In, Bits<64>>,
+    /// Slots given back, modulo their counter.
+    pub slots_done: Signal<Out, Bits<SLOTS>>,
+    /// Ring words given back: everything before this place.
+    pub ring_done: Signal<Out, Bits<PLACE>>,
     /// MAC: data.
     pub m_axis_tdata: Signal<Out, Bits<64>>,
     /// MAC: which bytes count.
@@ -83,56 +160,98 @@ pub struct TxStream {
     pub lb_tready: Signal<In, Bit>,
     /// Loopback: last beat.
     pub lb_tlast: Signal<Out, Bit>,
-    /// Nothing waits and nothing is on its way.
+    /// Nothing is on its way to a port.
     pub idle: Signal<Out, Bit>,
-    frames: Fifo<TxFrame, 1, 2>,
-    buffer: Dff<Bit>,
-    beat: Dff<Bits<FRAME_LOG2>>,
+    frames: Skid<TxFrame>,
+    slot: Dff<Bits<SLOTS>>,
+    beat: Dff<Bits<BEAT_LOG2>>,
+    place: Dff<Bits<PLACE>>,
+    done: Dff<Bits<PLACE>>,
     out: Dff<OutBeat>,
 }
 
 /// Length of a frame as it leaves, bytes.
 #[kernel]
-pub fn wire_len(f: TxFrame) -> Bits<16> {
-    if !f.loopback && f.len < MIN_LEN {
-        bits::<16>(MIN_LEN)
+pub fn wire_len(len: Bits<14>, loopback: bool) -> Bits<14> {
+    if !loopback && len < MIN_LEN {
+        bits::<14>(MIN_LEN)
     } else {
-        f.len
+        len
+    }
+}
+
+/// The bytes of beat `i` that lie before byte `len` of a frame.
+#[kernel]
+fn before(i: Bits<BEAT_LOG2>, len: Bits<14>) -> Bits<8> {
+    let word = len.get_bits::<BEAT_LOG2>(3);
+    if i < word {
+        bits::<8>(0xff)
+    } else if i == word {
+        keep_of(bit_cast::<4, 3>(len.get_bits(0)))
+    } else {
+        bits::<8>(0)
     }
 }
 
 /// The beat number `i` of a frame.
 #[kernel]
-fn out_beat(f: TxFrame, i: Bits<FRAME_LOG2>) -> OutBeat {
-    let end = wire_len(f);
-    let last = bit_cast::<13, _>(i) == (end - 1).get_bits::<13>(3);
-    let tail = bit_cast::<4, _>((end - 1).get_bits::<3>(0)) + 1;
-    let word = f.len.get_bits::<13>(3);
-    let at = bit_cast::<13, _>(i);
-    let real = if at < word {
-        bits::<8>(0xff)
-    } else if at == word {
-        keep_of(bit_cast::<4, _>(f.len.get_bits::<3>(0)))
-    } else {
-        bits::<8>(0)
-    };
+fn out_beat(f: TxFrame, i: Bits<BEAT_LOG2>) -> OutBeat {
+    let last = i == f.last;
+    let head = before(i, bit_cast::<14, 7>(f.head_len));
+    // The second byte of a checksum may lie in the next beat.
+    let at = bits::<16>(1) << f.csum_at.get_bits::<3>(0);
+    let word = bit_cast::<BEAT_LOG2, 6>(f.csum_at.get_bits(3));
+    let here = f.has_csum && i == word;
+    let next = f.has_csum && i == word + 1 && at.get_bit(7);
     OutBeat {
         valid: true,
-        keep: if last { keep_of(tail) } else { bits::<8>(0xff) },
-        real,
+        keep: if last { f.keep } else { bits::<8>(0xff) },
+        head,
+        body: before(i, f.len) & !head,
         last,
         loopback: f.loopback,
+        has_id: f.segment && i == IP_ID_BEAT,
+        has_ip_csum: f.segment && i == IP_CHECKSUM_BEAT,
+        push: f.push && i == FLAGS_BEAT,
+        first: if here { at.get_bits::<8>(0) } else { bits::<8>(0) },
+        second: if here {
+            cat::<8, _>((at.get_bits::<7>(0), bits::<1>(0)))
+        } else {
+            bit_cast::<8, 1>(next.into())
+        },
+        ip_id: f.ip_id,
+        ip_csum: f.ip_csum,
+        csum: f.csum,
     }
+}
+
+/// The word with what was not known before.
+#[kernel]
+fn patched(word: Bits<64>, o: OutBeat) -> Bits<64> {
+    let id = if o.has_id { swap16(o.ip_id) } else { word.get_bits::<16>(16) };
+    let top = if o.push { word.get_bits::<8>(56) | PSH } else { word.get_bits::<8>(56) };
+    let low = if o.has_ip_csum { o.ip_csum } else { word.get_bits::<16>(0) };
+    let fixed = cat::<64, _>((top, word.get_bits::<24>(32), id, low));
+    cat::<64, _>(array::<8>(|i| {
+        if o.first.get_bit(7 - i) {
+            o.csum.get_bits::<8>(0)
+        } else if o.second.get_bit(7 - i) {
+            o.csum.get_bits::<8>(8)
+        } else {
+            fixed.get_bits::<8>(56 - 8 * i)
+        }
+    }))
 }
 
 #[kernel]
 impl Logic for TxStream {
     fn update(&mut self) {
-        dff_setup!(self, clock, buffer, beat, out);
+        dff_setup!(self, clock, slot, beat, place, done, out);
         clock!(self, clock, frames);
         reset!(self, reset, frames);
         let o = self.out.q.val();
-        let data = if o.real.all() { self.mem_data.val() } else { mask_bytes(self.mem_data.val(), o.real) };
+        let word = mask_bytes(self.head_data.val(), o.head) | mask_bytes(self.ring_data.val(), o.body);
+        let data = patched(word, o);
         self.m_axis_tdata.next = data;
         self.m_axis_tkeep.next = o.keep;
         self.m_axis_tlast.next = o.last;
@@ -143,28 +262,41 @@ impl Logic for TxStream {
         self.lb_tvalid.next = o.valid && o.loopback;
 
         let waits = self.frames.m_valid.val();
+        let f = self.frames.m_data.val();
+        let beat = self.beat.q.val();
         let taken = if o.loopback { self.lb_tready.val() } else { self.m_axis_tready.val() };
         let go = !o.valid || taken;
-        let read = go && waits;
-        let next = out_beat(self.frames.m_data.val(), self.beat.q.val());
-        let ends = read && next.last;
+        let read = go && waits && f.sends;
+        let next = out_beat(f, beat);
+        let ends = (read && next.last) || (waits && !f.sends);
+        let place = if beat == 0 { f.start } else { self.place.q.val() };
         self.mem_re.next = read;
-        self.mem_addr.next = cat::<ADDR_BITS, _>((self.buffer.q.val(), self.beat.q.val()));
+        self.head_addr.next = cat::<HEAD_LOG2, _>((
+            self.slot.q.val().get_bits::<SLOT_LOG2>(0),
+            beat.get_bits::<HEAD_WORDS_LOG2>(0),
+        ));
+        self.ring_addr.next = place.get_bits::<RING_LOG2>(0);
         self.frames.s_valid.next = self.frame_valid.val();
         self.frames.s_data.next = self.frame.val();
         self.frame_ready.next = self.frames.s_ready.val();
         self.frames.m_ready.next = ends;
+        self.slots_done.next = self.slot.q.val();
+        self.ring_done.next = self.done.q.val();
         self.idle.next = !waits && !o.valid;
         if read {
             self.out.d.next = next;
-            self.beat.d.next = self.beat.q.val() + 1;
+            self.beat.d.next = beat + 1;
+            let after = if next.body.any() { place + 1 } else { place };
+            self.place.d.next = after;
+            self.done.d.next = after;
         } else if go {
             self.out.d.next.valid = false;
         }
         if ends {
-            self.beat.d.next = bits::<FRAME_LOG2>(0);
-            self.buffer.d.next = !self.buffer.q.val();
+            self.beat.d.next = bits::<BEAT_LOG2>(0);
+            self.done.d.next = f.end;
+            self.slot.d.next = self.slot.q.val() + 1;
         }
-        dff_reset!(self, reset, buffer, beat, out);
+        dff_reset!(self, reset, slot, beat, place, done, out);
     }
 }

@@ -1,16 +1,20 @@
-//! The ordinary TX ring: fetches one descriptor at a time and offers its frame to the transmitter.
+//! The ordinary TX ring: reads descriptors ahead, up to sixteen, and offers their frames to the transmitter.
 //!
-//! A descriptor whose length or checksum field does not fit is skipped and counted (programmer's guide 2); one that cannot
-//! be read is skipped: its frame is lost as on a wire, the bus error shows in STATUS.
+//! A descriptor whose length or checksum field does not fit is refused and counted (programmer's guide 2); one that cannot
+//! be read is skipped: its frame is lost as on a wire, the bus error shows in STATUS. Both are offered all the same, with
+//! `good` = 0: entries are done in the order of the ring.
 //!
-//! Latency: that of host memory from the producer register to `frame_valid`. Throughput: one descriptor per frame.
-//! Back-pressure: the offer stays until `frame_ready`, which also says that the frame's bytes were read. Reset: index 0.
+//! Latency: that of host memory from the producer register to `frame_valid`. Throughput: one descriptor per 2 clocks.
+//! Back-pressure: an offer stays until `frame_ready`; `done` says that a frame's bytes were read. Reset: index 0.
 use crate::mirror::TxDesc;
 use crate::prelude::*;
+use crate::stream::Fifo;
 use crate::types::{ReadBeat, ReadReq};
 use chimney_abi::desc::{RX_BUFFER_BYTES, TX_CSUM, TX_LOOPBACK};
 use chimney_abi::wire::ethernet;
 
+/// log2 of the descriptors read ahead.
+const AHEAD_LOG2: usize = 4;
 const MIN_LEN: u64 = ethernet::HEADER_LEN as u64;
 const MAX_LEN: u64 = RX_BUFFER_BYTES as u64;
 /// Beats of a descriptor.
@@ -19,19 +23,6 @@ const CSUM_BIT: usize = TX_CSUM.trailing_zeros() as usize;
 const LOOPBACK_BIT: usize = TX_LOOPBACK.trailing_zeros() as usize;
 /// Bytes of a checksum field.
 const FIELD_LEN: u64 = 2;
-
-/// Where the block stands.
-#[derive(Clone, Copy, Debug, PartialEq, LogicState)]
-pub enum OrdTxState {
-    /// Nothing to do.
-    Idle,
-    /// The descriptor's request is offered.
-    Ask,
-    /// The descriptor is on its way.
-    Wait,
-    /// It is here.
-    Offer,
-}
 
 /// A frame to send.
 #[derive(Clone, Copy, Debug, Default, PartialEq, LogicStruct)]
@@ -48,26 +39,29 @@ pub struct OrdFrame {
     pub csum_start: Bits<8>,
     /// Place of the checksum field, bytes from the frame's start.
     pub csum_field: Bits<9>,
+    /// 0 = it cannot be sent.
+    pub good: Bit,
+    /// 1 = because of what the descriptor says.
+    pub bad: Bit,
 }
 
-/// The frame of a descriptor.
+/// The frame of a descriptor; `error` = it could not be read.
 #[kernel]
-pub fn frame_of(d: TxDesc) -> OrdFrame {
+pub fn frame_of(d: TxDesc, error: bool) -> OrdFrame {
+    let csum = d.flags.get_bit(CSUM_BIT);
+    let field = bit_cast::<9, 8>(d.csum_start) + bit_cast::<9, 8>(d.csum_offset);
+    let fits = bit_cast::<16, 9>(field) + FIELD_LEN <= d.len;
+    let fine = d.len >= MIN_LEN && d.len <= MAX_LEN && (!csum || fits);
     OrdFrame {
         addr: d.addr,
         len: d.len,
-        csum: d.flags.get_bit(CSUM_BIT),
+        csum,
         loopback: d.flags.get_bit(LOOPBACK_BIT),
         csum_start: d.csum_start,
-        csum_field: bit_cast::<9, 8>(d.csum_start) + bit_cast::<9, 8>(d.csum_offset),
+        csum_field: field,
+        good: fine && !error,
+        bad: !fine && !error,
     }
-}
-
-/// A frame that can be sent.
-#[kernel]
-pub fn is_good(f: OrdFrame) -> bool {
-    let fits = bit_cast::<16, 9>(f.csum_field) + FIELD_LEN <= f.len;
-    f.len >= MIN_LEN && f.len <= MAX_LEN && (!f.csum || fits)
 }
 
 /// The block.
@@ -103,72 +97,71 @@ pub struct OrdTx {
     pub frame_valid: Signal<Out, Bit>,
     /// The frame.
     pub frame: Signal<Out, OrdFrame>,
-    /// Its bytes were read.
+    /// It is taken.
     pub frame_ready: Signal<In, Bit>,
-    /// Pulse: a descriptor was refused.
-    pub bad: Signal<Out, Bit>,
+    /// Pulse: the bytes of the oldest frame taken were read.
+    pub done: Signal<In, Bit>,
     /// Nothing in work.
     pub idle: Signal<Out, Bit>,
-    state: Dff<OrdTxState>,
+    frames: Fifo<OrdFrame, AHEAD_LOG2, { AHEAD_LOG2 + 1 }>,
+    asks: Dff<Bit>,
+    /// Offset of the next entry in the ring.
+    slot: Dff<Bits<16>>,
+    /// Entries asked for.
+    asked: Dff<Bits<16>>,
+    /// Entries taken by the transmitter.
+    taken: Dff<Bits<16>>,
+    /// Entries done.
     index: Dff<Bits<16>>,
     low: Dff<Bits<64>>,
-    offered: Dff<OrdFrame>,
     error: Dff<Bit>,
 }
 
 #[kernel]
 impl Logic for OrdTx {
     fn update(&mut self) {
-        dff_setup!(self, clock, state, index, low, offered, error);
-        let state = self.state.q.val();
+        dff_setup!(self, clock, asks, slot, asked, taken, index, low, error);
+        clock!(self, clock, frames);
+        reset!(self, reset, frames);
+        let asked = self.asked.q.val();
+        let asks = self.asks.q.val();
         let index = self.index.q.val();
-        let f = self.offered.q.val();
-        let slot = index & ((bits::<16>(1) << self.log2.val()) - 1);
-        let good = is_good(f) && !self.error.q.val();
-        let offer = state == OrdTxState::Offer;
         self.consumer.next = index;
-        self.req_valid.next = state == OrdTxState::Ask;
+        self.moved.next = self.done.val();
+        self.index.d.next = index + self.done.val();
+        self.idle.next = index == asked;
+
+        // A request is asked for when there is room for its frame.
+        let ahead = asked - self.taken.q.val();
+        let some = self.enable.val() && self.producer.val() != asked && !ahead.get_bit(AHEAD_LOG2);
+        self.req_valid.next = asks;
         self.req.next = ReadReq {
-            iova: self.base.val() + cat::<64, _>((bits::<44>(0), slot, bits::<4>(0))),
+            iova: self.base.val() + cat::<64, _>((bits::<44>(0), self.slot.q.val(), bits::<4>(0))),
             beats: bits::<6>(BEATS),
         };
-        self.frame_valid.next = offer && good;
-        self.frame.next = f;
-        self.bad.next = offer && !is_good(f) && !self.error.q.val();
-        self.idle.next = state == OrdTxState::Idle;
-        let moved = offer && (!good || self.frame_ready.val());
-        self.moved.next = moved;
-        match state {
-            OrdTxState::Idle => {
-                if self.enable.val() && self.producer.val() != index {
-                    self.state.d.next = OrdTxState::Ask;
-                    self.error.d.next = false;
-                }
-            }
-            OrdTxState::Ask => {
-                if self.req_ready.val() {
-                    self.state.d.next = OrdTxState::Wait;
-                }
-            }
-            OrdTxState::Wait => {
-                if self.beat_valid.val() {
-                    let b = self.beat.val();
-                    self.low.d.next = b.data;
-                    self.error.d.next = self.error.q.val() || b.error;
-                    if b.last {
-                        let whole = cat::<128, _>((b.data, self.low.q.val()));
-                        self.offered.d.next = frame_of(unpack::<TxDesc, 128>(whole));
-                        self.state.d.next = OrdTxState::Offer;
-                    }
-                }
-            }
-            OrdTxState::Offer => {
-                if moved {
-                    self.index.d.next = index + 1;
-                    self.state.d.next = OrdTxState::Idle;
-                }
-            }
+        if !asks && some {
+            self.asks.d.next = true;
+            self.slot.d.next = asked & ((bits::<16>(1) << self.log2.val()) - 1);
+            self.asked.d.next = asked + 1;
+        } else if asks && self.req_ready.val() {
+            self.asks.d.next = false;
         }
-        dff_reset!(self, reset, state, index, error);
+
+        // Descriptors as they return.
+        let b = self.beat.val();
+        let comes = self.beat_valid.val();
+        if comes {
+            self.low.d.next = b.data;
+            self.error.d.next = b.error && !b.last;
+        }
+        let whole = unpack::<TxDesc, 128>(cat::<128, _>((b.data, self.low.q.val())));
+        self.frames.s_valid.next = comes && b.last;
+        self.frames.s_data.next = frame_of(whole, b.error || self.error.q.val());
+        self.frame_valid.next = self.frames.m_valid.val();
+        self.frame.next = self.frames.m_data.val();
+        self.frames.m_ready.next = self.frame_ready.val();
+        let takes = self.frames.m_valid.val() && self.frame_ready.val();
+        self.taken.d.next = self.taken.q.val() + takes;
+        dff_reset!(self, reset, asks, asked, taken, index, error);
     }
 }

@@ -6,15 +6,14 @@
 //!           dst, src     src, type,     length, id, DF,       checksum (0),     dst (rest)
 //!                        version, TOS   TTL, protocol         source, dst
 //! ```
-//! Pure functions: the checksum field is zero here and filled in when the sum is known.
+//! Pure functions: checksum and identification are zero here and put in when the frame leaves: packets are numbered in the
+//! order of sending (R-279), and some of those begun are never sent.
 use crate::prelude::*;
 use crate::stream::lanes::swap16;
 use chimney_abi::wire::{ethernet, ip_protocol, ipv4};
 
 /// Bytes of Ethernet and IPv4 header in front of TCP.
 pub const TCP_AT: u64 = (ethernet::HEADER_LEN + ipv4::HEADER_LEN) as u64;
-/// Beat of the IPv4 checksum field; it lies in bytes 0 and 1 of it.
-pub const CHECKSUM_BEAT: u64 = ((ethernet::HEADER_LEN + ipv4::CHECKSUM) / 8) as u64;
 const IP_LEN: u64 = ipv4::HEADER_LEN as u64;
 /// EtherType as it lies in a beat.
 const TYPE_LANE: u64 = ethernet::TYPE_IPV4.swap_bytes() as u64;
@@ -43,8 +42,8 @@ pub struct Route {
     pub src_ip: Bits<32>,
     /// Remote address.
     pub dst_ip: Bits<32>,
-    /// Identification of this packet.
-    pub ip_id: Bits<16>,
+    /// `PathImage::ip_id_start`.
+    pub ip_id_start: Bits<16>,
 }
 
 /// The fields of the IPv4 header that are not in the route.
@@ -76,7 +75,7 @@ pub fn beat(r: Route, f: IpFields, i: Bits<4>) -> Bits<64> {
             bits::<8>(TCP),
             f.ttl,
             bits::<16>(DF_LANE),
-            swap16(r.ip_id),
+            bits::<16>(0),
             swap16(f.payload_len + IP_LEN),
         )),
         _ => cat::<64, _>((r.dst_ip.get_bits::<16>(0), r.src_ip, bits::<16>(0))),

@@ -3,17 +3,17 @@
 //! | block | read | FPGA |
 //! |---|---|---|
 //! | [`SdpRam`] | registered, 1 clock | block RAM |
-//! | [`BeRam`] | registered, 1 clock, byte enables | block RAM |
+//! | [`LaneRam`] | registered, 1 clock; bytes written at any alignment | block RAM |
 //! | [`LutRam`] | combinational | LUT RAM |
 //!
 //! All have one write and one read port, start as zeros, and are not touched by a reset. A read of the address that is
 //! written in the same clock is undefined in hardware (`no_rw_check`): forward or stall.
 
-pub mod be_ram;
+pub mod lane_ram;
 pub mod lut_ram;
 pub mod sdp_ram;
 
-pub use be_ram::BeRam;
+pub use lane_ram::LaneRam;
 pub use lut_ram::LutRam;
 pub use sdp_ram::SdpRam;
 

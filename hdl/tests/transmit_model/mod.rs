@@ -22,7 +22,8 @@ impl Host {
         self.0.insert(at, word);
     }
 
-    fn word(&self, at: u64) -> u64 {
+    /// The word at a multiple of 8.
+    pub fn word(&self, at: u64) -> u64 {
         let any = || (at ^ 0x5bd1_e995).wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(29);
         self.0.get(&at).copied().unwrap_or_else(any)
     }
@@ -175,6 +176,7 @@ impl Stream {
         let seq = if self.went_back { una.wrapping_add(r.below(span) as u32) } else { self.nxt };
         let room = if self.went_back { u64::from(self.end.wrapping_sub(seq)) } else { left };
         let want = [0, 1, 6, 40, 1 + r.below(60), 1 + r.below(300), 1448][r.below(7) as usize];
+        let want = if r.chance(1, 30) { 8952 } else { want };
         let len = want.min(room);
         if !self.went_back {
             self.nxt = seq.wrapping_add(len as u32);

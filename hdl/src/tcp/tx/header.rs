@@ -24,12 +24,10 @@ const SACK: u64 = tcp::OPT_SACK as u64;
 /// Bytes of NOP NOP, kind and length in front of the SACK blocks.
 const SACK_HEAD: u64 = 2 + tcp::OPT_SACK_BASE_LEN as u64;
 const SACK_BASE: u64 = tcp::OPT_SACK_BASE_LEN as u64;
-/// Beat of the flags; they are its last byte.
-pub const FLAGS_BEAT: u64 = (TCP_AT + tcp::FLAGS as u64) / 8;
-/// Beat of the checksum field; it lies in bytes 2 and 3 of it.
-pub const CHECKSUM_BEAT: u64 = (TCP_AT + tcp::CHECKSUM as u64) / 8;
+/// Place of the checksum field, bytes from the frame's start.
+pub const CHECKSUM_AT: u64 = TCP_AT + tcp::CHECKSUM as u64;
 
-// The positions that `header_beat` and the fix-ups know by heart.
+// The positions that `header_beat` knows by heart.
 const _: () = assert!(TCP_AT == 34 && tcp::SEQ == 4 && tcp::ACK == 8 && tcp::DATA_OFFSET == 12);
 const _: () = assert!(tcp::FLAGS == 13 && tcp::WINDOW == 14 && tcp::CHECKSUM == 16 && tcp::HEADER_LEN == 20);
 const _: () = assert!(tcp::MAX_SACK_BLOCKS == 4 && tcp::SACK_BLOCK_LEN == 8 && tcp::MAX_OPTIONS_LEN == 40);
@@ -71,15 +69,10 @@ fn timestamps(j: TxJob) -> Bits<96> {
     ))
 }
 
-/// SACK block `i` as it lies on the wire, zero beyond the count.
+/// SACK block `i` as it lies on the wire.
 #[kernel]
 fn block(j: TxJob, i: usize) -> Bits<64> {
-    let raw = cat::<64, _>((swap32(j.sack.get_bits(64 * i + 32)), swap32(j.sack.get_bits(64 * i))));
-    if j.sack_count > bits::<3>(i as u64) {
-        raw
-    } else {
-        bits::<64>(0)
-    }
+    cat::<64, _>((swap32(j.sack.get_bits(64 * i + 32)), swap32(j.sack.get_bits(64 * i))))
 }
 
 /// The SACK option.
@@ -98,22 +91,17 @@ fn sack(j: TxJob) -> Bits<288> {
     ))
 }
 
-/// All option bytes, zeros behind them.
+/// All option bytes, and anything behind them.
 #[kernel]
 pub fn options(j: TxJob) -> Bits<320> {
-    let none = j.sack_count == 0;
-    if none && j.has_ts {
-        cat::<320, _>((bits::<224>(0), timestamps(j)))
-    } else if j.has_ts {
+    if j.has_ts {
         cat::<320, _>((sack(j).get_bits::<224>(0), timestamps(j)))
-    } else if none {
-        bits::<320>(0)
     } else {
         cat::<320, _>((bits::<32>(0), sack(j)))
     }
 }
 
-/// Beat `i` (0 to 11) of the headers, zeros behind them. Checksums are zero.
+/// Beat `i` (0 to 11) of the headers; behind them it means nothing. Checksums and IP ID are zero.
 #[kernel]
 pub fn header_beat(j: TxJob, r: Route, i: Bits<4>) -> Bits<64> {
     let seq = swap32(j.seq);

@@ -1,13 +1,27 @@
 //! Transmit: frames of connections and of the ordinary TX ring, on their way to the MAC.
 //!
 //! ```text
-//!   TxJob -> [fifo] --+                +-> Tables (path -> neighbor, IP ID)
-//!                     +-> Transmit ----+-> Fetch (send ring walk, bursts) --ReadReq--> host memory
-//!   TX ring -> OrdTx -+    |           `-> header beats             |
-//!                          |                                  Pack (realign, sum) <--ReadBeat--
-//!                          v                                        v
-//!                     checksums -> two frame buffers -> TxStream -> m_axis or loopback
+//!   TxJob ----------+          +--header words--> [32 slots x 16 words] ----------------+
+//!                   +-> Head --+--Item--> [list] ---------------> Retire --TxFrame--> TxStream -> m_axis
+//!   TX ring > OrdTx-+    |     |                      Tables -------^  ^                 ^  `-> loopback
+//!                     Tables   `-> [list] -> Walk -> Cut -> Land ------+                 |
+//!                (path, neighbor)             |       |      ^ `--> [payload ring, 16 KiB]
+//!                                 descriptors v       v data |
+//!                                        ---- host memory ----
 //! ```
+//! Up to 32 frames are under way at once, begun and finished in order; what lies between has no order:
+//!
+//! | block | for each frame | several at once because |
+//! |---|---|---|
+//! | `head` | slot, room in the payload ring, header words, sum of the header | |
+//! | `walk` | where its bytes are: cursor, else send descriptors | 8 descriptor reads of different connections wait |
+//! | `cut` | bursts within 256-byte blocks | 32 bursts of any frames wait |
+//! | `land` | bytes into the lanes of the payload ring, their sum | a burst knows its place; no state between beats |
+//! | `retire` | when all is there: number, checksums, result | in order: R-279, and `done` |
+//! | `eth::tx` | beats; gives slot and ring words back | |
+//!
+//! Room is taken before anything is read, so whatever was asked for has a place: no wait of one depends on another's.
+//!
 //! Ports of `transmit::Transmit<CONN, TABLE>` (log2 of connections, log2 of paths and of neighbors):
 //!
 //! | port | way | meaning |
@@ -16,7 +30,7 @@
 //! | `enable` | in | `CTRL.enable`: gates the ordinary ring |
 //! | `idle` | out | nothing in work or outstanding |
 //! | `mac: Bits<48>` | in | interface MAC address |
-//! | `job: TxJob` | in, valid/ready | a FIFO of 4 behind it |
+//! | `job: TxJob` | in, valid/ready | stays until `ready`, which comes with its last header word |
 //! | `done: TxDone` | out, valid/ready | one per job, in order; nothing reads the send ring for it any more |
 //! | `table_op: TableOp` | in, valid/ready | command block: see `tables::TableOp`; carried out in the cycle of valid and ready |
 //! | `table_counter: Bits<16>` | out | IP ID counter of the path of the last operation (as it was before it), from the next cycle on until the next operation |
@@ -29,12 +43,19 @@
 //! | `lb_*` | out | loopback to `Rx`, the same |
 //! | `counts: TxCounts` | out | counter increments of this cycle |
 //!
-//! A path or neighbor is made unusable (invalidate, terminate) by storing it again with `usable` = 0; jobs accepted but not
-//! yet looked up then end with result 1. The command block holds the image bodies; only the counter changes here.
+//! A path or neighbor is made unusable (invalidate, terminate) by storing it again with `usable` = 0; jobs that are not
+//! looked up yet then end with result 1. A job that begins in the clock of an operation still sees what was there before.
+//! The command block holds the image bodies; only the counter changes here.
 
-pub mod build;
-pub mod fetch;
+pub mod cut;
+pub mod head;
 pub mod header;
-pub mod pack;
+pub mod item;
+pub mod land;
+pub mod parking;
+pub mod retire;
+pub mod search;
+pub mod sums;
 pub mod tables;
 pub mod transmit;
+pub mod walk;

@@ -2,16 +2,16 @@
 //!
 //! ```text
 //!   path id --> [paths] --neighbor--> [neighbors] --> Route
-//!          `--> [counters] -----------ip_id----------^
+//!   path id of the packet that leaves --> [counters] --> its number
 //! ```
 //! The command block is the only writer of entries; it keeps the whole images itself. The relation path -> neighbor is by
 //! index, so one update moves all dependents. The counter of a path is changed here with every packet (R-279) and read back
 //! at a query or terminate (R-280).
 //!
-//! Latency: the route follows `path` in the same clock; `op_counter` is valid from the clock after its operation.
-//! Throughput: one lookup or operation per clock. Back-pressure: operations wait while `busy`.
+//! Latency: the route follows `path`, the counter `packet_path` in the same clock; `op_counter` is valid from the clock after
+//! its operation. Throughput: one lookup, and one count or operation, per clock. Back-pressure: operations wait while `busy`.
 //! Reset state: all entries unusable; it takes `1 << LOG2` clocks after `reset`, `op_ready` is low meanwhile.
-use crate::ip::tx_build::{ip_id, Route};
+use crate::ip::tx_build::Route;
 use crate::mem::LutRam;
 use crate::prelude::*;
 
@@ -84,26 +84,30 @@ pub struct Tables<const LOG2: usize> {
     pub op: Signal<In, TableOp>,
     /// IP ID counter of the path of the last operation, before it.
     pub op_counter: Signal<Out, Bits<16>>,
-    /// A lookup or count is going on: `path` decides what is read.
-    pub busy: Signal<In, Bit>,
-    /// Path id of the lookup.
+    /// Path id of a lookup.
     pub path: Signal<In, Bits<16>>,
-    /// The way of a packet; meaningful while `busy`.
+    /// The way of its packets.
     pub route: Signal<Out, Route>,
-    /// A packet of `path` was built; only with `busy`.
+    /// A packet is being numbered: `packet_path` decides which counter is read.
+    pub busy: Signal<In, Bit>,
+    /// Path id of the packet.
+    pub packet_path: Signal<In, Bits<16>>,
+    /// Packets of its path before it; meaningful while `busy`.
+    pub counter: Signal<Out, Bits<16>>,
+    /// It is sent; only with `busy`.
     pub count: Signal<In, Bit>,
     paths: LutRam<PathEntry, LOG2>,
     neighbors: LutRam<NeighborEntry, LOG2>,
     counters: LutRam<Bits<16>, LOG2>,
     clearing: Dff<Bit>,
     cleared: Dff<Bits<LOG2>>,
-    counter: Dff<Bits<16>>,
+    answer: Dff<Bits<16>>,
 }
 
 #[kernel]
 impl<const LOG2: usize> Logic for Tables<LOG2> {
     fn update(&mut self) {
-        dff_setup!(self, clock, clearing, cleared, counter);
+        dff_setup!(self, clock, clearing, cleared, answer);
         clock!(self, clock, paths, neighbors, counters);
         let op = self.op.val();
         let busy = self.busy.val();
@@ -111,14 +115,11 @@ impl<const LOG2: usize> Logic for Tables<LOG2> {
         let ready = !clearing && !busy;
         let go = self.op_valid.val() && ready;
         self.op_ready.next = ready;
-        self.op_counter.next = self.counter.q.val();
+        self.op_counter.next = self.answer.q.val();
 
         // Lookup.
-        let id = bit_cast::<LOG2, _>(if busy { self.path.val() } else { op.id });
-        self.paths.raddr.next = id;
-        self.counters.raddr.next = id;
+        self.paths.raddr.next = bit_cast::<LOG2, _>(self.path.val());
         let p = self.paths.rdata.val();
-        let counter = self.counters.rdata.val();
         self.neighbors.raddr.next = bit_cast::<LOG2, _>(p.neighbor);
         let n = self.neighbors.rdata.val();
         self.route.next = Route {
@@ -127,23 +128,29 @@ impl<const LOG2: usize> Logic for Tables<LOG2> {
             src_mac: if n.src_mac == 0 { self.mac.val() } else { n.src_mac },
             src_ip: p.src_ip,
             dst_ip: p.dst_ip,
-            ip_id: ip_id(p.ip_id_start, counter),
+            ip_id_start: p.ip_id_start,
         };
+
+        // The packet's number, or the operation's.
+        let id = bit_cast::<LOG2, _>(if busy { self.packet_path.val() } else { op.id });
+        self.counters.raddr.next = id;
+        let counter = self.counters.rdata.val();
+        self.counter.next = counter;
 
         // Writes: clearing, operations, counting.
         let at = if clearing { self.cleared.q.val() } else { bit_cast::<LOG2, _>(op.id) };
         let is_path = op.kind == TABLE_PATH || op.kind == TABLE_PATH_NEW;
         self.paths.we.next = clearing || (go && is_path);
         self.paths.waddr.next = at;
-        self.paths.wdata.next = if clearing { PathEntry::default() } else { op.path };
+        self.paths.wdata.next = PathEntry { usable: op.path.usable && !clearing, ..op.path };
         self.neighbors.we.next = clearing || (go && op.kind == TABLE_NEIGHBOR);
         self.neighbors.waddr.next = at;
-        self.neighbors.wdata.next = if clearing { NeighborEntry::default() } else { op.neighbor };
+        self.neighbors.wdata.next = NeighborEntry { usable: op.neighbor.usable && !clearing, ..op.neighbor };
         self.counters.we.next = (go && op.kind == TABLE_PATH_NEW) || (busy && self.count.val());
         self.counters.waddr.next = if busy { id } else { at };
         self.counters.wdata.next = if busy { counter + 1 } else { op.ip_id_counter };
         if go {
-            self.counter.d.next = counter;
+            self.answer.d.next = counter;
         }
         if clearing {
             self.cleared.d.next = self.cleared.q.val() + 1;

@@ -1,32 +1,25 @@
 //! The transmitter: the blocks of this folder wired together; see the module page for ports and picture.
 //!
-//! Latency, throughput: those of `build`. Back-pressure: `job_ready` is low when 4 jobs wait; a MAC or loopback that does not
-//! take beats stops the building of the frame after next. Reset state: nothing in work; `tables` says how long its clearing takes.
-use crate::eth::tx::{TxStream, ADDR_BITS};
-use crate::host::ord_tx::{OrdFrame, OrdTx};
-use crate::mem::{BeRam, SdpRam};
+//! Latency: 16 clocks from a job without payload to its first beat, with payload that of host memory and its beats more.
+//! Throughput: a segment per 8 clocks, or per as many as it has beats, at any latency that 32 frames, 32 bursts and 16 KiB
+//! cover. Back-pressure: `job_ready` falls when one of these is used up: a MAC or loopback that takes no beats stops all.
+//! Reset state: nothing in work; `tables` says how long its clearing takes.
+use crate::eth::tx::{TxStream, HEAD_LOG2, RING_LOG2};
+use crate::host::ord_tx::OrdTx;
+use crate::mem::{LaneRam, SdpRam};
 use crate::prelude::*;
 use crate::stream::Fifo;
-use crate::tcp::tx::build::{Build, TxCounts};
-use crate::tcp::tx::fetch::{Cursor, Fetch, FetchJob};
-use crate::tcp::tx::pack::Pack;
+use crate::tcp::tx::cut::Cut;
+use crate::tcp::tx::head::Head;
+use crate::tcp::tx::item::WalkJob;
+use crate::tcp::tx::land::Land;
+use crate::tcp::tx::retire::{Retire, TxCounts};
 use crate::tcp::tx::tables::{TableOp, Tables};
+use crate::tcp::tx::walk::Walk;
 use crate::types::{ReadBeat, ReadReq, TxDone, TxJob};
 
-/// log2 of the jobs that may wait.
-const JOBS_LOG2: usize = 2;
-
-/// What the reader has to do for the frame in work.
-#[kernel]
-fn fetch_job(is_job: bool, j: TxJob, f: OrdFrame) -> FetchJob {
-    FetchJob {
-        walk: is_job,
-        addr: if is_job { j.send_ring } else { f.addr },
-        log2: j.send_ring_log2,
-        seq: j.seq,
-        len: if is_job { j.len } else { f.len },
-    }
-}
+/// log2 of the searches that may wait: a connection's next ones, while one of its descriptors is on its way.
+const WALKS_LOG2: usize = 4;
 
 /// The block. `CONN`: log2 of connections; `TABLE`: log2 of paths and of neighbors.
 #[derive(LogicBlock, Default)]
@@ -119,27 +112,32 @@ pub struct Transmit<const CONN: usize, const TABLE: usize> {
     pub lb_tlast: Signal<Out, Bit>,
     /// Counter increments.
     pub counts: Signal<Out, TxCounts>,
-    jobs: Fifo<TxJob, JOBS_LOG2, { JOBS_LOG2 + 1 }>,
     ordinary: OrdTx,
     tables: Tables<TABLE>,
-    cursors: SdpRam<Cursor, CONN>,
-    fetch: Fetch,
-    pack: Pack,
-    frames: BeRam<64, 8, ADDR_BITS>,
+    head: Head,
+    walks: Fifo<WalkJob, WALKS_LOG2, { WALKS_LOG2 + 1 }>,
+    walk: Walk<CONN>,
+    cut: Cut,
+    land: Land,
+    words: SdpRam<Bits<64>, HEAD_LOG2>,
+    ring: LaneRam<RING_LOG2>,
+    retire: Retire,
     stream: TxStream,
-    build: Build,
 }
 
 #[kernel]
 impl<const CONN: usize, const TABLE: usize> Logic for Transmit<CONN, TABLE> {
     fn update(&mut self) {
-        clock!(self, clock, jobs, ordinary, tables, cursors, fetch, pack, frames, stream, build);
-        reset!(self, reset, jobs, ordinary, tables, fetch, pack, stream, build);
+        clock!(self, clock, ordinary, tables, head, walks, walk, cut, land, words, ring, retire, stream);
+        reset!(self, reset, ordinary, tables, head, walks, walk, cut, land, retire, stream);
 
         // Straight through to the children.
-        self.jobs.s_valid.next = self.job_valid.val();
-        self.jobs.s_data.next = self.job.val();
-        self.job_ready.next = self.jobs.s_ready.val();
+        self.head.job_valid.next = self.job_valid.val();
+        self.head.job.next = self.job.val();
+        self.job_ready.next = self.head.job_ready.val();
+        self.done_valid.next = self.retire.done_valid.val();
+        self.done.next = self.retire.done.val();
+        self.retire.done_ready.next = self.done_ready.val();
         self.ordinary.enable.next = self.enable.val();
         self.ordinary.base.next = self.tx_base.val();
         self.ordinary.log2.next = self.tx_log2.val();
@@ -156,22 +154,16 @@ impl<const CONN: usize, const TABLE: usize> Logic for Transmit<CONN, TABLE> {
         self.tables.op.next = self.table_op.val();
         self.table_op_ready.next = self.tables.op_ready.val();
         self.table_counter.next = self.tables.op_counter.val();
-        self.desc_req_valid.next = self.fetch.desc_req_valid.val();
-        self.desc_req.next = self.fetch.desc_req.val();
-        self.fetch.desc_req_ready.next = self.desc_req_ready.val();
-        self.fetch.desc_beat_valid.next = self.desc_beat_valid.val();
-        self.fetch.beat.next = self.beat.val();
-        self.payload_req_valid.next = self.fetch.req_valid.val();
-        self.payload_req.next = self.fetch.req.val();
-        self.fetch.req_ready.next = self.payload_req_ready.val();
-        self.fetch.room.next = self.pack.room.val();
-        self.pack.burst_valid.next = self.fetch.burst_valid.val();
-        self.pack.burst.next = self.fetch.burst.val();
-        self.pack.beat_valid.next = self.payload_beat_valid.val();
-        self.pack.beat.next = self.beat.val();
-        self.frames.re.next = self.stream.mem_re.val();
-        self.frames.raddr.next = self.stream.mem_addr.val();
-        self.stream.mem_data.next = self.frames.rdata.val();
+        self.desc_req_valid.next = self.walk.desc_req_valid.val();
+        self.desc_req.next = self.walk.desc_req.val();
+        self.walk.desc_req_ready.next = self.desc_req_ready.val();
+        self.walk.desc_beat_valid.next = self.desc_beat_valid.val();
+        self.walk.beat.next = self.beat.val();
+        self.payload_req_valid.next = self.cut.req_valid.val();
+        self.payload_req.next = self.cut.req.val();
+        self.cut.req_ready.next = self.payload_req_ready.val();
+        self.land.beat_valid.next = self.payload_beat_valid.val();
+        self.land.beat.next = self.beat.val();
         self.m_axis_tdata.next = self.stream.m_axis_tdata.val();
         self.m_axis_tkeep.next = self.stream.m_axis_tkeep.val();
         self.m_axis_tvalid.next = self.stream.m_axis_tvalid.val();
@@ -182,70 +174,62 @@ impl<const CONN: usize, const TABLE: usize> Logic for Transmit<CONN, TABLE> {
         self.lb_tvalid.next = self.stream.lb_tvalid.val();
         self.lb_tlast.next = self.stream.lb_tlast.val();
         self.stream.lb_tready.next = self.lb_tready.val();
+        self.counts.next = self.retire.counts.val();
+        self.idle.next = self.head.idle.val() && self.ordinary.idle.val() && self.stream.idle.val();
 
-        // Job or frame.
-        let j = self.jobs.m_data.val();
-        let f = self.ordinary.frame.val();
-        let is_job = self.build.is_job.val();
-        let reads = self.build.reads.val();
-        let starts = self.build.starts.val();
-        self.build.job_valid.next = self.jobs.m_valid.val();
-        self.build.job.next = j;
-        self.jobs.m_ready.next = self.build.job_taken.val();
-        self.build.frame_valid.next = self.ordinary.frame_valid.val();
-        self.build.frame.next = f;
-        self.ordinary.frame_ready.next = self.build.frame_taken.val();
-        self.done_valid.next = self.build.done_valid.val();
-        self.done.next = self.build.done.val();
-        self.build.done_ready.next = self.done_ready.val();
+        // A frame begins.
+        self.head.frame_valid.next = self.ordinary.frame_valid.val();
+        self.head.frame.next = self.ordinary.frame.val();
+        self.ordinary.frame_ready.next = self.head.frame_ready.val();
+        self.tables.path.next = self.job.val().path;
+        self.head.route.next = self.tables.route.val();
+        self.head.slots_done.next = self.stream.slots_done.val();
+        self.head.ring_done.next = self.stream.ring_done.val();
+        self.words.we.next = self.head.we.val();
+        self.words.waddr.next = self.head.waddr.val();
+        self.words.wdata.next = self.head.wdata.val();
+        self.retire.item_valid.next = self.head.item_valid.val();
+        self.retire.item.next = self.head.item.val();
 
-        // Its way. A packet counts when it is complete.
-        let looks = self.build.looks.val();
-        self.tables.busy.next = looks || self.build.out_valid.val();
-        self.tables.path.next = j.path;
-        self.tables.count.next = self.build.out_valid.val() && is_job;
-        self.build.route.next = self.tables.route.val();
+        // Its bytes are found, asked for, and land.
+        self.walks.s_valid.next = self.head.walk_valid.val();
+        self.walks.s_data.next = self.head.walk.val();
+        self.head.walk_room.next = self.walks.s_ready.val();
+        self.walk.req_valid.next = self.walks.m_valid.val();
+        self.walk.req.next = self.walks.m_data.val();
+        self.walks.m_ready.next = self.walk.req_ready.val();
+        self.cut.piece_valid.next = self.walk.piece_valid.val();
+        self.cut.piece.next = self.walk.piece.val();
+        self.walk.piece_ready.next = self.cut.piece_ready.val();
+        self.cut.land_room.next = self.land.room.val();
+        self.land.burst_valid.next = self.cut.land_valid.val();
+        self.land.burst.next = self.cut.land.val();
+        self.land.burst_beats.next = self.cut.land_beats.val();
+        self.ring.we.next = self.land.we.val();
+        self.ring.up.next = self.land.up.val();
+        self.ring.waddr.next = self.land.waddr.val();
+        self.ring.wdata.next = self.land.wdata.val();
 
-        // Its bytes. The cursor is read while the way is looked up, and kept when all bytes were found.
-        let before = self.cursors.rdata.val();
-        let after = self.fetch.cursor.val();
-        let fetched = self.build.keeps.val() && self.fetch.done.val();
-        self.cursors.re.next = looks;
-        self.cursors.raddr.next = bit_cast::<CONN, 16>(j.conn);
-        self.cursors.we.next = fetched || (looks && j.reset_cursor);
-        self.cursors.waddr.next = bit_cast::<CONN, 16>(j.conn);
-        self.cursors.wdata.next = Cursor { valid: fetched && after.valid, ..after };
-        self.fetch.start.next = starts && reads;
-        self.fetch.job.next = fetch_job(is_job, j, f);
-        self.fetch.cursor_in.next = Cursor { valid: before.valid && !j.reset_cursor, ..before };
-        self.build.fetched.next = self.fetch.done.val();
-        self.build.fetch_error.next = self.fetch.error.val();
-        self.build.lost.next = self.fetch.lost.val();
-        self.build.push.next = self.fetch.push.val();
-        self.pack.start.next = starts;
-        self.pack.at.next = self.build.at.val();
-        self.pack.sum_from.next = if is_job { bits::<8>(0) } else { f.csum_start };
-        self.pack.flush.next = self.build.flush.val();
-        self.build.gathered.next = self.pack.empty.val();
-        self.build.pack_error.next = self.pack.error.val();
-        self.build.sum.next = self.pack.sum.val();
-
-        // Frame buffers.
-        let payload = self.pack.we.val().any();
-        let patch = self.build.patch.val();
-        self.build.payload.next = payload;
-        self.frames.we.next = if payload { self.pack.we.val() } else { patch.we };
-        let word = if payload { self.pack.waddr.val() } else { patch.word };
-        self.frames.waddr.next = cat::<ADDR_BITS, _>((self.build.buffer.val(), word));
-        self.frames.wdata.next = if payload { self.pack.wdata.val() } else { patch.data };
-        self.build.room.next = self.stream.frame_ready.val();
-        self.stream.frame_valid.next = self.build.out_valid.val();
-        self.stream.frame.next = self.build.out.val();
-        let counts = self.build.counts.val();
-        self.counts.next = TxCounts { bad_request: counts.bad_request || self.ordinary.bad.val(), ..counts };
-        self.idle.next = self.build.idle.val()
-            && !self.jobs.m_valid.val()
-            && self.ordinary.idle.val()
-            && self.stream.idle.val();
+        // It is complete, numbered, and leaves.
+        self.retire.fetched_valid.next = self.cut.fetched_valid.val();
+        self.retire.fetched_slot.next = self.cut.fetched_slot.val();
+        self.retire.fetched.next = self.cut.fetched.val();
+        self.retire.bursts.next = self.land.bursts.val();
+        self.land.slot.next = self.retire.slot.val();
+        self.retire.landed.next = self.land.landed.val();
+        self.tables.busy.next = self.retire.numbers.val();
+        self.tables.packet_path.next = self.retire.path.val();
+        self.retire.counter.next = self.tables.counter.val();
+        self.tables.count.next = self.retire.count.val();
+        self.ordinary.done.next = self.retire.ordinary_done.val();
+        self.stream.frame_valid.next = self.retire.frame_valid.val();
+        self.stream.frame.next = self.retire.frame.val();
+        self.retire.frame_ready.next = self.stream.frame_ready.val();
+        self.words.re.next = self.stream.mem_re.val();
+        self.words.raddr.next = self.stream.head_addr.val();
+        self.stream.head_data.next = self.words.rdata.val();
+        self.ring.re.next = self.stream.mem_re.val();
+        self.ring.raddr.next = self.stream.ring_addr.val();
+        self.stream.ring_data.next = self.ring.rdata.val();
     }
 }

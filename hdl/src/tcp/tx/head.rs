@@ -1,0 +1,240 @@
+//! Head: takes jobs and ordinary frames in turn, gives each a slot and room for its bytes, and writes the header words.
+//!
+//! ```text
+//!   job --+-> Idle -> Words ... --> word -> [header words of the slot]
+//!   frame-+     |       |             `--> Sums -------------------+
+//!               v       `--> WalkJob                               v
+//!        slot, ring room, way                                    Item
+//! ```
+//! All that is known of a segment when its job is taken goes into the header and its sums; the rest is put in by `Retire` and
+//! `TxStream`. A job without a way, or too long, is an item without bytes: its result is told in its turn.
+//!
+//! Latency: 1 clock from a job to its `WalkJob`, 3 more than its header words to its `Item`. Throughput: 1 clock and one
+//! per header word for a segment (8 without options), 2 for a frame. Back-pressure: nothing is taken without a free slot, ring
+//! room for all its bytes and room in the list of searches. Reset: nothing in hand.
+use crate::eth::tx::{HEAD_LOG2, HEAD_WORDS_LOG2, PLACE, RING_LOG2, SLOTS, SLOT_LOG2};
+use crate::host::ord_tx::OrdFrame;
+use crate::ip::tx_build::Route;
+use crate::prelude::*;
+use crate::stream::lanes::{keep_of, mask_bytes};
+use crate::tcp::tx::header::{header_beat, headers_len, segment_len};
+use crate::tcp::tx::item::{Item, WalkJob, BYTE_PLACE, MAX_LEN, NO_DATA, NO_ROUTE, SENT};
+use crate::tcp::tx::sums::{Sums, Word};
+use crate::types::{TxJob, TCP_PSH};
+
+/// Words of the payload ring.
+const RING_WORDS: u64 = 1 << RING_LOG2;
+/// What rounds a length up to words wherever it begins in the first one.
+const ROUND_UP: u64 = 14;
+const PSH_BIT: usize = TCP_PSH.trailing_zeros() as usize;
+
+/// The block. See the module page.
+#[derive(LogicBlock, Default)]
+pub struct Head {
+    /// Clock.
+    pub clock: Signal<In, Clock>,
+    /// Synchronous, active high.
+    pub reset: Signal<In, Bit>,
+    /// A job waits.
+    pub job_valid: Signal<In, Bit>,
+    /// It is taken.
+    pub job_ready: Signal<Out, Bit>,
+    /// The job.
+    pub job: Signal<In, TxJob>,
+    /// An ordinary frame waits.
+    pub frame_valid: Signal<In, Bit>,
+    /// It is taken.
+    pub frame_ready: Signal<Out, Bit>,
+    /// The frame.
+    pub frame: Signal<In, OrdFrame>,
+    /// The job's way.
+    pub route: Signal<In, Route>,
+    /// Slots given back.
+    pub slots_done: Signal<In, Bits<SLOTS>>,
+    /// Ring words given back.
+    pub ring_done: Signal<In, Bits<PLACE>>,
+    /// The list of searches has room.
+    pub walk_room: Signal<In, Bit>,
+    /// Pulse: bytes are to be found.
+    pub walk_valid: Signal<Out, Bit>,
+    /// Which.
+    pub walk: Signal<Out, WalkJob>,
+    /// Header words: write.
+    pub we: Signal<Out, Bit>,
+    /// Header words: address.
+    pub waddr: Signal<Out, Bits<HEAD_LOG2>>,
+    /// Header words: word.
+    pub wdata: Signal<Out, Bits<64>>,
+    /// Pulse: a frame has begun.
+    pub item_valid: Signal<Out, Bit>,
+    /// The frame.
+    pub item: Signal<Out, Item>,
+    /// Nothing in hand, no slot in use.
+    pub idle: Signal<Out, Bit>,
+    works: Dff<Bit>,
+    is_job: Dff<Bit>,
+    at: Dff<Bits<HEAD_WORDS_LOG2>>,
+    way: Dff<Route>,
+    head_len: Dff<Bits<7>>,
+    len: Dff<Bits<16>>,
+    words: Dff<Bits<PLACE>>,
+    slot: Dff<Bits<SLOTS>>,
+    start: Dff<Bits<PLACE>>,
+    head: Dff<Word>,
+    head_slot: Dff<Bits<SLOT_LOG2>>,
+    segment_len: Dff<Bits<16>>,
+    sums: Sums,
+    next: Dff<Item>,
+    has_next: Dff<Bit>,
+    is_short: Dff<Bit>,
+}
+
+/// What has to be found for a frame; `reads` = there is something.
+#[kernel]
+fn walk_job(is_job: bool, j: TxJob, f: OrdFrame, reads: bool) -> WalkJob {
+    let len = if is_job { j.len } else { f.len };
+    WalkJob {
+        walk: is_job,
+        slot: bits::<SLOT_LOG2>(0),
+        dst: bits::<BYTE_PLACE>(0),
+        conn: j.conn,
+        reset: is_job && j.reset_cursor,
+        addr: if is_job { j.send_ring } else { f.addr },
+        log2: j.send_ring_log2.get_bits::<5>(0),
+        seq: if is_job { j.seq } else { bit_cast::<32, 8>(f.csum_start) },
+        len: if reads { len } else { bits::<16>(0) },
+    }
+}
+
+/// The result, as far as it is known.
+#[kernel]
+fn result(is_job: bool, has_way: bool, refused: bool) -> Bits<2> {
+    let fault = if is_job && !has_way { bits::<2>(NO_ROUTE) } else { bits::<2>(NO_DATA) };
+    if refused {
+        fault
+    } else {
+        bits::<2>(SENT)
+    }
+}
+
+/// What an item takes from its job or frame.
+#[kernel]
+fn item_of(is_job: bool, j: TxJob, f: OrdFrame) -> Item {
+    let has_text = is_job && j.len != 0;
+    Item {
+        is_job,
+        conn: j.conn,
+        path: j.path,
+        retransmit: has_text && j.retransmit,
+        may_push: has_text && !j.flags.get_bit(PSH_BIT),
+        loopback: !is_job && f.loopback,
+        has_csum: is_job || f.csum,
+        csum_at: f.csum_field,
+        is_odd: f.csum_start.get_bit(0),
+        ..Item::default()
+    }
+}
+
+#[kernel]
+impl Logic for Head {
+    fn update(&mut self) {
+        dff_setup!(self, clock, works, is_job, at, way, head_len, len, words, slot, start, head, head_slot);
+        dff_setup!(self, clock, segment_len, next, has_next, is_short);
+        clock!(self, clock, sums);
+        reset!(self, reset, sums);
+        let j = self.job.val();
+        let f = self.frame.val();
+        let works = self.works.q.val();
+        let is_job = self.is_job.q.val();
+        let slot = self.slot.q.val();
+        let start = self.start.q.val();
+
+        // Whose turn, and is there room? The one whose turn it is waits for room, so that none that need less overtake it for
+        // ever.
+        let job_turn = self.job_valid.val() && (!self.frame_valid.val() || !is_job);
+        let len = if job_turn { j.len } else { f.len };
+        let words = (bit_cast::<17, 16>(len) + ROUND_UP).get_bits::<14>(3);
+        let room = bits::<PLACE>(RING_WORDS) - (start - self.ring_done.val());
+        let fits = len > MAX_LEN || words <= bit_cast::<14, PLACE>(room);
+        let has_slot = !(slot - self.slots_done.val()).get_bit(SLOT_LOG2);
+        let waits = self.job_valid.val() || self.frame_valid.val();
+        if !works && waits && fits && has_slot && self.walk_room.val() {
+            self.works.d.next = true;
+            self.is_job.d.next = job_turn;
+            self.at.d.next = bits::<HEAD_WORDS_LOG2>(0);
+            self.way.d.next = self.route.val();
+            self.head_len.d.next = if job_turn { headers_len(j).get_bits::<7>(0) } else { bits::<7>(0) };
+            self.len.d.next = len;
+            self.words.d.next = words.get_bits::<PLACE>(0);
+        }
+
+        // The frame in hand.
+        let head_len = self.head_len.q.val();
+        let len = self.len.q.val();
+        let all = bit_cast::<17, 16>(len) + bit_cast::<17, 7>(head_len);
+        let way = self.way.q.val();
+        let too_long = is_job && all > MAX_LEN;
+        let refused = if is_job { too_long || !way.ok } else { !f.good };
+        let reads = !refused && len != 0;
+        let is_short = refused || !is_job;
+        let at = self.at.q.val();
+        let last = is_short || at == (head_len - 1).get_bits::<HEAD_WORDS_LOG2>(3);
+        let steps = works && !(is_short && self.has_next.q.val());
+        let begins = steps && at == 0;
+        let ends = steps && last;
+        let end = if reads { start + self.words.q.val() } else { start };
+        self.walk_valid.next = begins;
+        let lane = head_len.get_bits::<3>(0);
+        self.walk.next = WalkJob {
+            slot: slot.get_bits::<SLOT_LOG2>(0),
+            dst: cat::<BYTE_PLACE, _>((start.get_bits::<RING_LOG2>(0), lane)),
+            ..walk_job(is_job, j, f, reads)
+        };
+        self.job_ready.next = ends && is_job;
+        self.frame_ready.next = ends && !is_job;
+        if steps {
+            self.at.d.next = at + 1;
+        }
+        if ends {
+            self.works.d.next = false;
+            self.slot.d.next = slot + 1;
+            self.start.d.next = end;
+        }
+
+        // Its item, which waits for the sums.
+        let goes = self.has_next.q.val() && (self.is_short.q.val() || self.sums.done.val());
+        self.item_valid.next = goes;
+        self.item.next =
+            Item { ip_sum: self.sums.ip_sum.val(), tcp_sum: self.sums.tcp_sum.val(), ..self.next.q.val() };
+        if ends {
+            self.next.d.next = Item {
+                bad: if is_job { too_long && way.ok } else { f.bad },
+                result: result(is_job, way.ok, refused),
+                reads,
+                len: all.get_bits::<14>(0),
+                head_len,
+                start,
+                end,
+                ip_id_start: way.ip_id_start,
+                ..item_of(is_job, j, f)
+            };
+            self.is_short.d.next = is_short;
+        }
+        self.has_next.d.next = ends || (self.has_next.q.val() && !goes);
+
+        // Header words, and their sums. No header ends with a word.
+        let used = if last { keep_of(bit_cast::<4, 3>(lane)) } else { bits::<8>(0xff) };
+        self.head.d.next =
+            Word { valid: steps && !is_short, at, last, data: mask_bytes(header_beat(j, way, at), used) };
+        self.head_slot.d.next = slot.get_bits::<SLOT_LOG2>(0);
+        self.segment_len.d.next = segment_len(j);
+        let w = self.head.q.val();
+        self.we.next = w.valid;
+        self.waddr.next = cat::<HEAD_LOG2, _>((self.head_slot.q.val(), w.at));
+        self.wdata.next = w.data;
+        self.sums.word.next = w;
+        self.sums.segment_len.next = self.segment_len.q.val();
+        self.idle.next = !works && !self.has_next.q.val() && slot == self.slots_done.val();
+        dff_reset!(self, reset, works, is_job, slot, start, head, has_next);
+    }
+}

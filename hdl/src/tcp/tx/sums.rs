@@ -1,0 +1,100 @@
+//! Sums of a header, word by word.
+//!
+//! ```text
+//!   Word --lanes--> sum of its four lanes --> running sum --fold--> ip_sum, tcp_sum
+//! ```
+//! Of the IPv4 header, and of everything that counts for TCP with the pseudo header. Carries are folded at the end.
+//!
+//! Latency: 3 clocks from the last word until `done`. Throughput: one word per clock. Back-pressure: none. Reset: no word.
+use crate::eth::tx::HEAD_WORDS_LOG2;
+use crate::ip::checksum::{fold, lane_sum, SUM_BITS};
+use crate::ip::tx_build::ip_part;
+use crate::prelude::*;
+use crate::stream::lanes::swap16;
+use crate::tcp::tx::header::tcp_part;
+use chimney_abi::wire::ip_protocol;
+
+/// The pseudo header's protocol word in lane order.
+const TCP_LANE: u64 = (ip_protocol::TCP as u64) << 8;
+
+/// A header word on its way to the sums.
+#[derive(Clone, Copy, Debug, Default, PartialEq, LogicStruct)]
+pub struct Word {
+    /// There is one.
+    pub valid: Bit,
+    /// Its number in the frame.
+    pub at: Bits<HEAD_WORDS_LOG2>,
+    /// The last one.
+    pub last: Bit,
+    /// The word.
+    pub data: Bits<64>,
+}
+
+/// Its sums.
+#[derive(Clone, Copy, Debug, Default, PartialEq, LogicStruct)]
+pub struct Lanes {
+    /// There are some.
+    pub valid: Bit,
+    /// Of the first word.
+    pub first: Bit,
+    /// Of the last one.
+    pub last: Bit,
+    /// Of the bytes of the IPv4 header.
+    pub ip: Bits<18>,
+    /// Of the bytes that count for TCP.
+    pub tcp: Bits<18>,
+}
+
+/// The block. See the module page.
+#[derive(LogicBlock, Default)]
+pub struct Sums {
+    /// Clock.
+    pub clock: Signal<In, Clock>,
+    /// Synchronous, active high.
+    pub reset: Signal<In, Bit>,
+    /// A header word; the words of a header come in order.
+    pub word: Signal<In, Word>,
+    /// With the first word: bytes of the TCP segment.
+    pub segment_len: Signal<In, Bits<16>>,
+    /// Pulse: the sums are those of a whole header.
+    pub done: Signal<Out, Bit>,
+    /// Sum of the IPv4 header.
+    pub ip_sum: Signal<Out, Bits<16>>,
+    /// Sum of pseudo header, TCP header and options.
+    pub tcp_sum: Signal<Out, Bits<16>>,
+    lanes: Dff<Lanes>,
+    ip_acc: Dff<Bits<SUM_BITS>>,
+    tcp_acc: Dff<Bits<SUM_BITS>>,
+    summed: Dff<Bit>,
+}
+
+#[kernel]
+impl Logic for Sums {
+    fn update(&mut self) {
+        dff_setup!(self, clock, lanes, ip_acc, tcp_acc, summed);
+        let w = self.word.val();
+        let first = w.at == 0;
+        let tcp = lane_sum(tcp_part(w.at, w.data));
+        let pseudo = bit_cast::<18, 16>(swap16(self.segment_len.val())) + TCP_LANE;
+        self.lanes.d.next = Lanes {
+            valid: w.valid,
+            first,
+            last: w.last,
+            ip: lane_sum(ip_part(w.at, w.data)),
+            // The first word has nothing that counts: what the pseudo header adds takes its place.
+            tcp: if first { pseudo } else { tcp },
+        };
+        let l = self.lanes.q.val();
+        if l.valid {
+            let ip = bit_cast::<SUM_BITS, 18>(l.ip);
+            let tcp = bit_cast::<SUM_BITS, 18>(l.tcp);
+            self.ip_acc.d.next = if l.first { ip } else { self.ip_acc.q.val() + ip };
+            self.tcp_acc.d.next = if l.first { tcp } else { self.tcp_acc.q.val() + tcp };
+        }
+        self.summed.d.next = l.valid && l.last;
+        self.done.next = self.summed.q.val();
+        self.ip_sum.next = fold(self.ip_acc.q.val());
+        self.tcp_sum.next = fold(self.tcp_acc.q.val());
+        dff_reset!(self, reset, lanes, summed);
+    }
+}
