@@ -6,9 +6,9 @@ use crate::prelude::*;
 
 /// The words of a tuple: 0 to 3 remote address, 4 to 7 local address, then the ports.
 const LOCAL_WORD: u64 = 4;
-/// See [`LOCAL_WORD`].
+/// See `LOCAL_WORD`.
 pub const REMOTE_PORT: u64 = 8;
-/// See [`LOCAL_WORD`].
+/// See `LOCAL_WORD`.
 pub const LOCAL_PORT: u64 = 9;
 
 /// The word after word `k` of a tuple.

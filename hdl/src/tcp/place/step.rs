@@ -316,7 +316,7 @@ fn after_end(h: Hand) -> PlaceState {
     }
 }
 
-/// See [`after_end`].
+/// See `after_end`.
 #[kernel]
 pub fn after_free(h: Hand) -> PlaceState {
     if h.o.publish {
