@@ -1,7 +1,7 @@
 //! The placer: native against Verilated, and against plain Rust.
 mod placer_model;
 
-use chimney_abi::desc::RECV_NO_PUSH;
+use chimney_abi::desc::{PAGE_BYTES, PAGE_SLOTS, RECV_NO_PUSH};
 use chimney_hdl::mirror::{PageMapEntry, RecvDesc, Shadow};
 use chimney_hdl::prelude::*;
 use chimney_hdl::tcp::pages::{LoadSlot, PageSlot};
@@ -19,6 +19,7 @@ use std::collections::VecDeque;
 type Dut = Placer<2, 7>;
 const POOL_RING: u64 = 0x4_0000;
 const POOL_LOG2: u64 = 6;
+const SLOTS: u64 = PAGE_SLOTS as u64;
 /// Pages that text of up to 1.5 pages may touch.
 const MOST_PAGES: u64 = 3;
 
@@ -32,7 +33,7 @@ fn pages_for(o: &Order) -> u64 {
     if o.len == 0 {
         0
     } else {
-        (u64::from(o.seq & 0xfff) + u64::from(o.len)).div_ceil(4096)
+        (u64::from(o.seq % PAGE_BYTES) + u64::from(o.len)).div_ceil(u64::from(PAGE_BYTES))
     }
 }
 
@@ -235,7 +236,7 @@ impl Test {
         self.live[o.conn as usize] = true;
         self.m.map.retain(|(conn, _), _| *conn != o.conn);
         self.load = Some((o.conn, posts));
-        self.slots = (0..32).map(|slot| o.conn * 32 + slot).collect();
+        self.slots = (0..SLOTS).map(|slot| o.conn * SLOTS + slot).collect();
         Order { generation: self.generation[o.conn as usize], load: Some(posts), ..o }
     }
 

@@ -1,6 +1,6 @@
 //! The placer in plain Rust: what orders do to posts and pages, and which commands they mean, in order (programmer's guide 6, spec 9.3).
 
-use chimney_abi::desc::{PAGE_BYTES, PAGE_SLOTS, RECV_NO_PUSH, RECV_RETIRED};
+use chimney_abi::desc::{PAGE_BYTES, PAGE_SLOTS, RECV_NO_PUSH, RECV_RETIRED, SHADOW_STRIDE};
 use std::collections::HashMap;
 
 /// Base addresses in host memory.
@@ -257,7 +257,9 @@ impl Model {
         }
         let p = &mut self.posts[o.conn as usize];
         if o.publish {
-            let iova = SHADOWS + o.conn * 64 + 32 * u64::from(p.tag & 1);
+            let iova = SHADOWS
+                + u64::from(SHADOW_STRIDE) * o.conn
+                + u64::from(SHADOW_STRIDE / 2) * u64::from(p.tag & 1);
             let Posts { tag, idx, off, pool, fault, .. } = *p;
             let (nxt, right) = (o.rcv_nxt, o.right);
             self.out.push_back(Out::Shadow { iova, tag, idx, off, pool, nxt, right, fault });

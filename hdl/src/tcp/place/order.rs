@@ -1,7 +1,7 @@
 //! Orders to the placer, and what it keeps per connection.
 use crate::prelude::*;
 
-/// [`PlaceOrder::kind`]: text, a doorbell, a push, a shadow record, or several of them.
+/// [`PlaceOrder::kind`]: text or a doorbell (never both), a push, a shadow record, or several of them.
 pub const PLACE_WORK: u64 = 0;
 /// [`PlaceOrder::kind`]: a connection begins: its posts come from the image at port `load`; then as [`PLACE_TELL`].
 pub const PLACE_LOAD: u64 = 1;
