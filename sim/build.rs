@@ -72,7 +72,7 @@ fn tops(with_faulty: bool) -> Result<Vec<Top>> {
     let faulty = if with_faulty { chimney_hdl::FAULTY_TOPS } else { &[] };
     let named = |names: &'static [&str], optimisation| names.iter().map(move |&name| (name, optimisation));
     // A faulty one runs for a few tests only: cheap to build matters more.
-    for (name, optimisation) in named(chimney_hdl::TOPS, "-O2").chain(named(faulty, "-O1")) {
+    for (name, optimisation) in named(chimney_hdl::TOPS, "-O3").chain(named(faulty, "-O1")) {
         let ports = chimney_hdl::ports(name).map_err(|e| e.to_string())?;
         let has = |port: &str| ports.iter().any(|p| p.name == port);
         if has("s_axil_awaddr") && has("m_axi_araddr") {

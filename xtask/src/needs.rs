@@ -115,6 +115,21 @@ fn verilator_version(line: &str) -> Option<(u32, u32)> {
     Some((major.parse().ok()?, minor.parse().ok()?))
 }
 
+/// Disk space in GB that `cargo xtask test` fills on a clean checkout with CARGO_INCREMENTAL=0; with it twice that.
+pub const DISK_GB: u64 = 8;
+
+/// Free space in GB on the disk that holds `folder`, which need not exist yet.
+pub fn free_gb(folder: &Path) -> Option<u64> {
+    let existing = folder.ancestors().find(|dir| dir.exists())?;
+    let output = Command::new("df").args(["-P", "-B", "1000000000"]).arg(existing).output().ok()?;
+    fourth_of_second_line(&String::from_utf8_lossy(&output.stdout))
+}
+
+/// `df -P` prints a heading, and then device, size, used, available, ...
+fn fourth_of_second_line(text: &str) -> Option<u64> {
+    text.lines().nth(1)?.split_whitespace().nth(3)?.parse().ok()
+}
+
 /// Whether this process may do what only root may.
 pub fn is_root() -> bool {
     use std::os::unix::fs::MetadataExt;
@@ -138,6 +153,15 @@ mod tests {
             assert_eq!(verilator_version(line), version, "{line}");
         }
         assert!((5, 48) >= VERILATOR_MIN && (4, 228) < VERILATOR_MIN);
+    }
+
+    #[test]
+    fn reads_the_free_space_that_df_prints() {
+        let text =
+            "Filesystem 1000000000-blocks Used Available Capacity Mounted on\n/dev/vda 270 96 2 99% /\n";
+        assert_eq!(fourth_of_second_line(text), Some(2));
+        assert_eq!(fourth_of_second_line("Filesystem\n"), None);
+        assert!(free_gb(Path::new("/no/such/folder")).is_some());
     }
 
     #[test]

@@ -131,6 +131,15 @@ fn report(purpose: Purpose, found: &Found, root: bool) -> Result<()> {
         let who = if root { "missing" } else { "only root could give" };
         eprintln!("set-up: {who}: {}", losses(&lost));
     }
+    match needs::free_gb(&paths::target_dir()) {
+        Some(free) if purpose == Purpose::Test && free < needs::DISK_GB => {
+            eprintln!(
+                "set-up: {free} GB free for target/: from a clean checkout this fills {} GB",
+                needs::DISK_GB
+            );
+        }
+        _ => {}
+    }
     Ok(())
 }
 
