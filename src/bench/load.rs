@@ -9,6 +9,7 @@ use super::blaster::{Blaster, Habit, Segments};
 use crate::cosim::CosimBus;
 use anyhow::{bail, Context, Result};
 use chimney_abi::offload::Residence;
+use chimney_abi::wire::tcp::MIN_MSS;
 use chimney_driver::{Config, Driver};
 use chimney_host_stack::switch::{Switch, SwitchConfig};
 use chimney_host_stack::{ConnId, MacAddr, Stack, StackConfig, StackEvent, TcpConfig};
@@ -77,7 +78,8 @@ impl<D: Device> Load<D> {
             gateway: None,
             mtu: 1500,
             secret: 1,
-            tcp: TcpConfig::default(),
+            // Smaller than anybody else would offer: the smallest frames there are, also with text.
+            tcp: TcpConfig { min_mss: traffic.segment_bytes.min(MIN_MSS), ..TcpConfig::default() },
         });
         let mut switch = Switch::new(stack, SwitchConfig::default());
         let now_us = device.borrow().now_us();

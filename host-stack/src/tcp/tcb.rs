@@ -40,6 +40,8 @@ pub struct TcpConfig {
     pub receive_capacity: u32,
     /// Send buffer, bytes.
     pub send_capacity: u32,
+    /// Smallest MSS of a peer that is honoured; below the default an option may leave no room for text.
+    pub min_mss: u16,
     /// Nagle's algorithm.
     pub is_nagle: bool,
     /// Keepalive: idle time before the first probe, microseconds; `None` = off.
@@ -71,6 +73,7 @@ impl Default for TcpConfig {
         TcpConfig {
             receive_capacity: MAX_RCV_WINDOW - CAPACITY_SLACK,
             send_capacity: 256 * 1024,
+            min_mss: w::MIN_MSS,
             is_nagle: true,
             keep_alive_us: None,
             keep_alive_interval_us: 1_000_000,
@@ -370,7 +373,7 @@ impl Tcb {
             None => n.has_timestamps = false,
         }
         let overhead = if n.has_timestamps { w::TIMESTAMPS_PADDED_LEN as u32 } else { 0 };
-        let mss = u32::from(n.remote_mss.max(w::MIN_MSS).min(self.local_mss));
+        let mss = u32::from(n.remote_mss.max(self.config.min_mss).min(self.local_mss));
         self.set_eff_mss(mss.saturating_sub(overhead).max(1));
         self.cw = Cwnd::new(self.eff_mss);
         self.rmss = self.eff_mss;
