@@ -4,6 +4,7 @@ pub mod acceptable;
 pub mod ack;
 pub mod cwnd;
 pub mod lookup;
+pub mod loss;
 pub mod pages;
 pub mod place;
 pub mod proto;

@@ -15,7 +15,7 @@ use crate::congestion::{Control, Growth};
 use crate::cwnd::{Cwnd, MAX_CWND};
 use crate::hystart::{HyStart, Pace, Sample};
 use crate::prr::{Prr, PrrAck};
-use crate::rack::{Rack, ReoInput};
+use crate::rack::{age_us, Rack, ReoInput};
 use crate::recovery::{Phase, Recovery};
 use crate::scoreboard::{Delivery, Scoreboard, SeqRange};
 use crate::tlp::{pto_us, PtoInput, Tlp, TlpAck};
@@ -34,8 +34,8 @@ pub struct LossRecovery {
     pub tlp: Tlp,
     /// How the window falls and grows.
     pub control: Control,
-    /// When the first slow start ends.
-    pub hystart: HyStart,
+    /// When the first slow start ends; `None`: only at a loss.
+    pub hystart: Option<HyStart>,
 }
 
 /// The connection as it is when something happens.
@@ -111,8 +111,15 @@ impl LossRecovery {
             board: Scoreboard::new(snd.snd_una),
             rack: Rack::new(snd.snd_max),
             control,
+            hystart: Some(HyStart::default()),
             ..LossRecovery::default()
         }
+    }
+
+    /// Without HyStart++, which hardware may not have: slow start ends at a loss.
+    #[must_use]
+    pub fn without_hystart(self) -> LossRecovery {
+        LossRecovery { hystart: None, ..self }
     }
 
     /// A connection that was handed over. `resend_from`: what lies from there on has to be sent again.
@@ -209,7 +216,7 @@ impl LossRecovery {
             self.rack.on_dsack(at.snd.snd_una, at.snd.snd_max);
         }
         self.rack.log.advance(at.snd.snd_una);
-        sent_us.map(|sent_us| at.now_us.wrapping_sub(sent_us))
+        sent_us.map(|sent_us| age_us(at.now_us, sent_us))
     }
 
     fn leave_if_full(&mut self, at: &Moment, cw: &mut Cwnd, rec: &mut Recovery, has_moved: bool) {
@@ -238,7 +245,7 @@ impl LossRecovery {
             let resent_end = hole.rxt_end.earlier(bounds.end);
             if !hole.is_lost {
                 // Something above is delivered, which was sent later.
-                match first_verdict(&rack, bounds.end, reo_wnd_us, at) {
+                match rack.judge_first(bounds.end, reo_wnd_us, (at.srtt_us, at.now_us)) {
                     Ok(()) => (hole.is_lost, found.has_lost) = (true, true),
                     Err(wait_us) => found.add_wait(wait_us),
                 }
@@ -266,10 +273,10 @@ impl LossRecovery {
         let (smss, srtt_us, now_us) = (at.smss, at.srtt_us, at.now_us);
         let mut growth = Growth { acked, flight, smss, srtt_us, now_us };
         // RFC 9406 4.3: the first slow start, the only one that does not know where to end.
-        if cw.ssthresh >= MAX_CWND {
+        if let Some(hystart) = self.hystart.as_mut().filter(|_| cw.ssthresh >= MAX_CWND) {
             let (snd_una, snd_max, min_rtt_us) = (at.snd.snd_una, at.snd.snd_max, self.rack.min_rtt_us());
             let sample = Sample { snd_una, snd_max, rtt_us, min_rtt_us, now_us, smss };
-            match self.hystart.on_ack(&sample) {
+            match hystart.on_ack(&sample) {
                 Pace::SlowStart => {}
                 Pace::Conservative(shift) => growth.acked >>= shift,
                 Pace::Over => cw.ssthresh = cw.cwnd,
@@ -385,22 +392,6 @@ impl LossRecovery {
     pub fn on_probe(&mut self, snd_max: SeqNum, is_resent: bool) {
         self.tlp.on_probe(snd_max, is_resent);
         self.rack.log.split();
-    }
-}
-
-/// Is a hole lost that was sent once and ends at `end`? `Err` = in how many microseconds.
-fn first_verdict(rack: &Rack, end: SeqNum, reo_wnd_us: u32, at: &Moment) -> Result<(), u32> {
-    if reo_wnd_us == 0 {
-        return Ok(());
-    }
-    let patience = rack.rtt_us.saturating_add(reo_wnd_us);
-    // Sent before the log begins: then the present is the latest that it can have been.
-    let sent_us = rack.log.latest(end, Rack::spacing_us(at.srtt_us)).unwrap_or(at.now_us);
-    // `as`: the signed distance; the end of a burst may still come.
-    let left = sent_us.wrapping_add(patience).wrapping_sub(at.now_us) as i32;
-    match u32::try_from(left) {
-        Ok(left) if left > 0 => Err(left),
-        _ => Ok(()),
     }
 }
 

@@ -10,8 +10,10 @@
 //! | reordering window grows by min_RTT / 4 per round with DSACK | the same, 1 to 16 |
 //!
 //! Where a burst is blurred, the error makes a loss be found later, never something be lost that is not.
-//! Widths: log 4 x (32 + 24) + 32 + 3, times 24, RTTs 3 x 24, flags: 380 bits. Only the low 24 bits of a time matter: what
-//! is compared lies 8 s apart at most.
+//! Times are kept modulo 2^24 us ([`TIME_MASK`]), as in hardware: what is compared is an age, and lies 8 s apart at most where it
+//! matters. Older times look younger; then a loss is found later, by the timeout at the latest.
+//!
+//! Widths: log 4 x (32 + 24) + 32 + 3, `xmit_us` 24, RTTs 3 x 24, flags 11, `dsack_round` 33: 400 bits.
 
 use chimney_abi::SeqNum;
 
@@ -27,11 +29,20 @@ const FIRST_SPACING_US: u32 = 1000;
 /// Round trip before there is one.
 const FIRST_RTT_US: u32 = 1_000_000;
 
+/// The bits of a time that are kept; also the longest round trip.
+pub const TIME_MASK: u32 = (1 << 24) - 1;
+
+/// How long ago `then_us` was, modulo 2^24.
+#[must_use]
+pub fn age_us(now_us: u32, then_us: u32) -> u32 {
+    now_us.wrapping_sub(then_us) & TIME_MASK
+}
+
 /// True if the time `a` is later than `b`: the clock wraps.
 #[must_use]
 pub fn is_later(a_us: u32, b_us: u32) -> bool {
-    let distance = a_us.wrapping_sub(b_us);
-    distance != 0 && distance < 1 << 31
+    let distance = age_us(a_us, b_us);
+    distance != 0 && distance < 1 << 23
 }
 
 /// One burst of first transmissions: everything from the end of the one before.
@@ -49,9 +60,9 @@ pub struct SendLog {
     bursts: [Burst; LOG_ENTRIES],
     len: u8,
     /// Nothing is known of bytes below.
-    floor: SeqNum,
+    pub floor: SeqNum,
     /// The next byte begins a new burst: something was sent again in between.
-    is_split: bool,
+    pub is_split: bool,
 }
 
 impl SendLog {
@@ -65,7 +76,7 @@ impl SendLog {
     pub fn on_send(&mut self, end: SeqNum, now_us: u32, spacing_us: u32) {
         let is_split = core::mem::take(&mut self.is_split);
         if let Some(newest) = self.bursts[..usize::from(self.len)].last_mut() {
-            if !is_split && now_us.wrapping_sub(newest.start_us) < spacing_us {
+            if !is_split && age_us(now_us, newest.start_us) < spacing_us {
                 newest.end = end;
                 return;
             }
@@ -75,8 +86,14 @@ impl SendLog {
             self.bursts.copy_within(1.., 0);
             self.len -= 1;
         }
-        self.bursts[usize::from(self.len)] = Burst { end, start_us: now_us };
+        self.bursts[usize::from(self.len)] = Burst { end, start_us: now_us & TIME_MASK };
         self.len += 1;
+    }
+
+    /// What is known, oldest first.
+    #[must_use]
+    pub fn bursts(&self) -> &[Burst] {
+        &self.bursts[..usize::from(self.len)]
     }
 
     /// Something was sent again.
@@ -97,7 +114,7 @@ impl SendLog {
     #[must_use]
     pub fn latest(&self, end: SeqNum, spacing_us: u32) -> Option<u32> {
         let i = self.burst_of(end)?;
-        let by_spacing = self.bursts[i].start_us.wrapping_add(spacing_us);
+        let by_spacing = self.bursts[i].start_us.wrapping_add(spacing_us) & TIME_MASK;
         match self.bursts[..usize::from(self.len)].get(i + 1) {
             Some(next) if is_later(by_spacing, next.start_us) => Some(next.start_us),
             _ => Some(by_spacing),
@@ -131,17 +148,17 @@ pub struct Rack {
     /// Its round trip (`RACK.rtt`); 0 = none yet.
     pub rtt_us: u32,
     /// Smallest round trip of this window of 2^24 us and of the one before; 0 = none.
-    min_rtts_us: [u32; 2],
+    pub min_rtts_us: [u32; 2],
     /// Bit 24 of the clock when the first of them began.
-    is_odd_window: bool,
+    pub is_odd_window: bool,
     /// A segment below the highest delivered one arrived without retransmission.
     pub is_reordering_seen: bool,
     /// `RACK.reo_wnd_mult` minus 1.
-    extra_mult: u8,
+    pub extra_mult: u8,
     /// Recoveries until it shrinks.
-    persist: u8,
+    pub persist: u8,
     /// End of the round in which a DSACK was counted.
-    dsack_round: Option<SeqNum>,
+    pub dsack_round: Option<SeqNum>,
 }
 
 /// What the reordering window depends on besides the state of RACK.
@@ -178,19 +195,21 @@ impl Rack {
             self.min_rtts_us = [0, self.min_rtts_us[0]];
             self.is_odd_window = is_odd;
         }
+        let rtt_us = rtt_us.min(TIME_MASK);
         let current = &mut self.min_rtts_us[0];
         *current = if *current == 0 { rtt_us } else { (*current).min(rtt_us) }.max(1);
     }
 
     /// RFC 8985 6.2 step 2: a segment that was sent at `sent_us` is delivered.
     pub fn on_delivered(&mut self, sent_us: u32, is_resent: bool, now_us: u32) {
-        let rtt_us = now_us.wrapping_sub(sent_us);
+        let rtt_us = age_us(now_us, sent_us);
         if is_resent && rtt_us < self.min_rtt_us() {
             // Too fast: it was the first transmission that arrived.
             return;
         }
-        if self.rtt_us == 0 || !is_later(self.xmit_us, sent_us) {
-            self.xmit_us = sent_us;
+        // Ages, not times: so what is left from before a long pause does not look like the future.
+        if self.rtt_us == 0 || rtt_us <= age_us(now_us, self.xmit_us) {
+            self.xmit_us = sent_us & TIME_MASK;
             self.rtt_us = rtt_us.max(1);
         }
     }
@@ -221,7 +240,7 @@ impl Rack {
         }
         // Before the first round trip of our own that of before the hand-over counts, or a second.
         let known = |us: u32, other: u32| if us > 0 { us } else { other };
-        let srtt_us = known(input.srtt_us, FIRST_RTT_US);
+        let srtt_us = known(input.srtt_us.min(TIME_MASK), FIRST_RTT_US);
         let min_rtt_us = known(self.min_rtt_us(), srtt_us);
         (min_rtt_us >> 2).saturating_mul(u32::from(self.extra_mult) + 1).min(srtt_us)
     }
@@ -229,7 +248,31 @@ impl Rack {
     /// Longest burst of the log: a quarter of the RTT, so that four hold what is in flight.
     #[must_use]
     pub fn spacing_us(srtt_us: u32) -> u32 {
-        (srtt_us >> 2).max(FIRST_SPACING_US)
+        (srtt_us.min(TIME_MASK) >> 2).max(FIRST_SPACING_US)
+    }
+
+    /// Is a hole lost that was sent once and ends at `end`, below something delivered? `clock`: smoothed RTT, and now.
+    ///
+    /// # Errors
+    /// In how many microseconds it will be.
+    pub fn judge_first(&self, end: SeqNum, reo_wnd_us: u32, clock: (u32, u32)) -> Result<(), u32> {
+        let (srtt_us, now_us) = clock;
+        if reo_wnd_us == 0 {
+            return Ok(());
+        }
+        let patience = self.rtt_us + reo_wnd_us;
+        // Sent before the log begins: then the present is the latest that it can have been.
+        let sent_us = self.log.latest(end, Rack::spacing_us(srtt_us)).unwrap_or(now_us);
+        let age = age_us(now_us, sent_us);
+        // The end of a burst may still come.
+        let left = match age < 1 << 23 {
+            true => patience.saturating_sub(age),
+            false => patience + (TIME_MASK + 1 - age),
+        };
+        match left {
+            0 => Ok(()),
+            left => Err(left),
+        }
     }
 
     /// Is what was sent at `sent_us` lost? `Err` = the time until it will be, microseconds.
@@ -237,11 +280,11 @@ impl Rack {
     /// # Errors
     /// Not yet; `None` inside when nothing that was sent later is delivered yet, so nothing says so.
     pub fn judge(&self, sent_us: u32, reo_wnd_us: u32, now_us: u32) -> Result<(), Option<u32>> {
-        if self.rtt_us == 0 || !is_later(self.xmit_us, sent_us) {
+        let elapsed = age_us(now_us, sent_us);
+        if self.rtt_us == 0 || elapsed <= age_us(now_us, self.xmit_us) {
             return Err(None);
         }
-        let elapsed = now_us.wrapping_sub(sent_us);
-        let patience = self.rtt_us.saturating_add(reo_wnd_us);
+        let patience = self.rtt_us + reo_wnd_us;
         if reo_wnd_us == 0 || elapsed >= patience {
             Ok(())
         } else {

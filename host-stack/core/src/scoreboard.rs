@@ -14,6 +14,7 @@
 //! Width: 4 ranges x 64 + 5 holes x (32 `rxt_end` + 24 `rxt_us` + 1) + 32 `lost_to` + 3 = 576 bits.
 
 use crate::ack::SendVars;
+use crate::rack::{age_us, TIME_MASK};
 pub use crate::ranges::{SeqRange, MAX_RANGES};
 use chimney_abi::SeqNum;
 
@@ -22,7 +23,7 @@ use chimney_abi::SeqNum;
 pub struct Hole {
     /// One past the last byte that was sent again; before the start of the hole: nothing was.
     pub rxt_end: SeqNum,
-    /// When the last byte was sent again, low bits of the clock.
+    /// When the last byte was sent again, low 24 bits of the clock.
     pub rxt_us: u32,
     /// The first transmission counts as lost.
     pub is_lost: bool,
@@ -80,6 +81,18 @@ impl Scoreboard {
         &self.ranges[..usize::from(self.len)]
     }
 
+    /// What lies below each range, and last the tail; of the tail only what was sent again counts.
+    #[must_use]
+    pub fn holes(&self) -> &[Hole] {
+        &self.holes[..=usize::from(self.len)]
+    }
+
+    /// The tail is lost up to here.
+    #[must_use]
+    pub fn lost_to(&self) -> SeqNum {
+        self.lost_to
+    }
+
     /// True if nothing above SND.UNA was reported.
     #[must_use]
     pub fn is_empty(&self) -> bool {
@@ -105,9 +118,9 @@ impl Scoreboard {
         self.advance(snd.snd_una);
         let kept = self.sacked_bytes();
         for block in blocks {
-            let is_sane = block.start.before(block.end)
-                && block.start.after(snd.snd_una)
-                && block.end.at_or_before(snd.snd_max);
+            // By distance from SND.UNA: three pairs in order on the circle would not say that all three are.
+            let (from, to) = (block.start - snd.snd_una, block.end - snd.snd_una);
+            let is_sane = 0 < from && from < to && to <= snd.flight_size();
             if is_sane {
                 self.insert(*block);
             }
@@ -280,7 +293,7 @@ impl Scoreboard {
     pub fn on_resend(&mut self, part: SeqRange, now_us: u32) {
         let i = self.ranges().iter().take_while(|r| r.start.at_or_before(part.start)).count();
         self.holes[i].rxt_end = part.end;
-        self.holes[i].rxt_us = now_us;
+        self.holes[i].rxt_us = now_us & TIME_MASK;
     }
 
     /// A timeout: everything that was not reported counts as lost, also what was sent again (RFC 5681 3.1 (7)).
@@ -316,7 +329,7 @@ fn holds(range: &SeqRange, seq: SeqNum) -> bool {
 
 impl Delivery {
     fn add_resent(&mut self, end: SeqNum, sent_us: u32) {
-        let is_later = |old: Resent| sent_us.wrapping_sub(old.sent_us) < 1 << 31;
+        let is_later = |old: Resent| age_us(sent_us, old.sent_us) < 1 << 23;
         if self.resent.is_none_or(is_later) {
             self.resent = Some(Resent { end, sent_us });
         }

@@ -29,6 +29,16 @@ fn blocks_outside_of_what_was_sent_are_ignored() {
     assert_eq!(b.on_ack(SeqNum(1000), &vars, &[range(2000, 3000)]), Delivery::default());
 }
 
+/// Its start is after SND.UNA, its end after its start, and SND.MAX after its end: once around the circle.
+#[test]
+fn a_block_around_the_whole_sequence_space_is_ignored() {
+    let mut b = Scoreboard::new(SeqNum(1000));
+    let vars = snd(1000, 10_000);
+    let around = range(0x7000_0000, 0xe000_0000);
+    assert_eq!(b.on_ack(SeqNum(1000), &vars, &[around]), Delivery::default());
+    assert_eq!((b.ranges(), b.pipe(&vars)), (&[][..], 9000));
+}
+
 /// The tables of RFC 2883 4.1 to 4.3.
 #[test]
 fn duplicates_are_recognised_as_in_rfc_2883() {
