@@ -141,6 +141,12 @@ fn rack_agrees_over_every_pause_and_wrap() {
     });
 }
 
+#[test]
+fn the_longest_round_trip_and_an_acknowledgment_delay_do_not_wrap() {
+    let input = PtoInput { srtt_us: u32::MAX - 98_583, flight: 1000, smss: 1000, rto_us: 6595 };
+    assert_eq!(n(kt::limited(kt::wait(b(input.srtt_us), true), b(input.rto_us))), pto_us(&input));
+}
+
 /// RFC 8985 7.2, 7.4.2.
 #[test]
 fn probes_are_judged_alike() {

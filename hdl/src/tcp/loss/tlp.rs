@@ -48,16 +48,16 @@ pub fn on_ack(t: Tlp, ack: Bits<32>, is_duplicate: bool, is_dsack: bool, has_sac
 
 /// First clock of `TLP_calc_PTO`: two round trips, at least 10 ms; `is_lone`: no more than a segment is in flight.
 #[kernel]
-pub fn wait(srtt: Bits<32>, is_lone: bool) -> Bits<33> {
-    let twice = bit_cast::<33, 32>(srtt) << bits::<1>(1);
-    let pto = if twice < MIN_PTO_US { bits::<33>(MIN_PTO_US) } else { twice };
-    pto + if is_lone { bits::<33>(MAX_ACK_DELAY_US) } else { bits::<33>(0) }
+pub fn wait(srtt: Bits<32>, is_lone: bool) -> Bits<34> {
+    let twice = bit_cast::<34, 32>(srtt) << bits::<1>(1);
+    let pto = if twice < MIN_PTO_US { bits::<34>(MIN_PTO_US) } else { twice };
+    pto + if is_lone { bits::<34>(MAX_ACK_DELAY_US) } else { bits::<34>(0) }
 }
 
 /// Second clock: at most the RTO.
 #[kernel]
-pub fn limited(wait: Bits<33>, rto: Bits<32>) -> Bits<32> {
-    if wait.get_bit(32) {
+pub fn limited(wait: Bits<34>, rto: Bits<32>) -> Bits<32> {
+    if wait.get_bits::<2>(32).any() {
         rto
     } else {
         min32(wait.get_bits::<32>(0), rto)
