@@ -120,6 +120,10 @@ fn cubic_grows_and_falls_alike() {
 #[test]
 fn roots_and_quotients_of_the_slow_unit_are_exact() {
     steps("loss_slow", |r| {
+        // No history here, and 80 clocks for each case: a tenth of them.
+        if !r.chance(1, 10) {
+            return;
+        }
         let number = match r.below(3) {
             0 => r.below(65_536).pow(3),
             1 => (r.below(65_536).pow(3)).saturating_sub(1),
