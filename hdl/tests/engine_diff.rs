@@ -9,6 +9,7 @@ use chimney_abi::state::{
 use chimney_hdl::types::*;
 use chimney_hdl_kernel::diff::{long, Diff, Rnd};
 use engine_env::{Dut, Env, Todo, RECV_RING};
+use std::cell::RefCell;
 
 /// What the host and the peer of one connection believe; loosely, so that wrong input occurs too.
 #[derive(Clone, Copy, Default)]
@@ -188,16 +189,20 @@ fn random_traffic_is_the_same_in_verilog() {
     let mut t = Traffic { e: Env::new(30), peers: Default::default() };
     t.e.slow = true;
     t.e.command(Opcode::Query, 7, 1, None); // refused
+    let t = RefCell::new(t);
     let steps = if long() { 50_000 } else { 3_000 };
-    Diff::new("engine_small", steps).constant("write_done_ready").constant("event_done_ready").run(
+    Diff::new("engine_small", steps).constant("write_done_ready").constant("event_done_ready").run_seen(
         Dut::default(),
         |u, r| {
+            let mut t = t.borrow_mut();
             if t.e.wants_more() {
                 t.plan(r);
             }
             t.e.poke(u, r);
         },
+        |u| t.borrow_mut().e.see(u),
         |u, c| u.clock.next = c.into(),
     );
+    let t = t.borrow();
     eprintln!("counters {:?}, {} jobs, {} events", t.e.counts, t.e.sent.len(), t.e.events);
 }

@@ -321,10 +321,6 @@ impl Env {
 
     fn carry_out(&mut self, c: &WriteCmd) {
         let (kind, len, iova) = (n(c.kind), n(c.len) as usize, n(c.iova));
-        if kind == WRITE_FREE {
-            self.freed += len as u64;
-            return;
-        }
         assert!(len > 0, "a command writes something");
         let bytes: Vec<u8> = if kind == WRITE_PAYLOAD {
             (0..len).map(|i| self.packet[(n(c.src) as usize + i) % PACKET]).collect()
@@ -338,7 +334,7 @@ impl Env {
     fn writer(&mut self, u: &mut Dut, r: &mut Rnd) {
         let ready = !self.stall(r);
         u.write_cmd_ready.next = ready;
-        if ready && u.write_cmd_valid.val() {
+        if ready && u.write_cmd_valid.val() && n(u.write_cmd.val().kind) != WRITE_FREE {
             let c = u.write_cmd.val();
             self.carry_out(&c);
             let delay = if self.slow { 3 + r.below(60) } else { 10 };
@@ -491,7 +487,19 @@ impl Env {
         }
     }
 
-    /// Verdicts, beats and ends of commands.
+    /// What follows from `turn` of the same clock, when everything has settled: verdicts, and packet memory given back.
+    pub fn see(&mut self, u: &Dut) {
+        if u.verdict_valid.val() {
+            self.verdicts.push(u.verdict_handed_up.val());
+            self.busy_segs -= 1;
+        }
+        let c = u.write_cmd.val();
+        if u.write_cmd_valid.val() && u.write_cmd_ready.val() && n(c.kind) == WRITE_FREE {
+            self.freed += n(c.len);
+        }
+    }
+
+    /// Beats and ends of commands.
     fn answered(&mut self, u: &mut Dut) {
         if self.beat_taken {
             self.beats.pop_front();
@@ -500,10 +508,6 @@ impl Env {
         u.op_in_valid.next = !self.beats.is_empty();
         self.beat_taken = !self.beats.is_empty() && u.op_in_ready.val();
         u.op_out_ready.next = true;
-        if u.verdict_valid.val() {
-            self.verdicts.push(u.verdict_handed_up.val());
-            self.busy_segs -= 1;
-        }
         if u.op_out_valid.val() {
             self.image.push(n(u.op_out.val()));
         }

@@ -87,7 +87,9 @@ impl World {
     /// One clock.
     pub fn cycle(&mut self) {
         let (e, r) = (&mut self.e, &mut self.r);
-        self.b.cycle(|u| e.poke(u, r));
+        self.b.settle(|u| e.poke(u, r));
+        e.see(&self.b.u);
+        self.b.edge();
     }
 
     /// Until everything planned is done.

@@ -14,15 +14,15 @@ const SETTLE: usize = 1000;
 /// assert!(b.u.valid.val());
 /// ```
 pub struct Bench<B, C> {
-    /// The block.
-    pub u: B,
+    /// The block; a large one would not fit a thread's stack more than once.
+    pub u: Box<B>,
     clock: C,
 }
 
 impl<B: Block, C: FnMut(&mut B, bool)> Bench<B, C> {
     /// Takes a block and a function that sets its clock input.
     pub fn new(u: B, clock: C) -> Self {
-        let mut b = Bench { u, clock };
+        let mut b = Bench { u: Box::new(u), clock };
         b.settle(|_| {});
         b
     }
@@ -34,7 +34,7 @@ impl<B: Block, C: FnMut(&mut B, bool)> Bench<B, C> {
     pub fn settle(&mut self, poke: impl FnOnce(&mut B)) {
         (self.clock)(&mut self.u, false);
         poke(&mut self.u);
-        assert!(simulate(&mut self.u, SETTLE), "combinational loop: the block does not settle");
+        assert!(simulate(&mut *self.u, SETTLE), "combinational loop: the block does not settle");
     }
 
     /// The rising edge.
@@ -43,7 +43,7 @@ impl<B: Block, C: FnMut(&mut B, bool)> Bench<B, C> {
     /// When the logic oscillates.
     pub fn edge(&mut self) {
         (self.clock)(&mut self.u, true);
-        assert!(simulate(&mut self.u, SETTLE), "combinational loop: the block does not settle");
+        assert!(simulate(&mut *self.u, SETTLE), "combinational loop: the block does not settle");
     }
 
     /// One whole clock: [`settle`](Self::settle), then [`edge`](Self::edge).

@@ -160,7 +160,7 @@ impl Diff {
         for _ in 0..self.steps {
             bench.settle(|u| poke(u, &mut rnd));
             see(&bench.u);
-            let (i, o) = sample(&bench.u, &clocks);
+            let (i, o) = sample(&*bench.u, &clocks);
             stimuli.push(i);
             expected.push(o);
             bench.edge();

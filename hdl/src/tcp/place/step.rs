@@ -16,8 +16,6 @@ const PIECE: u64 = 2048;
 pub enum PlaceState {
     /// Waits for an order, or a question.
     Idle,
-    /// The posts are being read.
-    Fetch,
     /// They are there.
     Begin,
     /// What comes next?
@@ -44,9 +42,7 @@ pub enum PlaceState {
     Free,
     /// A shadow record is offered to the write engine.
     Shadow,
-    /// The event ring is told.
-    Raise,
-    /// The posts go back, the order is done.
+    /// The posts go back, the event ring is told, the order is done.
     Store,
 }
 
@@ -79,6 +75,8 @@ pub struct Hand {
     pub post_seq: Bits<32>,
     /// Posts or mode have changed: the host is told.
     pub changed: Bit,
+    /// A shadow record was written that the host is told of.
+    pub raises: Bit,
     /// The doorbell was not believed.
     pub bad: Bit,
     /// Question: all of it fits into the post.
@@ -96,7 +94,7 @@ fn is_part_filled(p: Posts) -> bool {
 /// The order or question is taken.
 #[kernel]
 pub fn taken(is_ask: bool, o: PlaceOrder, a: PlaceAsk) -> Hand {
-    let h = Hand { st: PlaceState::Fetch, o, is_ask, cur: o.seq, left: o.len, src: o.src, ..Hand::default() };
+    let h = Hand { st: PlaceState::Begin, o, is_ask, cur: o.seq, left: o.len, src: o.src, ..Hand::default() };
     if is_ask {
         let o = PlaceOrder { conn: a.conn, len: a.len, ..PlaceOrder::default() };
         Hand { o, cur: a.seq, left: a.len, ..h }
@@ -331,7 +329,8 @@ pub fn after_free(h: Hand) -> PlaceState {
 pub fn published(h: Hand) -> Hand {
     let mut n = h;
     n.p.tag = h.p.tag + 1;
-    n.st = if h.o.raise || h.changed { PlaceState::Raise } else { PlaceState::Store };
+    n.raises = h.o.raise || h.changed;
+    n.st = PlaceState::Store;
     n
 }
 

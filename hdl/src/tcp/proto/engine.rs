@@ -6,7 +6,7 @@
 use super::intake::Intake;
 use super::ops::Ops;
 use super::pipe::Pipe;
-use crate::host::events::Events;
+use crate::host::events::{Events, RaiseEvent};
 use crate::prelude::*;
 use crate::stream::Fifo;
 use crate::tcp::place::placer::Placer;
@@ -157,6 +157,7 @@ pub struct Engine<const LOG2: usize, const MAP: usize, const TABLE: usize, const
     events: Events<LOG2>,
     segs: Fifo<RxSeg, 1, 2>,
     bells: Fifo<Doorbell, 1, 2>,
+    raises: Fifo<RaiseEvent, 2, 3>,
     bad_posts: Dff<Bits<4>>,
 }
 
@@ -166,8 +167,8 @@ impl<const LOG2: usize, const MAP: usize, const TABLE: usize, const EARLY: usize
 {
     fn update(&mut self) {
         dff_setup!(self, clock, bad_posts);
-        clock!(self, clock, ops, intake, pipe, placer, timers, events, segs, bells);
-        reset!(self, reset, ops, intake, pipe, placer, timers, events, segs, bells);
+        clock!(self, clock, ops, intake, pipe, placer, timers, events, segs, bells, raises);
+        reset!(self, reset, ops, intake, pipe, placer, timers, events, segs, bells, raises);
         let on = self.enable.val() && !self.pipe.sweeps.val();
         self.idle.next = !self.pipe.sweeps.val()
             && self.ops.idle.val()
@@ -175,6 +176,7 @@ impl<const LOG2: usize, const MAP: usize, const TABLE: usize, const EARLY: usize
             && !self.bells.m_valid.val()
             && self.intake.idle.val()
             && self.placer.idle.val()
+            && !self.raises.m_valid.val()
             && self.events.idle.val();
 
         // Intake and pipeline.
@@ -274,8 +276,11 @@ impl<const LOG2: usize, const MAP: usize, const TABLE: usize, const EARLY: usize
         self.placer.pool_beat_valid.next = self.pool_beat_valid.val();
 
         // Events and deadlines.
-        self.events.raise.next = self.placer.raise.val();
-        self.placer.raise_ready.next = self.events.raise_ready.val();
+        self.raises.s_valid.next = self.placer.raise.val().valid;
+        self.raises.s_data.next = self.placer.raise.val();
+        self.placer.raise_ready.next = self.raises.s_ready.val();
+        self.events.raise.next = RaiseEvent { valid: self.raises.m_valid.val(), ..self.raises.m_data.val() };
+        self.raises.m_ready.next = self.events.raise_ready.val();
         self.event_cmd.next = self.events.cmd.val();
         self.event_cmd_valid.next = self.events.cmd_valid.val();
         self.events.cmd_ready.next = self.event_cmd_ready.val();
