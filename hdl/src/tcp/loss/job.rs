@@ -1,0 +1,105 @@
+//! What the unit is asked, and what it answers.
+
+use crate::prelude::*;
+use crate::tcp::cwnd::Recovery;
+
+/// What happened to a connection.
+#[derive(Clone, Copy, Debug, PartialEq, LogicState)]
+pub enum LossKind {
+    /// An acknowledgment was taken; SND.UNA was `from` before. Also the timer for reordered segments: without blocks and
+    /// with `from` = SND.UNA.
+    Ack,
+    /// The retransmission timer fired; for the first time, if `flag`.
+    Rto,
+    /// The connection is new or was handed over; what lies from `from` on has to be sent again (SND.MAX: nothing).
+    HandedOver,
+    /// `from` up to `to` was sent again.
+    Resend,
+    /// The peer's window was closed and is open again.
+    WindowOpened,
+    /// A probe was sent; a retransmission, if `flag`.
+    Probe,
+    /// New text, `from` up to SND.MAX, was sent.
+    Send,
+    /// Nothing: only the questions are answered.
+    Ask,
+}
+
+/// An event of one connection, and the connection after it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, LogicStruct)]
+pub struct LossJob {
+    /// What happened.
+    pub kind: LossKind,
+    /// To whom.
+    pub conn: Bits<16>,
+    /// SND.UNA.
+    pub una: Bits<32>,
+    /// SND.MAX.
+    pub max: Bits<32>,
+    /// See [`LossKind`].
+    pub from: Bits<32>,
+    /// See [`LossKind`].
+    pub to: Bits<32>,
+    /// See [`LossKind`]; an acknowledgment: it is a duplicate (RFC 5681).
+    pub flag: Bit,
+    /// SACK blocks.
+    pub count: Bits<3>,
+    /// Block i in bits 64i+63:64i, left edge in the low half.
+    pub blocks: Bits<256>,
+    /// A round trip ended with this acknowledgment.
+    pub has_rtt: Bit,
+    /// It took so long, microseconds.
+    pub rtt_us: Bits<32>,
+    /// Sender's segment size.
+    pub smss: Bits<16>,
+    /// Smoothed round trip, microseconds; 0 = none yet.
+    pub srtt_us: Bits<32>,
+    /// Retransmission timeout with its back-off, microseconds.
+    pub rto_us: Bits<32>,
+    /// Clock, microseconds.
+    pub now_us: Bits<32>,
+    /// DupThresh, at least 1.
+    pub threshold: Bits<8>,
+    /// Congestion and recovery variables.
+    pub rc: Recovery,
+}
+
+/// What the one timer is for.
+#[derive(Clone, Copy, Debug, PartialEq, LogicState)]
+pub enum LossTimer {
+    /// Retransmission timeout (RFC 6298).
+    Rto,
+    /// Tail loss probe (RFC 8985 7.2).
+    Probe,
+    /// A hole waits for reordered segments (RFC 8985 6.3).
+    Reorder,
+}
+
+/// The answer.
+#[derive(Clone, Copy, Debug, Default, PartialEq, LogicStruct)]
+pub struct LossResult {
+    /// Whose.
+    pub conn: Bits<16>,
+    /// Congestion and recovery variables.
+    pub rc: Recovery,
+    /// Fast recovery began: count it.
+    pub has_entered: Bit,
+    /// Bytes were reported for the first time, or acknowledged.
+    pub has_news: Bit,
+    /// What the timer is for.
+    pub timer: LossTimer,
+    /// In how many microseconds it is due.
+    pub timer_us: Bits<32>,
+    /// Lost bytes wait for being sent again.
+    pub has_lost: Bit,
+    /// The first of them, at most a segment.
+    pub lost: Bits<32>,
+    /// How many.
+    pub lost_len: Bits<16>,
+    /// The window has room for them.
+    pub has_room: Bit,
+    /// Bytes in flight; new text may go up to the window.
+    pub pipe: Bits<32>,
+    /// Nothing above SND.UNA is reported.
+    pub is_empty: Bit,
+}

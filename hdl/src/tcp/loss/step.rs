@@ -1,0 +1,321 @@
+//! What is done once for an event: the record changes, the window follows, the answer is put together.
+
+use super::board::{mark_all_lost, new, on_resend, Board, Tail};
+use super::hand::{is_ack, Hand, LossState, Rest};
+use super::job::{LossKind, LossResult, LossTimer};
+use super::program::QUIET;
+use super::prr::{
+    amount, bounds, count_delivered, divide, less_sent, on_send, share, start, sub_limited, window, Division,
+};
+use super::rack;
+use super::tlp::Tlp;
+use crate::prelude::*;
+use crate::tcp::cwnd::{reduce_ssthresh, Cwnd, MAX_CWND, PHASE_FAST, PHASE_OPEN, PHASE_RTO};
+use crate::tcp::seq::{after, before, min32};
+
+/// The scoreboard is there.
+#[kernel]
+pub fn board_loaded(h: Hand, n: Hand, b: Board) -> Hand {
+    let ack = is_ack(h);
+    let last = if h.j.kind == LossKind::Send { h.j.max } else { h.j.to };
+    Hand {
+        st: if ack { LossState::Run } else { LossState::Event },
+        t: if ack { bits::<4>(0) } else { bits::<4>(QUIET) },
+        board: b,
+        flight: sub_limited(h.f.flight, h.r.sacked),
+        moved: last - h.j.from,
+        has_entered: false,
+        is_new: false,
+        is_repaired: false,
+        ..n
+    }
+}
+
+/// An event that is no acknowledgment.
+#[kernel]
+pub fn event(h: Hand, n: Hand) -> Hand {
+    let mut m = n;
+    m.st = LossState::Run;
+    match h.j.kind {
+        LossKind::Rto => m = timed_out(h, m),
+        LossKind::HandedOver => m = handed_over(h, m),
+        LossKind::WindowOpened => {
+            m.board = all_lost(h);
+            m.r.sacked = bits::<32>(0);
+        }
+        LossKind::Resend => {
+            m.board = on_resend(h.board, h.j.from, h.j.to, h.j.now_us.get_bits::<24>(0));
+            m.r.rack.log.is_split = true;
+            m = sent(h, m);
+        }
+        LossKind::Send => {
+            let now = h.j.now_us.get_bits::<24>(0);
+            m.r.rack.log = rack::on_send(h.r.rack.log, h.j.max, now, h.f.spacing);
+            m = sent(h, m);
+        }
+        LossKind::Probe => {
+            m.r.tlp = Tlp { is_outstanding: true, end: h.j.max, is_resent: h.j.flag };
+            m.r.rack.log.is_split = true;
+        }
+        LossKind::Ack | LossKind::Ask => {}
+    }
+    m
+}
+
+/// Bytes were sent: they count for a recovery.
+#[kernel]
+fn sent(h: Hand, n: Hand) -> Hand {
+    let mut m = n;
+    if h.rc.phase == PHASE_FAST {
+        m.r.prr = on_send(h.r.prr, h.moved);
+    }
+    m
+}
+
+/// Nothing is reported, everything is lost.
+#[kernel]
+fn all_lost(h: Hand) -> Board {
+    mark_all_lost(new(h.j.una), h.j.una, h.j.max)
+}
+
+/// The retransmission timer fired.
+#[kernel]
+fn timed_out(h: Hand, n: Hand) -> Hand {
+    let reduced = reduce_ssthresh(h.rc.cw, h.flight, h.f.smss);
+    let mut m = n;
+    // RFC 5681 3.1 (7): once per loss; a recovery that fails has reduced already.
+    if h.j.flag && h.rc.phase == PHASE_OPEN {
+        m.rc.cw.ssthresh = reduced.ssthresh;
+    }
+    m.rc.cw.cwnd = h.f.smss;
+    m.rc.cw.acked_sum = bits::<32>(0);
+    m.rc.phase = bits::<8>(PHASE_RTO);
+    m.rc.recover = h.j.max;
+    m.rc.dup_acks = bits::<8>(0);
+    m.r.tlp = Tlp::default();
+    // RFC 2018 8: without progress the peer may have reneged.
+    m.board = if h.j.flag { mark_all_lost(h.board, h.j.una, h.j.max) } else { all_lost(h) };
+    if !h.j.flag {
+        m.r.sacked = bits::<32>(0);
+    }
+    m
+}
+
+/// A new record; what is to be sent again is lost.
+#[kernel]
+fn handed_over(h: Hand, n: Hand) -> Hand {
+    let fresh = new(h.j.una);
+    let is_lost = before(h.j.from, h.j.max);
+    let is_resent = is_lost && after(h.j.from, h.j.una);
+    let now = h.j.now_us.get_bits::<24>(0);
+    let mut m = n;
+    m.board = Board {
+        tail: Tail {
+            rxt_end: if is_resent { h.j.from } else { h.j.una },
+            rxt_us: if is_resent { now } else { bits::<24>(0) },
+            lost_to: if is_lost { h.j.max } else { h.j.una },
+        },
+        ..fresh
+    };
+    m.r = Rest { rack: rack::new(h.j.max), ..Rest::default() };
+    m
+}
+
+/// One state or the other.
+#[kernel]
+fn pick(b: bool, yes: LossState, no: LossState) -> LossState {
+    if b {
+        yes
+    } else {
+        no
+    }
+}
+
+/// What was found lost is known, and what is in flight.
+#[kernel]
+fn decide(h: Hand, n: Hand) -> Hand {
+    let ack = is_ack(h);
+    let is_open = h.rc.phase == PHASE_OPEN;
+    let enters = ack && is_open && h.new.has_lost;
+    // RFC 8985 7.4.2: the loss was repaired before anybody noticed, but it was one.
+    let repairs = ack && is_open && !h.new.has_lost && h.is_repaired;
+    let again = h.j.kind == LossKind::HandedOver && h.rc.phase == PHASE_FAST;
+    let one = bits::<32>(1);
+    let flight = if again { h.f.flight } else { h.flight };
+    let mut m = n;
+    if enters || repairs {
+        m.rc.cw = reduce_ssthresh(h.rc.cw, h.flight, h.f.smss);
+    }
+    if enters {
+        m.rc.phase = bits::<8>(PHASE_FAST);
+        m.rc.recover = h.j.max;
+        m.has_entered = true;
+    }
+    if enters || again {
+        m.flight = if flight == 0 { one } else { flight };
+    }
+    let grows = pick(
+        h.rc.phase == PHASE_RTO || !h.was_recovering && h.delivered != 0,
+        LossState::Grow,
+        LossState::Wait,
+    );
+    let usual = pick(h.rc.phase == PHASE_FAST, LossState::Less, pick(repairs, LossState::Repair, grows));
+    m.st = pick(enters || again, LossState::Begin, pick(ack, usual, LossState::Wait));
+    m
+}
+
+/// The window after `Grow`: is it used, and what would come to it?
+#[kernel]
+fn grow(h: Hand, n: Hand) -> Hand {
+    let twice = bit_cast::<33, 32>(h.flight) << bits::<1>(1);
+    let c = h.rc.cw;
+    let c: Cwnd = c;
+    let is_slow = c.cwnd < c.ssthresh;
+    let is_rto = h.rc.phase == PHASE_RTO;
+    let two = h.f.smss + h.f.smss;
+    let mut m = n;
+    // RFC 7661 1: a window that was not used says nothing about the network. RFC 3465 2.3: one segment after a timeout.
+    m.is_used =
+        is_rto || (is_slow && twice >= bit_cast::<33, 32>(c.cwnd)) || (!is_slow && h.filled >= c.cwnd);
+    m.limit = min32(h.delivered, if is_rto { h.f.smss } else { two });
+    m.amount = c.acked_sum + h.delivered;
+    m.st = LossState::Add;
+    m
+}
+
+#[kernel]
+fn add(h: Hand, n: Hand) -> Hand {
+    let c = h.rc.cw;
+    let c: Cwnd = c;
+    let is_slow = c.cwnd < c.ssthresh;
+    let mut m = n;
+    m.is_used = h.is_used && !is_slow;
+    m.st = LossState::Limit;
+    if h.is_used && is_slow {
+        m.rc.cw.cwnd = c.cwnd + h.limit;
+    }
+    if h.is_used && !is_slow {
+        m.rc.cw.acked_sum = if h.amount >= c.cwnd { h.amount - c.cwnd } else { h.amount };
+        m.rc.cw.cwnd = if h.amount >= c.cwnd { c.cwnd + h.f.smss } else { c.cwnd };
+    }
+    m
+}
+
+#[kernel]
+fn limited(h: Hand, n: Hand) -> Hand {
+    let c = h.rc.cw;
+    let c: Cwnd = c;
+    let mut m = n;
+    if h.is_used {
+        m.rc.cw.acked_sum = min32(c.acked_sum, c.cwnd);
+    }
+    m.rc.cw.cwnd = min32(c.cwnd, bits::<32>(MAX_CWND));
+    m.st = LossState::Answer;
+    m
+}
+
+/// The proportion of a recovery that begins.
+#[kernel]
+fn proportion(h: Hand, n: Hand) -> Hand {
+    let mut m = n;
+    if h.st == LossState::Begin {
+        m.division = Division { rest: h.rc.cw.ssthresh, quotient: bits::<16>(0) };
+        m.is_one = h.rc.cw.ssthresh >= h.flight;
+        m.left = bits::<4>(15);
+        m.st = LossState::Divide;
+    } else if h.st == LossState::Divide {
+        m.division = divide(h.division, h.flight);
+        m.left = h.left - 1;
+        m.st = pick(h.left == 0, LossState::Start, LossState::Divide);
+    } else {
+        m.r.prr = start(h.division.quotient, h.is_one);
+        m.st = pick(is_ack(h), LossState::Count, LossState::Wait);
+    }
+    m
+}
+
+/// The window of a recovery.
+#[kernel]
+fn recover(h: Hand, n: Hand) -> Hand {
+    let mut m = n;
+    if h.st == LossState::Count {
+        m.r.prr = count_delivered(h.r.prr, h.delivered);
+        m.st = LossState::Share;
+    } else if h.st == LossState::Share {
+        m.product = share(h.r.prr);
+        m.st = LossState::Bounds;
+    } else if h.st == LossState::Bounds {
+        m.bounds = bounds(h.r.prr, h.product, h.delivered);
+        m.st = LossState::Less;
+    } else if h.st == LossState::Less {
+        m.bounds = less_sent(h.r.prr, h.bounds, h.f.smss, h.has_moved && !h.new.has_lost);
+        m.st = LossState::Amount;
+    } else if h.st == LossState::Amount {
+        m.amount = amount(h.bounds, h.new.pipe, h.rc.cw.ssthresh);
+        m.st = LossState::Window;
+    } else {
+        m.rc.cw.cwnd = window(h.amount, h.new.pipe, h.f.smss, h.r.prr.out == 0);
+        m.st = LossState::Answer;
+    }
+    m
+}
+
+/// The questions that depend on the window, and the timer.
+#[kernel]
+fn answer(h: Hand, n: Hand) -> Hand {
+    let may_probe = h.rc.phase == PHASE_OPEN && h.board.len == 0 && !h.r.tlp.is_outstanding && h.f.is_sooner;
+    let mut m = n;
+    m.has_room = h.new.pipe == 0 || h.pipe_then <= h.rc.cw.cwnd;
+    if h.new.waits {
+        m.timer = LossTimer::Reorder;
+        m.timer_us = min32(bit_cast::<32, 26>(h.new.wait_us), h.j.rto_us);
+    } else if may_probe {
+        m.timer = LossTimer::Probe;
+        m.timer_us = h.f.pto;
+    } else {
+        m.timer = LossTimer::Rto;
+        m.timer_us = h.j.rto_us;
+    }
+    m.st = LossState::Done;
+    m
+}
+
+/// One clock after the walks. `n`: what flows in every clock.
+#[kernel]
+pub fn after_walks(h: Hand, n: Hand) -> Hand {
+    let mut m = n;
+    match h.st {
+        LossState::Decide => m = decide(h, n),
+        LossState::Repair => {
+            m.rc.cw.cwnd = h.rc.cw.ssthresh;
+            m.st = pick(!h.was_recovering && h.delivered != 0, LossState::Grow, LossState::Wait);
+        }
+        LossState::Begin | LossState::Divide | LossState::Start => m = proportion(h, n),
+        LossState::Grow => m = grow(h, n),
+        LossState::Add => m = add(h, n),
+        LossState::Limit => m = limited(h, n),
+        LossState::Wait => m.st = LossState::Answer,
+        LossState::Answer => m = answer(h, n),
+        _ => m = recover(h, n),
+    }
+    m
+}
+
+/// The answer.
+#[kernel]
+pub fn result(h: Hand) -> LossResult {
+    LossResult {
+        conn: h.j.conn,
+        rc: h.rc,
+        has_entered: h.has_entered,
+        has_news: is_ack(h) && (h.has_moved || h.is_new),
+        timer: h.timer,
+        timer_us: h.timer_us,
+        has_lost: h.open_len != 0,
+        lost: if h.new.first.is_open { h.new.first.at } else { h.new.tail.at },
+        lost_len: h.open_len.get_bits::<16>(0),
+        has_room: h.has_room,
+        pipe: h.new.pipe,
+        is_empty: h.board.len == 0,
+    }
+}

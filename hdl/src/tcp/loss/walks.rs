@@ -1,0 +1,165 @@
+//! The two walks over the holes: one through the scoreboard as it was, one through the scoreboard as it is.
+
+use super::board::{clamp, gather, hole, judge_old, meet, Board, Hole, Lane, Part};
+use super::hand::{is_ack, Hand, Item, Moving, NewWalk, OldWalk};
+use super::rack::{find, judge, latest};
+use crate::prelude::*;
+use crate::tcp::seq::after;
+
+/// One clock of the walk through the scoreboard as it was: a hole goes in, what three others say moves on. `from`: SND.UNA
+/// before the acknowledgment and the highest byte after it; `snd`: SND.UNA and SND.MAX.
+#[kernel]
+pub fn move_old(
+    w: OldWalk,
+    old: Board,
+    now: Board,
+    from: (Bits<32>, Bits<32>),
+    snd: (Bits<32>, Bits<32>),
+) -> OldWalk {
+    let (una_before, highest) = from;
+    let (una, max) = snd;
+    OldWalk {
+        at: w.at + 1,
+        runs: w.runs && w.at != old.len,
+        hole: hole(old, w.at, una_before, max),
+        v0: w.runs,
+        met: meet(w.hole, highest),
+        v1: w.v0,
+        news: judge_old(w.met, now, una),
+        v2: w.v1,
+        all: if w.v2 { gather(w.all, w.news) } else { w.all },
+    }
+}
+
+/// The walk through the scoreboard as it is begins.
+#[kernel]
+pub fn begin_new(w: NewWalk) -> NewWalk {
+    NewWalk {
+        at: bits::<3>(0),
+        pipe: bits::<32>(0),
+        first: Part::default(),
+        tail: Part::default(),
+        has_lost: false,
+        waits: false,
+        wait_us: bits::<26>(0),
+        ..w
+    }
+}
+
+/// The first clock of an item: the next lane, or the tail.
+#[kernel]
+pub fn enter(h: Hand, item: Item) -> Moving {
+    let at = if item == Item::Hole { h.new.at } else { h.board.len };
+    let around = hole(h.board, at, h.j.una, h.j.max);
+    let around: Hole = around;
+    let lost_to = if item == Item::Tail { h.board.tail.lost_to } else { around.rxt_end };
+    Moving { item, at: at.get_bits::<2>(0), hole: Hole { rxt_end: lost_to, ..around }, ..Moving::default() }
+}
+
+/// The second clock: how far it was sent again, within it or within what is lost of the tail.
+#[kernel]
+fn measured(m: Moving, lost: Part) -> Moving {
+    let h = m.hole;
+    let hi = if m.item == Item::TailResent { lost.at } else { h.end };
+    Moving {
+        part: clamp(h.rxt_end, h.start, hi),
+        is_resent: after(h.rxt_end, h.start) && after(h.end, h.start),
+        has_bytes: after(h.end, h.start),
+        ..m
+    }
+}
+
+/// A lane of which something became known: it is lost, for the first time or again.
+#[kernel]
+fn marked(l: Lane, is_it: bool, start: Bits<32>) -> Lane {
+    Lane { is_lost: l.is_lost || is_it, rxt_end: if is_it && l.is_lost { start } else { l.rxt_end }, ..l }
+}
+
+/// The fifth clock: the verdict counts, and with it what is in flight.
+#[kernel]
+fn settled(h: Hand, n: Hand) -> Hand {
+    let (m, v) = (h.new.m3, h.new.verdict);
+    let m: Moving = m;
+    let counts = is_ack(h) && m.item == Item::Hole && (!m.hole.is_lost || m.is_resent);
+    let is_lost = counts && v.is_lost;
+    let (waits, wait_us) = (counts && v.waits, v.wait_us);
+    let again = is_lost && m.hole.is_lost;
+    // A hole that is not lost is in flight, all of it.
+    let counted = m.item != Item::Hole || m.hole.is_lost || is_lost;
+    let part = Part {
+        at: if again {
+            m.part.lo
+        } else if counted {
+            m.part.at
+        } else {
+            m.part.hi
+        },
+        is_open: if again { m.has_bytes } else { counted && m.part.is_open },
+        ..m.part
+    };
+    let mut r = n;
+    r.new.item = m.item;
+    r.new.part = part;
+    r.new.has_lost = h.new.has_lost || is_lost;
+    r.new.waits = h.new.waits || waits;
+    if waits && h.new.wait_us < wait_us {
+        r.new.wait_us = wait_us;
+    }
+    if is_lost {
+        let start = m.hole.start;
+        r.board.l0 = marked(h.board.l0, m.at == 0, start);
+        r.board.l1 = marked(h.board.l1, m.at == 1, start);
+        r.board.l2 = marked(h.board.l2, m.at == 2, start);
+        r.board.l3 = marked(h.board.l3, m.at == 3, start);
+    }
+    r
+}
+
+/// The sixth clock: the sum, and the first part that is to be sent again.
+#[kernel]
+fn summed(w: NewWalk, n: NewWalk) -> NewWalk {
+    let p = w.part;
+    let low = if w.item == Item::Tail { p.at } else { p.lo };
+    let high = if w.item == Item::Tail { p.hi } else { p.at };
+    NewWalk {
+        pipe: if w.item == Item::None { w.pipe } else { w.pipe + high - low },
+        first: if w.item == Item::Hole && !w.first.is_open { p } else { w.first },
+        tail: if w.item == Item::TailResent { p } else { w.tail },
+        ..n
+    }
+}
+
+/// One clock of the walk through the scoreboard as it is.
+#[kernel]
+pub fn move_new(h: Hand) -> Hand {
+    let w = h.new;
+    let w: NewWalk = w;
+    let now = h.j.now_us.get_bits::<24>(0);
+    let sent = if w.m1.hole.is_lost { w.m1.hole.rxt_us } else { latest(w.found, h.f.spacing, now) };
+    let has_wnd = h.reo_wnd != 0;
+    let moved = NewWalk {
+        m0: Moving::default(),
+        m1: measured(w.m0, w.m1.part),
+        found: find(h.r.rack.log, w.m0.hole.end),
+        m2: w.m1,
+        sent,
+        m3: w.m2,
+        verdict: judge(h.r.rack, w.sent, w.m2.hole.is_lost, h.patience, has_wnd, now),
+        ..w
+    };
+    let n = settled(h, Hand { new: moved, ..h });
+    let n: Hand = n;
+    Hand { new: summed(w, n.new), ..n }
+}
+
+/// Nothing is on its way any more.
+#[kernel]
+pub fn new_is_over(h: Hand) -> bool {
+    let w = h.new;
+    h.new.at == h.board.len
+        && w.m0.item == Item::None
+        && w.m1.item == Item::None
+        && w.m2.item == Item::None
+        && w.m3.item == Item::None
+        && w.item == Item::None
+}

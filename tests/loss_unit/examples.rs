@@ -1,0 +1,197 @@
+//! The examples of the RFCs, through the unit.
+
+use super::{b, n, Unit};
+use chimney_hdl::prelude::Bits;
+use chimney_hdl::tcp::cwnd::{Cwnd, Recovery, PHASE_FAST, PHASE_OPEN, PHASE_RTO};
+use chimney_hdl::tcp::loss::job::{LossJob, LossKind, LossResult, LossTimer};
+use chimney_hdl_kernel::diff::Bench;
+
+const SMSS: u32 = 1000;
+const RTT_US: u32 = 100_000;
+
+/// A connection that the unit knows, and the unit.
+struct Sender<C> {
+    unit: Bench<Unit, C>,
+    una: u32,
+    max: u32,
+    now_us: u32,
+    rc: Recovery,
+}
+
+fn sender(segments: u32) -> Sender<impl FnMut(&mut Unit, bool)> {
+    let cwnd = b(segments * SMSS);
+    let rc = Recovery { cw: Cwnd { cwnd, ssthresh: cwnd, ..Cwnd::default() }, ..Recovery::default() };
+    let unit = Bench::new(Unit::default(), |u: &mut Unit, clk: bool| u.clock.next = clk.into());
+    let mut s = Sender { unit, una: 0, max: 0, now_us: 5_000_000, rc };
+    s.unit.cycle(|u| u.reset.next = true);
+    s.unit.cycle(|u| u.reset.next = false);
+    s.tell(LossJob { kind: LossKind::HandedOver, ..LossJob::default() });
+    for _ in 0..segments {
+        s.send();
+        s.now_us += 1000;
+    }
+    s.now_us += RTT_US - segments * 1000;
+    s
+}
+
+impl<C: FnMut(&mut Unit, bool)> Sender<C> {
+    /// A job, and its answer.
+    fn tell(&mut self, job: LossJob) -> LossResult {
+        let job = LossJob {
+            una: b(self.una),
+            max: b(self.max),
+            smss: b(SMSS),
+            srtt_us: b(RTT_US),
+            rto_us: b(300_000),
+            now_us: b(self.now_us),
+            threshold: b(3),
+            rc: self.rc,
+            ..job
+        };
+        while !self.unit.u.job_ready.val() {
+            self.unit.cycle(|_| {});
+        }
+        self.unit.cycle(|u| {
+            u.job.next = job;
+            u.job_valid.next = true;
+            u.result_ready.next = false;
+        });
+        while !self.unit.u.result_valid.val() {
+            self.unit.cycle(|u| u.job_valid.next = false);
+        }
+        let result = self.unit.u.result.val();
+        self.unit.cycle(|u| u.result_ready.next = true);
+        self.rc = result.rc;
+        result
+    }
+
+    fn send(&mut self) -> LossResult {
+        let from = b(self.max);
+        self.max += SMSS;
+        self.tell(LossJob { kind: LossKind::Send, from, ..LossJob::default() })
+    }
+
+    /// An acknowledgment a millisecond later, with at most one block.
+    fn ack(&mut self, una: u32, block: Option<(u32, u32)>) -> LossResult {
+        self.now_us += 1000;
+        let (from, is_duplicate) = (b(self.una), una == self.una);
+        self.una = una;
+        let (start, end) = block.unwrap_or_default();
+        let blocks: Bits<64> = (u64::from(end) << 32 | u64::from(start)).into();
+        self.tell(LossJob {
+            kind: LossKind::Ack,
+            from,
+            flag: is_duplicate,
+            count: u64::from(block.is_some()).into(),
+            blocks: chimney_hdl::prelude::bit_cast::<256, 64>(blocks),
+            has_rtt: !is_duplicate,
+            rtt_us: b(RTT_US),
+            ..LossJob::default()
+        })
+    }
+
+    /// What is lost is sent again, as far as the window lets it.
+    fn resend(&mut self, mut at: LossResult) -> Vec<(u32, u32)> {
+        let mut sent = vec![];
+        while at.has_lost && at.has_room {
+            let (from, to) = (n(at.lost), n(at.lost) + n(at.lost_len));
+            sent.push((from, to));
+            at =
+                self.tell(LossJob { kind: LossKind::Resend, from: b(from), to: b(to), ..LossJob::default() });
+        }
+        sent
+    }
+}
+
+/// RFC 6675 5, RFC 3042: two reports let new text go, the third begins recovery; the first hole is sent again.
+#[test]
+fn three_reports_begin_a_recovery_that_a_full_acknowledgment_ends() {
+    let mut s = sender(10);
+    for count in 1..=2 {
+        let at = s.ack(0, Some((1000, 1000 + count * SMSS)));
+        assert!(!at.has_entered && !at.has_lost);
+        assert_eq!(n(at.pipe), (10 - count) * SMSS, "reported segments have left the network");
+    }
+    let at = s.ack(0, Some((1000, 4000)));
+    assert!(at.has_entered);
+    assert_eq!((n(at.rc.cw.ssthresh), n(at.rc.recover)), (4000, 10_000), "8 segments were in flight");
+    assert_eq!(s.resend(at), [(0, 1000)]);
+    let at = s.ack(10_000, None);
+    assert_eq!((at.rc.phase, n(at.rc.cw.cwnd), at.is_empty), (PHASE_OPEN.into(), 4000, true));
+}
+
+/// RFC 8985 6.3: fewer than three reports, so only the time says it.
+#[test]
+fn a_short_flight_waits_a_quarter_of_the_round_trip_and_then_repairs() {
+    let mut s = sender(3);
+    let at = s.ack(1000, Some((2000, 3000)));
+    assert_eq!((at.timer, at.has_lost), (LossTimer::Reorder, false));
+    let us = n(at.timer_us);
+    assert!((20_000..60_000).contains(&us), "{us}");
+    s.now_us += us;
+    let at = s.ack(1000, None);
+    assert!(at.has_entered);
+    assert_eq!(s.resend(at), [(1000, 2000)]);
+}
+
+/// RFC 8985 6.2: what was sent again is lost too when something sent later arrives; no second reduction.
+#[test]
+fn a_lost_retransmission_is_sent_again() {
+    let mut s = sender(10);
+    s.ack(0, Some((1000, 3000)));
+    let at = s.ack(0, Some((1000, 4000)));
+    assert_eq!(s.resend(at), [(0, 1000)]);
+    s.now_us += 2000;
+    s.send();
+    let ssthresh = s.rc.cw.ssthresh;
+    s.now_us += RTT_US;
+    let at = s.ack(0, Some((1000, 11_000)));
+    assert_eq!(s.resend(at), [(0, 1000)]);
+    assert_eq!((s.rc.cw.ssthresh, s.rc.phase), (ssthresh, PHASE_FAST.into()));
+}
+
+/// RFC 8985 7.4.2: the probe filled a hole that nobody had noticed; the window falls.
+#[test]
+fn a_probe_that_repaired_a_loss_halves_the_window() {
+    let mut s = sender(10);
+    s.tell(LossJob { kind: LossKind::Probe, flag: true, ..LossJob::default() });
+    s.send();
+    s.now_us += RTT_US;
+    let at = s.ack(11_000, None);
+    // The acknowledgment of more than that window lets it grow by a segment.
+    assert_eq!((n(at.rc.cw.ssthresh), n(at.rc.cw.cwnd), at.has_entered), (5500, 6500, false));
+}
+
+/// RFC 5681 3.1 (7), RFC 2018 8: everything is lost after a timeout; after a second one the reports are forgotten.
+#[test]
+fn a_timeout_sends_all_again_and_a_second_one_forgets_the_reports() {
+    let mut s = sender(10);
+    s.ack(0, Some((1000, 2000)));
+    let at = s.tell(LossJob { kind: LossKind::Rto, flag: true, ..LossJob::default() });
+    assert_eq!((at.rc.phase, n(at.rc.cw.cwnd), n(at.pipe)), (PHASE_RTO.into(), SMSS, 0));
+    assert_eq!((n(at.rc.cw.ssthresh), at.is_empty), (4500, false));
+    assert_eq!(s.resend(at), [(0, 1000)], "the window is a segment");
+    let at = s.tell(LossJob { kind: LossKind::Rto, ..LossJob::default() });
+    assert_eq!((n(at.rc.cw.ssthresh), at.is_empty, n(at.lost)), (4500, true, 0));
+}
+
+/// RFC 9937 6.1: 20 segments in flight, the first is lost; every second acknowledgment of the rest lets a segment go.
+#[test]
+fn one_loss_of_twenty_sends_every_second_acknowledgment() {
+    let mut s = sender(20);
+    s.ack(0, Some((1000, 2000)));
+    s.ack(0, Some((1000, 3000)));
+    let at = s.ack(0, Some((1000, 4000)));
+    assert_eq!(s.resend(at), [(0, 1000)]);
+    let mut sent = vec![];
+    for end in 5..=20 {
+        let at = s.ack(0, Some((1000, end * SMSS)));
+        let room = n(at.rc.cw.cwnd).saturating_sub(n(at.pipe)) / SMSS;
+        (0..room).for_each(|_| {
+            s.send();
+        });
+        sent.push(room);
+    }
+    let all: u32 = sent.iter().sum();
+    assert!((7..=9).contains(&all) && sent.iter().all(|room| *room <= 1), "{sent:?}");
+}

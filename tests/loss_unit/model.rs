@@ -1,0 +1,326 @@
+//! A connection of the core, with the events that can happen to it, sane and hostile ones.
+
+use super::{b, n};
+use chimney_abi::SeqNum;
+use chimney_hdl::prelude::Bits;
+use chimney_hdl::tcp::cwnd as kw;
+use chimney_hdl::tcp::loss::hand::Hand;
+use chimney_hdl::tcp::loss::job::{LossJob, LossKind, LossResult, LossTimer};
+use chimney_hdl_kernel::diff::Rnd;
+use chimney_host_stack_core::ack::SendVars;
+use chimney_host_stack_core::congestion::Control;
+use chimney_host_stack_core::cwnd::{Cwnd, MAX_CWND};
+use chimney_host_stack_core::loss_recovery::{AckEvent, AckResult, LossRecovery, Moment, TimerKind};
+use chimney_host_stack_core::recovery::{Phase, Recovery};
+use chimney_host_stack_core::scoreboard::SeqRange;
+
+/// How far the clock moves: mostly a little, sometimes past every horizon.
+pub fn pause_us(r: &mut Rnd) -> u32 {
+    let most = [2, 100, 2000, 20_000, 100_000, 1_000_000, 40_000_000][r.below(7) as usize];
+    r.below(most) as u32
+}
+
+/// A connection.
+#[derive(Clone, Debug, Default)]
+pub struct Conn {
+    /// The unit has a record of it.
+    is_born: bool,
+    loss: LossRecovery,
+    cw: Cwnd,
+    rec: Option<Recovery>,
+    snd: SendVars,
+    smss: u32,
+    srtt_us: u32,
+    rto_us: u32,
+}
+
+/// What the unit has to answer, and to keep.
+#[derive(Clone, Debug)]
+pub struct Expected {
+    conn: usize,
+    loss: LossRecovery,
+    cw: Cwnd,
+    rec: Recovery,
+    result: AckResult,
+    timer: (TimerKind, u32),
+    pipe: u32,
+    lost: Option<SeqRange>,
+    may_resend: bool,
+    /// Ranges known before and after the event.
+    pub ranges: (u64, u64),
+}
+
+fn recovery(cw: &Cwnd, rec: &Recovery) -> kw::Recovery {
+    kw::Recovery {
+        cw: kw::Cwnd { cwnd: b(cw.cwnd), ssthresh: b(cw.ssthresh), acked_sum: b(cw.acked_sum) },
+        phase: b(rec.phase.code().into()),
+        recover: b(rec.recover.get()),
+        dup_acks: b(rec.dup_acks.into()),
+    }
+}
+
+impl Conn {
+    /// One that the unit does not know yet; often close to where 32 bits wrap.
+    pub fn new(r: &mut Rnd) -> Conn {
+        let una = SeqNum([r.next_u64() as u32, u32::MAX - r.below(200_000) as u32][r.below(2) as usize]);
+        let smss = [536, 1000, 1448, 8960][r.below(4) as usize];
+        let snd = SendVars { snd_una: una, snd_nxt: una, snd_max: una, ..SendVars::default() };
+        let cw = Cwnd { cwnd: (1 + r.below(60) as u32) * smss, ssthresh: MAX_CWND, acked_sum: 0 };
+        let mut this = Conn { snd, smss, cw, rec: Some(Recovery::new(una)), ..Conn::default() };
+        this.set_times(r);
+        this
+    }
+
+    fn set_times(&mut self, r: &mut Rnd) {
+        self.srtt_us =
+            [0, r.below(300_000) as u32, r.below(9_000) as u32, r.next_u64() as u32][r.below(4) as usize];
+        self.rto_us = [200_000, 1_000_000, r.below(60_000_000) as u32][r.below(3) as usize];
+    }
+
+    fn rec(&self) -> Recovery {
+        self.rec.expect("set by new")
+    }
+
+    /// A number that means something to the board, or a neighbour of it.
+    fn point(&self, r: &mut Rnd) -> SeqNum {
+        let ranges = self.loss.board.ranges();
+        let any = |r: &mut Rnd| ranges[r.below(ranges.len() as u64) as usize];
+        let segment = r.below(u64::from(self.snd.flight_size() / self.smss) + 1) as u32;
+        let base = match r.below(8) {
+            0 => self.snd.snd_una,
+            1 => self.snd.snd_max,
+            2 if !ranges.is_empty() => any(r).start,
+            3 if !ranges.is_empty() => any(r).end,
+            _ => self.snd.snd_una + segment * self.smss,
+        };
+        match r.below(24) {
+            0 => base + 1,
+            1 => base - 1,
+            2 => base + r.below(3000) as u32,
+            3 => base - r.below(3000) as u32,
+            _ => base,
+        }
+    }
+
+    fn blocks(&self, r: &mut Rnd) -> Vec<SeqRange> {
+        let any = |r: &mut Rnd| match r.below(16) {
+            0 => SeqRange { start: SeqNum(r.next_u64() as u32), end: SeqNum(r.next_u64() as u32) },
+            1..=3 => SeqRange { start: self.point(r), end: self.point(r) },
+            _ => SeqRange::new(self.point(r), (1 + r.below(3) as u32) * self.smss),
+        };
+        (0..r.below(5)).map(|_| any(r)).collect()
+    }
+
+    /// Something happens: the job, and what the unit has to answer.
+    pub fn event(&mut self, r: &mut Rnd, now_us: u32, conn: usize) -> (LossJob, Expected) {
+        if r.chance(1, 16) {
+            self.set_times(r);
+        }
+        let mut job = LossJob { conn: b(conn as u32), ..LossJob::default() };
+        let mut result = AckResult::default();
+        let before = (self.cw, self.rec());
+        let ranges = self.loss.board.ranges().len() as u64;
+        let kind = if !self.is_born || r.chance(1, 60) { 0 } else { 1 + r.below(15) };
+        match kind {
+            0 => self.hand_over(r, now_us, &mut job),
+            1 => result = self.reorder_timer(now_us, &mut job),
+            2 if r.chance(1, 4) => self.time_out(r, now_us, &mut job),
+            3 | 4 => self.resend(now_us, &mut job),
+            5 if r.chance(1, 6) => {
+                job.kind = LossKind::WindowOpened;
+                self.loss.on_window_opened(&self.snd);
+            }
+            6 if r.chance(1, 2) => {
+                (job.kind, job.flag) = (LossKind::Probe, r.chance(1, 2));
+                self.loss.on_probe(self.snd.snd_max, job.flag);
+            }
+            7..=9 if self.snd.flight_size() < 1 << 26 => self.send(r, now_us, &mut job),
+            _ => result = self.acknowledge(r, now_us, &mut job),
+        }
+        if kind == 0 {
+            job.rc = recovery(&self.cw, &self.rec());
+        } else {
+            job.rc = recovery(&before.0, &before.1);
+        }
+        self.is_born = true;
+        self.finish(job, result, (now_us, ranges))
+    }
+
+    fn at(&self, now_us: u32) -> Moment {
+        Moment { snd: self.snd, smss: self.smss, srtt_us: self.srtt_us, now_us }
+    }
+
+    fn finish(&self, mut job: LossJob, result: AckResult, before: (u32, u64)) -> (LossJob, Expected) {
+        let (now_us, ranges_before) = before;
+        job.una = b(self.snd.snd_una.get());
+        job.max = b(self.snd.snd_max.get());
+        job.smss = b(self.smss);
+        job.srtt_us = b(self.srtt_us);
+        job.rto_us = b(self.rto_us);
+        job.now_us = b(now_us);
+        let rec = self.rec();
+        let expected = Expected {
+            conn: job.conn.index(),
+            loss: self.loss,
+            cw: self.cw,
+            rec,
+            result,
+            timer: self.loss.timer(&self.at(now_us), &rec, result.wait_us, self.rto_us),
+            pipe: self.loss.board.pipe(&self.snd),
+            lost: self.loss.board.next_lost(&self.snd, self.smss),
+            may_resend: self.loss.next_resend(&self.snd, &self.cw, self.smss).is_some(),
+            ranges: (ranges_before, self.loss.board.ranges().len() as u64),
+        };
+        (job, expected)
+    }
+
+    fn hand_over(&mut self, r: &mut Rnd, now_us: u32, job: &mut LossJob) {
+        let phase = [Phase::Open, Phase::Open, Phase::FastRecovery, Phase::RtoRecovery][r.below(4) as usize];
+        let ssthresh = [MAX_CWND, r.below(200_000) as u32, 0][r.below(3) as usize];
+        self.cw =
+            Cwnd { cwnd: self.smss + r.below(300_000) as u32, ssthresh, acked_sum: r.below(9000) as u32 };
+        self.snd.snd_max += r.below(2) as u32 * r.below(100_000) as u32;
+        self.rec = Some(Recovery { phase, recover: self.point(r), dup_acks: r.below(4) as u8 });
+        let from = match r.below(3) {
+            0 => self.snd.snd_max,
+            1 => self.snd.snd_una,
+            _ => self.snd.snd_una + r.below(u64::from(self.snd.flight_size()) + 1) as u32,
+        };
+        job.kind = LossKind::HandedOver;
+        job.from = b(from.get());
+        let loss = LossRecovery::handed_over(&self.at(now_us), Control::NewReno, &self.cw, phase, from);
+        self.loss = loss.without_hystart();
+    }
+
+    fn send(&mut self, r: &mut Rnd, now_us: u32, job: &mut LossJob) {
+        let len = [1, self.smss, r.below(3000) as u32][r.below(3) as usize];
+        job.kind = LossKind::Send;
+        job.from = b(self.snd.snd_max.get());
+        self.snd.snd_max += len;
+        self.snd.snd_nxt = self.snd.snd_max;
+        self.loss.on_send(&self.at(now_us), &self.rec(), len);
+    }
+
+    fn resend(&mut self, now_us: u32, job: &mut LossJob) {
+        let Some(part) = self.loss.board.next_lost(&self.snd, self.smss) else {
+            job.kind = LossKind::Ask;
+            return;
+        };
+        job.kind = LossKind::Resend;
+        (job.from, job.to) = (b(part.start.get()), b(part.end.get()));
+        self.loss.on_resend(&self.rec(), part, now_us);
+    }
+
+    fn time_out(&mut self, r: &mut Rnd, now_us: u32, job: &mut LossJob) {
+        (job.kind, job.flag) = (LossKind::Rto, r.chance(1, 2));
+        let (at, mut rec) = (self.at(now_us), self.rec());
+        self.loss.on_rto(&at, &mut self.cw, &mut rec, job.flag);
+        self.rec = Some(rec);
+    }
+
+    fn reorder_timer(&mut self, now_us: u32, job: &mut LossJob) -> AckResult {
+        job.kind = LossKind::Ack;
+        job.from = b(self.snd.snd_una.get());
+        job.threshold = b(3);
+        let (at, mut rec) = (self.at(now_us), self.rec());
+        let result = self.loss.on_reorder_timer(&at, &mut self.cw, &mut rec, 3);
+        self.rec = Some(rec);
+        result
+    }
+
+    fn acknowledge(&mut self, r: &mut Rnd, now_us: u32, job: &mut LossJob) -> AckResult {
+        let blocks = self.blocks(r);
+        let una_before = self.snd.snd_una;
+        let ack = self.point(r);
+        if r.chance(1, 2) && ack.after(una_before) && ack.at_or_before(self.snd.snd_max) {
+            self.snd.snd_una = ack;
+        }
+        let dup_threshold = [1, 2, 3, 3, 3, 255][r.below(6) as usize];
+        let rtt_us =
+            [Some(r.below(200_000) as u32), Some(r.next_u64() as u32), None, None][r.below(4) as usize];
+        job.kind = LossKind::Ack;
+        job.from = b(una_before.get());
+        job.flag = r.chance(1, 2);
+        job.count = (blocks.len() as u64).into();
+        job.blocks = r.uniform();
+        for (i, block) in blocks.iter().enumerate() {
+            job.blocks = job.blocks.set_pair(i, block);
+        }
+        (job.has_rtt, job.rtt_us) = (rtt_us.is_some(), b(rtt_us.unwrap_or(0)));
+        job.threshold = b(dup_threshold.into());
+        let (at, mut rec) = (self.at(now_us), self.rec());
+        let event = AckEvent { una_before, blocks: &blocks, is_duplicate: job.flag, rtt_us, dup_threshold };
+        let result = self.loss.on_ack(&at, &mut self.cw, &mut rec, &event);
+        self.rec = Some(rec);
+        result
+    }
+}
+
+trait Blocks {
+    fn set_pair(self, i: usize, r: &SeqRange) -> Self;
+}
+
+impl Blocks for Bits<256> {
+    fn set_pair(self, i: usize, r: &SeqRange) -> Self {
+        let pair = u64::from(r.end.get()) << 32 | u64::from(r.start.get());
+        (0..64).fold(self, |all, k| all.replace_bit(64 * i + k, pair >> k & 1 == 1))
+    }
+}
+
+impl Expected {
+    /// The answer is right, and so is what the unit stores.
+    pub fn compare(&self, got: &LossResult, hand: &Hand, job: &str) {
+        assert_eq!(got.conn.index(), self.conn, "{job}");
+        assert_eq!(got.rc, recovery(&self.cw, &self.rec), "{job}");
+        assert_eq!((got.has_entered, got.has_news), (self.result.has_entered, self.result.has_news), "{job}");
+        let kind = match self.timer.0 {
+            TimerKind::Rto => LossTimer::Rto,
+            TimerKind::Probe => LossTimer::Probe,
+            TimerKind::Reorder => LossTimer::Reorder,
+        };
+        assert_eq!((got.timer, n(got.timer_us)), (kind, self.timer.1), "{job}");
+        assert_eq!((n(got.pipe), got.is_empty), (self.pipe, self.loss.board.is_empty()), "{job}");
+        let lost = got.has_lost.then(|| SeqRange::new(SeqNum(n(got.lost)), n(got.lost_len)));
+        assert_eq!((lost, got.has_lost && got.has_room), (self.lost, self.may_resend), "{job}");
+        self.compare_board(hand, job);
+        self.compare_rest(hand, job);
+    }
+
+    fn compare_board(&self, hand: &Hand, job: &str) {
+        let (h, core) = (&hand.board, &self.loss.board);
+        let lanes = [h.l0, h.l1, h.l2, h.l3];
+        let len = core.ranges().len();
+        assert_eq!((h.len.index(), n(hand.r.sacked)), (len, core.sacked_bytes()), "{job}");
+        for (i, (range, hole)) in core.ranges().iter().zip(core.holes()).enumerate() {
+            let l = lanes[i];
+            let got = (n(l.start), n(l.end), n(l.rxt_end), n(l.rxt_us), l.is_lost);
+            let want = (range.start.get(), range.end.get(), hole.rxt_end.get(), hole.rxt_us, hole.is_lost);
+            assert_eq!(got, want, "lane {i} {job}");
+        }
+        let got = (n(h.tail.rxt_end), n(h.tail.rxt_us), n(h.tail.lost_to));
+        let tail = core.holes()[len];
+        assert_eq!(got, (tail.rxt_end.get(), tail.rxt_us, core.lost_to().get()), "tail {job}");
+    }
+
+    fn compare_rest(&self, hand: &Hand, job: &str) {
+        let (h, c) = (&hand.r.rack, &self.loss.rack);
+        let bursts = [h.log.b0, h.log.b1, h.log.b2, h.log.b3];
+        let newest_first = bursts[..h.log.len.index()].iter().map(|x| (n(x.end), n(x.start_us)));
+        let got: Vec<_> = newest_first.rev().collect();
+        let want: Vec<_> = c.log.bursts().iter().map(|x| (x.end.get(), x.start_us)).collect();
+        assert_eq!((got, n(h.log.floor), h.log.is_split), (want, c.log.floor.get(), c.log.is_split), "{job}");
+        let got = (n(h.xmit_us), n(h.rtt_us), [n(h.min_us), n(h.old_min_us)], h.is_odd, h.is_reordering_seen);
+        let want = (c.xmit_us, c.rtt_us, c.min_rtts_us, c.is_odd_window, c.is_reordering_seen);
+        assert_eq!(got, want, "{job}");
+        let got = (n(h.extra), n(h.persist), h.has_round.then_some(n(h.round)));
+        assert_eq!(got, (c.extra_mult.into(), c.persist.into(), c.dsack_round.map(SeqNum::get)), "{job}");
+        let (h, c) = (&hand.r.prr, &self.loss.prr);
+        assert_eq!((n(h.delivered), n(h.out), n(h.rate)), (c.delivered, c.out, c.rate), "{job}");
+        let (h, c) = (&hand.r.tlp, &self.loss.tlp);
+        assert_eq!(
+            (h.is_outstanding, n(h.end), h.is_resent),
+            (c.is_outstanding, c.end.get(), c.is_resent),
+            "{job}"
+        );
+    }
+}
