@@ -1,7 +1,7 @@
 //! Loss recovery with SACK: scoreboard, RACK-TLP, PRR (RFC 6675, RFC 8985, RFC 9937) and CUBIC (RFC 9438).
 //!
 //! The functions of `chimney_host_stack_core`, cut so that each fits a clock (`hdl/doc/timing.md`); `tests/differential_loss.rs`
-//! compares them. What every acknowledgment needs is a function of one clock; the rest is done lane by lane by [`unit`], one
+//! compares them. What every acknowledgment needs is a function of one clock; the rest is done lane by lane by [`mod@unit`], one
 //! connection at a time (`tests/loss_unit`).
 //!
 //! | module | core | what |
@@ -12,7 +12,7 @@
 //! | [`tlp`] | `tlp` | the probe |
 //! | [`cubic`] | `cubic` | how the window falls and grows; the unit has NewReno |
 //! | [`job`] | `loss_recovery` | what the unit is asked, and what it answers |
-//! | [`hand`], [`program`], [`walks`], [`step`], [`unit`] | `loss_recovery` | its registers, the clocks of an acknowledgment, the walks over the holes, what is done once, the block |
+//! | [`hand`], [`program`], [`walks`], [`step`], [`mod@unit`] | `loss_recovery` | its registers, the clocks of an acknowledgment, the walks over the holes, what is done once, the block |
 
 pub mod board;
 pub mod cubic;
