@@ -161,6 +161,18 @@ pub struct Engine<const LOG2: usize, const MAP: usize, const TABLE: usize, const
     bad_posts: Dff<Bits<4>>,
 }
 
+/// One more, one paid, both or none.
+#[kernel]
+fn owing(owed: Bits<4>, more: bool, paid: bool) -> Bits<4> {
+    if more == paid {
+        owed
+    } else if more {
+        owed + 1
+    } else {
+        owed - 1
+    }
+}
+
 #[kernel]
 impl<const LOG2: usize, const MAP: usize, const TABLE: usize, const EARLY: usize> Logic
     for Engine<LOG2, MAP, TABLE, EARLY>
@@ -302,12 +314,7 @@ impl<const LOG2: usize, const MAP: usize, const TABLE: usize, const EARLY: usize
         let c = self.pipe.counts.val();
         let owed = self.bad_posts.q.val();
         self.counts.next = EngineCounts { bad_request: c.bad_request || owed != 0, ..c };
-        let paid = !c.bad_request && owed != 0;
-        if paid && !self.placer.bad_post.val() {
-            self.bad_posts.d.next = owed - 1;
-        } else if self.placer.bad_post.val() && !paid {
-            self.bad_posts.d.next = owed + 1;
-        }
+        self.bad_posts.d.next = owing(owed, self.placer.bad_post.val(), !c.bad_request && owed != 0);
         dff_reset!(self, reset, bad_posts);
     }
 }
