@@ -6,6 +6,7 @@ use chimney_abi::cmd::{ImageKind, Status};
 use chimney_abi::offload::{HostHandle, NeighborState, PathState, Token};
 use chimney_abi::state::{
     ImageHeader, NeighborImage, PathImage, TcpRecord, HEADER_BYTES, IMAGE_REVISION, IMAGE_STRIDE,
+    NEIGHBOR_LLC_SNAP, PATH_IPV6,
 };
 
 /// Bytes of one image.
@@ -70,6 +71,7 @@ impl Image {
         NeighborState {
             src_mac: to_mac(n.src_mac),
             vlan: n.vlan,
+            llc_snap: n.flags & NEIGHBOR_LLC_SNAP != 0,
             dst_mac: to_mac(n.dst_mac),
             host_reachability_us: n.host_reachability_us,
             nic_reachability_us: n.nic_reachability_us,
@@ -117,7 +119,7 @@ pub fn neighbor_body(n: &NeighborState) -> [u8; NeighborImage::BYTES] {
         dst_mac: from_mac(n.dst_mac),
         vlan: n.vlan,
         src_mac: from_mac(n.src_mac),
-        reserved: 0,
+        flags: if n.llc_snap { NEIGHBOR_LLC_SNAP } else { 0 },
         host_reachability_us: n.host_reachability_us,
         nic_reachability_us: n.nic_reachability_us,
     }
@@ -136,7 +138,7 @@ pub fn path_body(p: &PathState) -> [u8; PathImage::BYTES] {
         mtu: p.mtu,
         ip_id_start: p.ip_id_start,
         ip_id_counter: p.ip_id_counter,
-        reserved: 0,
+        flags: if p.src.is_ipv6() { PATH_IPV6 } else { 0 },
     }
     .to_bytes()
 }
@@ -181,6 +183,8 @@ mod tests {
         let n = NeighborState {
             src_mac: [1, 2, 3, 4, 5, 6],
             dst_mac: [7, 8, 9, 10, 11, 12],
+            vlan: 5,
+            llc_snap: true,
             ..Default::default()
         };
         let image = Image::new(ImageKind::Neighbor, token, None, HostHandle(5)).with(&neighbor_body(&n));

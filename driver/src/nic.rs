@@ -80,6 +80,8 @@ pub fn identify<B: Bus>(mmio: &mut Mmio<B>, config: &Config) -> Result<Identity,
     let capabilities = Capabilities {
         ipv4: has("ipv4"),
         ipv6: has("ipv6"),
+        vlan: has("vlan"),
+        llc_snap: has("llc_snap"),
         sack_receive: has("sack_receive"),
         sack_send: has("sack_send"),
         connections: count("conn_log2").min(config.connections),

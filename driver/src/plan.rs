@@ -3,8 +3,9 @@
 use std::collections::BTreeSet;
 
 use chimney_abi::cmd::{ImageKind, Opcode, Status};
-use chimney_abi::offload::{HostHandle, OffloadError, Role, Token, Tree};
-use chimney_abi::state::TcpRecord;
+use chimney_abi::offload::{HostHandle, NeighborState, OffloadError, Role, Token, Tree};
+use chimney_abi::state::{TcpRecord, CONST_IPV6};
+use chimney_abi::wire::ethernet;
 
 use crate::bus::Bus;
 use crate::conn::Phase;
@@ -51,8 +52,8 @@ impl<B: Bus> Driver<B> {
             (Role::New, Some(state)) => state,
             _ => return None,
         };
-        if state.vlan != 0 {
-            block.status = Status::VlanMismatch; // contract 1.0: untagged only
+        if let Err(status) = self.check_neighbor(&state) {
+            block.status = status;
             return None;
         }
         let Some(token) = self.neighbors.reserve() else {
@@ -63,6 +64,18 @@ impl<B: Bus> Driver<B> {
         let image = Image::new(ImageKind::Neighbor, token, None, block.handle).with(&neighbor_body(&state));
         entries.push(Entry { place: Place::Neighbor(n), token, image });
         Some(token)
+    }
+
+    /// a framing that the device does not have.
+    fn check_neighbor(&self, state: &NeighborState) -> Result<(), Status> {
+        let caps = self.identity.capabilities;
+        if state.vlan != 0 && (!caps.vlan || state.vlan > ethernet::MAX_VLAN_ID) {
+            return Err(Status::VlanMismatch);
+        }
+        if state.llc_snap && !caps.llc_snap {
+            return Err(Status::Rejected);
+        }
+        Ok(())
     }
 
     fn plan_path(
@@ -83,8 +96,10 @@ impl<B: Bus> Driver<B> {
             _ => return None,
         };
         let parent = parent?;
-        if !(state.src.is_ipv4() && state.dst.is_ipv4()) {
-            block.status = Status::Rejected; // contract 1.0: IPv4
+        let caps = self.identity.capabilities;
+        let can = if state.src.is_ipv4() { caps.ipv4 } else { caps.ipv6 };
+        if !can || state.src.is_ipv4() != state.dst.is_ipv4() {
+            block.status = Status::Rejected;
             return None;
         }
         let Some(token) = self.paths.reserve() else {
@@ -107,6 +122,11 @@ impl<B: Bus> Driver<B> {
     ) {
         let block = tree::tcp_of(tree, n, p, c);
         let (Role::New, Some(state), Some(path)) = (block.role, &block.state, path) else { return };
+        let is_ipv6 = self.paths.get(path).is_some_and(|p| p.state.src.is_ipv6());
+        if is_ipv6 != (state.record.const_flags & CONST_IPV6 != 0) {
+            block.status = Status::Rejected;
+            return;
+        }
         let Some(token) = self.conns.reserve() else {
             block.status = Status::TcpEntries;
             return;

@@ -35,7 +35,7 @@ pub fn check(s: &TcpBlockState) -> Result<TcpState, Status> {
     let has_fin = r.deleg_flags & state::DELEG_PEER_FIN != 0;
     // A FIN takes one number beyond the right edge when the window was full.
     let window_fits = promised >= -i32::from(has_fin);
-    let sane = shifts_fit && window_fits && r.eff_mss > 0 && r.const_flags & state::CONST_IPV6 == 0;
+    let sane = shifts_fit && window_fits && r.eff_mss > 0;
     sane.then_some(tcp_state).ok_or(Status::Rejected)
 }
 

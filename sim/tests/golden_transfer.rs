@@ -1,11 +1,12 @@
-//! Two golden devices against each other over a link that loses, reorders and duplicates, with hand-overs at random
-//! moments on both sides. Both streams arrive whole, nothing is reset, no DMA leaves what was mapped.
+//! Two golden devices against each other over a link that loses, reorders and duplicates, in any framing and
+//! family, with hand-overs at random moments on both sides. Both streams arrive whole, nothing is reset, no DMA leaves what was mapped.
 
 mod golden_rig;
 
 use chimney_abi::desc::SHADOW_ABORTED;
 use chimney_abi::regs;
 use chimney_sim::device::Device;
+use chimney_sim::net::guise::Guise;
 use chimney_sim::rng::{test_seed, Rng};
 use golden_rig::end::End;
 
@@ -31,9 +32,10 @@ impl World {
     fn new(seed: u64, weather: Weather, lengths: [u32; 2]) -> World {
         let mut rng = Rng::new(seed);
         let options = rng.chance(0.5);
+        let guise = Guise::random(&mut rng);
         let [a, b] = lengths;
         World {
-            ends: [End::new(false, a, b, options), End::new(true, b, a, options)],
+            ends: [End::new(false, a, b, options, guise), End::new(true, b, a, options, guise)],
             wires: [Vec::new(), Vec::new()],
             rng,
             weather,

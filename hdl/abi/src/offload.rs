@@ -49,8 +49,10 @@ pub enum Role {
 pub struct NeighborState {
     /// CONST: source MAC; all zero = the interface's.
     pub src_mac: [u8; 6],
-    /// CONST: VLAN id, 0 = none.
+    /// CONST: VLAN id, 0 = not significant.
     pub vlan: u16,
+    /// CACHED: send LLC/SNAP (RFC 1042) instead of Ethernet II.
+    pub llc_snap: bool,
     /// CACHED: next hop's MAC.
     pub dst_mac: [u8; 6],
     /// CACHED: age of the host's reachability confirmation, microseconds.
@@ -157,6 +159,10 @@ pub struct Capabilities {
     pub ipv4: bool,
     /// IPv6 connections.
     pub ipv6: bool,
+    /// Tags by [`NeighborState::vlan`] and the connection's priority.
+    pub vlan: bool,
+    /// LLC/SNAP by [`NeighborState::llc_snap`].
+    pub llc_snap: bool,
     /// Generates SACK blocks.
     pub sack_receive: bool,
     /// Uses SACK blocks it receives.

@@ -20,13 +20,18 @@ pub const NO_TIMER: u32 = u32::MAX;
 /// `max_rt_us`: retransmit without limit.
 pub const MAX_RT_UNLIMITED: u32 = u32::MAX;
 
+/// [`NeighborImage::flags`]: LLC/SNAP (RFC 1042) in the frames sent, instead of Ethernet II.
+pub const NEIGHBOR_LLC_SNAP: u16 = 1;
+/// [`PathImage::flags`]: the addresses are IPv6 (spec 4.3: the family is in the type of the block).
+pub const PATH_IPV6: u16 = 1;
+
 /// [`TcpRecord::const_flags`]: a timestamp in every segment.
 pub const CONST_TIMESTAMPS: u16 = 1;
 /// [`TcpRecord::const_flags`]: SACK negotiated.
 pub const CONST_SACK: u16 = 2;
 /// [`TcpRecord::const_flags`]: window scaling negotiated.
 pub const CONST_WINDOW_SCALING: u16 = 4;
-/// [`TcpRecord::const_flags`]: IPv6 connection.
+/// [`TcpRecord::const_flags`]: IPv6 connection; agrees with [`PATH_IPV6`] of its path.
 pub const CONST_IPV6: u16 = 8;
 
 /// [`TcpRecord::cached_flags`]: keepalive enabled.
@@ -119,12 +124,12 @@ macro_rules! neighbor_fields {
             NeighborImage, 192 bits;
             /// CACHED: next hop's MAC.
             dst_mac: 48, u64;
-            /// CONST: VLAN id, 0 = none.
+            /// CONST: VLAN id, 0 = not significant.
             vlan: 16, u16;
             /// CONST: source MAC, 0 = the interface's own.
             src_mac: 48, u64;
-            /// Zero.
-            reserved: 16, u16;
+            /// CACHED: `NEIGHBOR_*`.
+            flags: 16, u16;
             /// CACHED: age of the host's reachability confirmation, microseconds.
             host_reachability_us: 32, u32;
             /// DELEGATED: age of the device's confirmation, microseconds.
@@ -154,8 +159,8 @@ macro_rules! path_fields {
             ip_id_start: 16, u16;
             /// DELEGATED: packets sent; next ID = start + (counter mod 32768).
             ip_id_counter: 16, u16;
-            /// Zero.
-            reserved: 16, u16;
+            /// CONST: `PATH_*`.
+            flags: 16, u16;
         }
     };
 }
@@ -177,7 +182,7 @@ macro_rules! tcp_record_fields {
             snd_wind_shift: 8, u8;
             /// CONST: shift for windows we advertise, 0 to 14.
             rcv_wind_shift: 8, u8;
-            /// CONST: payload bytes per segment: min(remote MSS, path MTU - 40) - length of options on every segment.
+            /// CONST: payload bytes per segment: min(remote MSS, path MTU - IP and TCP header) - length of options on every segment.
             eff_mss: 16, u16;
             /// Path id (set by the device from the header).
             path: 16, u16;

@@ -18,6 +18,14 @@ pub mod ethernet {
     pub const HEADER_LEN: usize = 14;
     /// Length of one 802.1Q tag (TPID and TCI).
     pub const VLAN_TAG_LEN: usize = 4;
+    /// Largest VLAN id; 0 = priority only, the next one is reserved.
+    pub const MAX_VLAN_ID: u16 = 0x0FFE;
+    /// Mask of the VLAN id in the TCI, the second half of a tag.
+    pub const VLAN_ID_MASK: u16 = 0x0FFF;
+    /// Place of the priority in the TCI.
+    pub const PRIORITY_SHIFT: u32 = 13;
+    /// Largest priority.
+    pub const MAX_PRIORITY: u8 = 7;
     /// Length of LLC plus SNAP after the 802.3 length field.
     pub const SNAP_LEN: usize = 8;
     /// LLC and the start of SNAP in front of an EtherType (RFC 1042): SAPs, UI, OUI 0.
@@ -28,6 +36,8 @@ pub mod ethernet {
     pub const MAX_FRAME_LEN: usize = 1514;
     /// The ordinary MTU.
     pub const MAX_MTU: u16 = (MAX_FRAME_LEN - HEADER_LEN) as u16;
+    /// What is left of it behind LLC/SNAP (RFC 1042): the 802.3 length is at most 1500.
+    pub const MAX_SNAP_MTU: u16 = MAX_MTU - SNAP_LEN as u16;
     /// Largest jumbo frame without its FCS (MTU 9004).
     pub const MAX_JUMBO_LEN: usize = 9018;
     /// Values below this in [`ETHERTYPE`] are an 802.3 length.
@@ -140,6 +150,12 @@ pub mod ipv6 {
     pub const DST: usize = 24;
     /// Length of the fixed header.
     pub const HEADER_LEN: usize = 40;
+    /// Version 6, in the first byte.
+    pub const VERSION: u8 = 6 << 4;
+    /// Bits of a flow label.
+    pub const FLOW_LABEL_BITS: u32 = 20;
+    /// Smallest MTU of a path (RFC 8200 5).
+    pub const MIN_MTU: u16 = 1280;
 }
 
 /// Numbers in IPv4 `PROTOCOL` and IPv6 `NEXT_HEADER`.

@@ -1,19 +1,30 @@
-//! Segments on the wire: Ethernet, IPv4 and TCP headers around text.
+//! Segments on the wire: Ethernet (tag, LLC/SNAP), IP and TCP headers around text.
 
+use super::commands::{address, is_ipv6};
 use super::conn::Conn;
 use super::{Dma, Golden};
 use chimney_abi::cmd::UploadReason;
-use chimney_abi::state::{CONST_SACK, CONST_TIMESTAMPS, DELEG_ACK_NOW, DELEG_ARRIVING, TIMER_DELACK};
-use chimney_abi::wire::{ethernet, ip_protocol, ipv4, tcp};
+use chimney_abi::state::{
+    PathImage, CONST_SACK, CONST_TIMESTAMPS, DELEG_ACK_NOW, DELEG_ARRIVING, TIMER_DELACK,
+};
+use chimney_abi::wire::{ethernet, ip_protocol, ipv4, ipv6, tcp};
 use chimney_abi::{regs, SeqNum};
-use chimney_host_stack_core::checksum::{pseudo_v4, Checksum};
+use chimney_host_stack_core::checksum::{pseudo_v4, pseudo_v6, Checksum};
 use chimney_host_stack_core::ip_id::ip_id;
 use chimney_host_stack_core::options::TcpOptions;
 use chimney_host_stack_core::segment::Flags;
 use chimney_host_stack_core::timestamps::{self, Timestamps};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-/// Headers without TCP options.
-const PLAIN_HEADERS: u16 = (ipv4::HEADER_LEN + tcp::HEADER_LEN) as u16;
+/// Most bytes in front of text: tag, LLC/SNAP, IPv6, TCP with options.
+const MAX_HEADERS: usize = 128;
+
+/// What a path's MTU leaves for text and TCP options.
+pub(super) fn text_room(path: &PathImage) -> u16 {
+    let ip = if is_ipv6(path) { ipv6::HEADER_LEN } else { ipv4::HEADER_LEN };
+    // `as`: header lengths.
+    path.mtu.saturating_sub((ip + tcp::HEADER_LEN) as u16)
+}
 
 /// A segment to be built; everything else comes from the record.
 #[derive(Clone, Copy, Debug)]
@@ -28,18 +39,35 @@ pub(super) struct Outgoing<'a> {
 struct Route {
     dst_mac: [u8; ethernet::ADDR_LEN],
     src_mac: [u8; ethernet::ADDR_LEN],
-    src_ip: [u8; ipv4::ADDR_LEN],
-    dst_ip: [u8; ipv4::ADDR_LEN],
-    ip_id: u16,
+    /// TCI of the tag, if there is to be one.
+    tci: Option<u16>,
+    is_llc_snap: bool,
+    addresses: Addresses,
+}
+
+/// Source and destination; IPv4 with the packet's identification.
+#[derive(Clone, Copy, Debug)]
+enum Addresses {
+    V4 { src: Ipv4Addr, dst: Ipv4Addr, id: u16 },
+    V6 { src: Ipv6Addr, dst: Ipv6Addr },
+}
+
+impl Addresses {
+    fn header_len(self) -> usize {
+        match self {
+            Addresses::V4 { .. } => ipv4::HEADER_LEN,
+            Addresses::V6 { .. } => ipv6::HEADER_LEN,
+        }
+    }
 }
 
 impl<D: Dma> Golden<D> {
     /// Text bytes per segment: `eff_mss`, or less when the path MTU has shrunk since the offload.
     pub(super) fn smss(&self, conn: &Conn) -> u32 {
-        let mtu = self.path_of(conn).map_or(u16::MAX, |p| p.image.mtu);
+        let room = self.path_of(conn).map_or(u16::MAX, |p| text_room(&p.image));
         let options =
             if conn.rec.const_flags & CONST_TIMESTAMPS != 0 { tcp::TIMESTAMPS_PADDED_LEN as u16 } else { 0 };
-        u32::from(conn.rec.eff_mss.min(mtu.saturating_sub(PLAIN_HEADERS + options)).max(1))
+        u32::from(conn.rec.eff_mss.min(room.saturating_sub(options)).max(1))
     }
 
     /// Builds and sends a segment. False if path or neighbor do not let it go: then an upload was requested.
@@ -51,13 +79,25 @@ impl<D: Dma> Golden<D> {
         };
         let mut options = [0; tcp::MAX_OPTIONS_LEN];
         let options_len = self.options_for(conn, out).build(&mut options);
-        let mut frame = Vec::with_capacity(usize::from(PLAIN_HEADERS) + 64 + out.text.len());
-        put_ethernet(&mut frame, &route);
-        put_ipv4(&mut frame, conn, &route, tcp::HEADER_LEN + options_len + out.text.len());
+        let segment_len = tcp::HEADER_LEN + options_len + out.text.len();
+        let mut frame = Vec::with_capacity(MAX_HEADERS + out.text.len());
+        put_ethernet(&mut frame, &route, segment_len);
+        match route.addresses {
+            Addresses::V4 { src, dst, id } => put_ipv4(&mut frame, conn, (src, dst, id), segment_len),
+            Addresses::V6 { src, dst } => put_ipv6(&mut frame, conn, (src, dst), segment_len),
+        }
         let tcp_at = frame.len();
         put_tcp(&mut frame, conn, out, &options[..options_len]);
         frame.extend_from_slice(out.text);
-        let mut sum = pseudo_v4(route.src_ip, route.dst_ip, ip_protocol::TCP, (frame.len() - tcp_at) as u16);
+        // `as`: bounded by the path MTU.
+        let mut sum = match route.addresses {
+            Addresses::V4 { src, dst, .. } => {
+                pseudo_v4(src.octets(), dst.octets(), ip_protocol::TCP, segment_len as u16)
+            }
+            Addresses::V6 { src, dst } => {
+                pseudo_v6(src.octets(), dst.octets(), ip_protocol::TCP, segment_len as u32)
+            }
+        };
         sum.add_bytes(&frame[tcp_at..]);
         let at = tcp_at + tcp::CHECKSUM;
         frame[at..at + 2].copy_from_slice(&sum.finish().to_be_bytes());
@@ -75,16 +115,22 @@ impl<D: Dma> Golden<D> {
             return None;
         }
         let src_mac = if neighbor.image.src_mac == 0 { own } else { mac(neighbor.image.src_mac) };
-        let route = Route {
-            dst_mac: mac(neighbor.image.dst_mac),
-            src_mac,
-            // `as`: an IPv4 address is the low 32 bits.
-            src_ip: (path.image.src_ip_lo as u32).to_le_bytes(),
-            dst_ip: (path.image.dst_ip_lo as u32).to_le_bytes(),
-            ip_id: ip_id(path.image.ip_id_start, u32::from(path.image.ip_id_counter)),
+        let p = &path.image;
+        let ips = (address(p, p.src_ip_lo, p.src_ip_hi), address(p, p.dst_ip_lo, p.dst_ip_hi));
+        let addresses = match ips {
+            (IpAddr::V4(src), IpAddr::V4(dst)) => {
+                Addresses::V4 { src, dst, id: ip_id(p.ip_id_start, u32::from(p.ip_id_counter)) }
+            }
+            (IpAddr::V6(src), IpAddr::V6(dst)) => Addresses::V6 { src, dst },
+            _ => return None,
         };
-        self.count_ip_id(conn.rec.path);
-        Some(route)
+        let tci = tci(neighbor.image.vlan, conn.rec.user_priority);
+        let is_llc_snap = neighbor.is_llc_snap();
+        let dst_mac = mac(neighbor.image.dst_mac);
+        if matches!(addresses, Addresses::V4 { .. }) {
+            self.count_ip_id(conn.rec.path);
+        }
+        Some(Route { dst_mac, src_mac, tci, is_llc_snap, addresses })
     }
 
     /// Timestamps on every segment; SACK blocks only on those without text (programmer's guide 7).
@@ -136,13 +182,34 @@ fn mac(value: u64) -> [u8; ethernet::ADDR_LEN] {
     [a, b, c, d, e, f]
 }
 
-fn put_ethernet(frame: &mut Vec<u8>, route: &Route) {
-    frame.extend_from_slice(&route.dst_mac);
-    frame.extend_from_slice(&route.src_mac);
-    frame.extend_from_slice(&ethernet::TYPE_IPV4.to_be_bytes());
+/// a tag if there is an id or a priority; DEI (once CFI) 0.
+fn tci(vlan: u16, priority: u8) -> Option<u16> {
+    let priority = u16::from(priority & ethernet::MAX_PRIORITY);
+    (vlan != 0 || priority != 0).then_some(priority << ethernet::PRIORITY_SHIFT | vlan)
 }
 
-fn put_ipv4(frame: &mut Vec<u8>, conn: &Conn, route: &Route, payload_len: usize) {
+fn put_ethernet(frame: &mut Vec<u8>, route: &Route, segment_len: usize) {
+    frame.extend_from_slice(&route.dst_mac);
+    frame.extend_from_slice(&route.src_mac);
+    if let Some(tci) = route.tci {
+        frame.extend_from_slice(&ethernet::TYPE_VLAN.to_be_bytes());
+        frame.extend_from_slice(&tci.to_be_bytes());
+    }
+    if route.is_llc_snap {
+        // `as`: bounded by the path MTU.
+        let len = (ethernet::SNAP_LEN + route.addresses.header_len() + segment_len) as u16;
+        frame.extend_from_slice(&len.to_be_bytes());
+        frame.extend_from_slice(&ethernet::SNAP_HEADER);
+    }
+    let ethertype = match route.addresses {
+        Addresses::V4 { .. } => ethernet::TYPE_IPV4,
+        Addresses::V6 { .. } => ethernet::TYPE_IPV6,
+    };
+    frame.extend_from_slice(&ethertype.to_be_bytes());
+}
+
+fn put_ipv4(frame: &mut Vec<u8>, conn: &Conn, way: (Ipv4Addr, Ipv4Addr, u16), payload_len: usize) {
+    let (src, dst, id) = way;
     let start = frame.len();
     frame.resize(start + ipv4::HEADER_LEN, 0);
     let ip = &mut frame[start..];
@@ -150,15 +217,28 @@ fn put_ipv4(frame: &mut Vec<u8>, conn: &Conn, route: &Route, payload_len: usize)
     ip[ipv4::TOS] = conn.rec.tos;
     // `as`: bounded by the path MTU.
     put16(ip, ipv4::TOTAL_LEN, (ipv4::HEADER_LEN + payload_len) as u16);
-    put16(ip, ipv4::ID, route.ip_id);
+    put16(ip, ipv4::ID, id);
     put16(ip, ipv4::FLAGS_FRAGMENT, ipv4::FLAG_DF);
     ip[ipv4::TTL] = conn.rec.ttl;
     ip[ipv4::PROTOCOL] = ip_protocol::TCP;
-    ip[ipv4::SRC..ipv4::SRC + ipv4::ADDR_LEN].copy_from_slice(&route.src_ip);
-    ip[ipv4::DST..ipv4::DST + ipv4::ADDR_LEN].copy_from_slice(&route.dst_ip);
+    ip[ipv4::SRC..ipv4::SRC + ipv4::ADDR_LEN].copy_from_slice(&src.octets());
+    ip[ipv4::DST..ipv4::DST + ipv4::ADDR_LEN].copy_from_slice(&dst.octets());
     let mut sum = Checksum::default();
     sum.add_bytes(ip);
     put16(ip, ipv4::CHECKSUM, sum.finish());
+}
+
+/// traffic class, flow label and hop limit are the connection's. There is no identification (RFC 8200 3).
+fn put_ipv6(frame: &mut Vec<u8>, conn: &Conn, way: (Ipv6Addr, Ipv6Addr), payload_len: usize) {
+    let (src, dst) = way;
+    let label = conn.rec.flow_label & ((1 << ipv6::FLOW_LABEL_BITS) - 1);
+    let first = u32::from(ipv6::VERSION) << 24 | u32::from(conn.rec.tos) << ipv6::FLOW_LABEL_BITS | label;
+    frame.extend_from_slice(&first.to_be_bytes());
+    // `as`: bounded by the path MTU.
+    frame.extend_from_slice(&(payload_len as u16).to_be_bytes());
+    frame.extend_from_slice(&[ip_protocol::TCP, conn.rec.ttl]);
+    frame.extend_from_slice(&src.octets());
+    frame.extend_from_slice(&dst.octets());
 }
 
 /// Law L2: acknowledgment and window come from the durable record.

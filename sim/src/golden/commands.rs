@@ -9,11 +9,12 @@ use chimney_abi::cmd::{ImageKind, Opcode, Status, UploadReason};
 use chimney_abi::desc::{self, Command, CommandDone};
 use chimney_abi::state::{
     ImageHeader, NeighborImage, PathImage, TcpRecord, CACHED_KEEP_ALIVE, CACHED_KEEP_ALIVE_RESTART,
-    CACHED_MAX_RT_RESTART, CACHED_NAGLE, DELEG_ACK_NOW, DELEG_CHALLENGED, DELEG_INVALID, HEADER_BYTES,
-    IMAGE_REVISION, IMAGE_STRIDE, TIMER_KEEP_ALIVE,
+    CACHED_MAX_RT_RESTART, CACHED_NAGLE, CONST_IPV6, DELEG_ACK_NOW, DELEG_CHALLENGED, DELEG_INVALID,
+    HEADER_BYTES, IMAGE_REVISION, IMAGE_STRIDE, NEIGHBOR_LLC_SNAP, PATH_IPV6, TIMER_KEEP_ALIVE,
 };
-use chimney_abi::wire::{ethernet, ipv4};
+use chimney_abi::wire::{ethernet, ipv4, ipv6};
 use chimney_abi::{layout::Reg, regs};
+use std::net::IpAddr;
 
 /// An offloaded neighbor.
 #[derive(Clone, Debug)]
@@ -24,6 +25,22 @@ pub(super) struct Neighbor {
     /// Clock at the host's and at our last reachability confirmation.
     host_confirmed_us: u32,
     nic_confirmed_us: u32,
+}
+
+impl Neighbor {
+    /// Sends LLC/SNAP.
+    pub(super) fn is_llc_snap(&self) -> bool {
+        self.image.flags & NEIGHBOR_LLC_SNAP != 0
+    }
+
+    /// Largest datagram in its frames.
+    fn max_mtu(&self) -> u16 {
+        if self.is_llc_snap() {
+            ethernet::MAX_SNAP_MTU
+        } else {
+            ethernet::MAX_MTU
+        }
+    }
 }
 
 /// An offloaded path.
@@ -165,8 +182,8 @@ impl<D: Dma> Golden<D> {
         if opcode == Opcode::Initiate {
             let body = NeighborImage::from_bytes(&self.port.record(image.body())?);
             let slot = self.neighbors.get_mut(id).filter(|n| n.is_none()).ok_or(Status::NeighborEntries)?;
-            if body.vlan != 0 {
-                // Tagged frames are the host's in contract 1.0.
+            // the device itself has no list of ids; what is no id is refused.
+            if body.vlan > ethernet::MAX_VLAN_ID {
                 return Err(Status::VlanMismatch);
             }
             *slot = Some(Neighbor {
@@ -183,7 +200,7 @@ impl<D: Dma> Golden<D> {
         match opcode {
             Opcode::Update => {
                 let body = NeighborImage::from_bytes(&self.port.record(image.body())?);
-                neighbor.image.dst_mac = body.dst_mac;
+                (neighbor.image.dst_mac, neighbor.image.flags) = (body.dst_mac, body.flags);
                 neighbor.host_confirmed_us = now.wrapping_sub(body.host_reachability_us);
             }
             Opcode::Invalidate => neighbor.is_invalid = true,
@@ -205,15 +222,12 @@ impl<D: Dma> Golden<D> {
     fn path_image(&mut self, opcode: Opcode, image: &Image) -> Result<(), Status> {
         let h = &image.header;
         let (id, generation) = (usize::from(h.id), h.generation);
-        let has_parent = self
-            .neighbors
-            .get(usize::from(h.parent))
-            .and_then(Option::as_ref)
-            .is_some_and(|n| n.generation == h.parent_generation);
+        let parent = self.neighbors.get(usize::from(h.parent)).and_then(Option::as_ref);
+        let max_mtu = parent.filter(|n| n.generation == h.parent_generation).map(Neighbor::max_mtu);
         if opcode == Opcode::Initiate {
             let body = PathImage::from_bytes(&self.port.record(image.body())?);
             let slot = self.paths.get_mut(id).filter(|p| p.is_none()).ok_or(Status::PathEntries)?;
-            check_path(has_parent, body.mtu)?;
+            check_path(max_mtu, &body, body.mtu)?;
             *slot = Some(Path { image: body, generation, is_invalid: false, neighbor: h.parent });
             return Ok(());
         }
@@ -222,7 +236,7 @@ impl<D: Dma> Golden<D> {
         match opcode {
             Opcode::Update => {
                 let body = PathImage::from_bytes(&self.port.record(image.body())?);
-                check_path(has_parent, body.mtu)?;
+                check_path(max_mtu, &path.image, body.mtu)?;
                 // a relink moves all dependents with it.
                 (path.image.mtu, path.neighbor) = (body.mtu, h.parent);
             }
@@ -279,6 +293,9 @@ impl<D: Dma> Golden<D> {
         }
         let path = self.paths.get(usize::from(h.parent)).and_then(Option::as_ref);
         let path = path.filter(|p| p.generation == h.parent_generation).ok_or(Status::NoParent)?;
+        if is_ipv6(&path.image) != (body.const_flags & CONST_IPV6 != 0) {
+            return Err(Status::Rejected);
+        }
         let tuple = tuple_of(&path.image, &body);
         if self.lookup.contains_key(&tuple) {
             return Err(Status::Rejected);
@@ -364,23 +381,40 @@ fn image_kind(header: &ImageHeader) -> Result<ImageKind, Status> {
     is_good.then_some(kind).ok_or(Status::BadRequest)
 }
 
-fn check_path(has_parent: bool, mtu: u16) -> Result<(), Status> {
-    if !has_parent {
-        Err(Status::NoParent)
-    } else if mtu > ethernet::MAX_MTU {
+/// `mtu` for `path`, below a neighbor whose frames hold `max_mtu`.
+fn check_path(max_mtu: Option<u16>, path: &PathImage, mtu: u16) -> Result<(), Status> {
+    let min_mtu = if is_ipv6(path) { ipv6::MIN_MTU } else { ipv4::MIN_MTU };
+    if mtu > max_mtu.ok_or(Status::NoParent)? {
         Err(Status::PathMtu)
-    } else if mtu < ipv4::MIN_MTU {
+    } else if mtu < min_mtu {
         Err(Status::Rejected)
     } else {
         Ok(())
     }
 }
 
+/// A path's family.
+pub(super) fn is_ipv6(path: &PathImage) -> bool {
+    path.flags & PATH_IPV6 != 0
+}
+
+/// An address of a path.
+pub(super) fn address(path: &PathImage, lo: u64, hi: u64) -> IpAddr {
+    let mut bytes = [0; ipv6::ADDR_LEN];
+    bytes[..8].copy_from_slice(&lo.to_le_bytes());
+    bytes[8..].copy_from_slice(&hi.to_le_bytes());
+    let [a, b, c, d, ..] = bytes;
+    if is_ipv6(path) {
+        IpAddr::from(bytes)
+    } else {
+        IpAddr::from([a, b, c, d])
+    }
+}
+
 fn tuple_of(path: &PathImage, record: &TcpRecord) -> Tuple {
     Tuple {
-        // `as`: an IPv4 address is the low 32 bits.
-        local_ip: path.src_ip_lo as u32,
-        remote_ip: path.dst_ip_lo as u32,
+        local_ip: address(path, path.src_ip_lo, path.src_ip_hi),
+        remote_ip: address(path, path.dst_ip_lo, path.dst_ip_hi),
         local_port: record.local_port,
         remote_port: record.remote_port,
     }

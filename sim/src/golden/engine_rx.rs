@@ -73,7 +73,11 @@ impl<D: Dma> Golden<D> {
         if frame[ethernet::DST..ethernet::DST + ethernet::ADDR_LEN] != self.own_mac() {
             return None;
         }
-        self.lookup.get(&segment.tuple).map(|id| (*id, segment))
+        let id = *self.lookup.get(&segment.tuple)?;
+        // the neighbor's tag, if it has one; any framing (RFC 1122 2.3.3) and any priority.
+        let conn = self.conns.get(usize::from(id))?.as_deref()?;
+        let wanted = self.path_of(conn).and_then(|p| self.neighbor_of(p)).map_or(0, |n| n.image.vlan);
+        (wanted == 0 || segment.vlan == Some(wanted)).then_some((id, segment))
     }
 
     /// `MAC_LO`, `MAC_HI` in wire order.

@@ -3,14 +3,15 @@
 //! Inside the device times are absolute on its clock; in an image deadlines are remaining times and stamps are
 //! ages. Delayed-ACK and push timers are not carried over.
 
+use super::build::text_room;
 use super::conn::Conn;
 use super::{Dma, DmaError, Golden};
 use chimney_abi::cmd::{Phase, Status, TcpState};
 use chimney_abi::desc::{PageMapEntry, MAX_RCV_WINDOW, PAGE_MAP_STRIDE, PAGE_SLOTS};
 use chimney_abi::state::{
-    ImageHeader, TcpRecord, CACHED_KEEP_ALIVE, CACHED_NAGLE, CONST_IPV6, DELEG_ABORTED, DELEG_ARRIVING,
-    DELEG_FIN_SENT, DELEG_INVALID, DELEG_PERSIST, DELEG_POST_LOADED, DELEG_STOPPED, NO_TIMER, TIMER_DELACK,
-    TIMER_KEEP_ALIVE, TIMER_RTX,
+    ImageHeader, TcpRecord, CACHED_KEEP_ALIVE, CACHED_NAGLE, DELEG_ABORTED, DELEG_ARRIVING, DELEG_FIN_SENT,
+    DELEG_INVALID, DELEG_PERSIST, DELEG_POST_LOADED, DELEG_STOPPED, NO_TIMER, TIMER_DELACK, TIMER_KEEP_ALIVE,
+    TIMER_RTX,
 };
 use chimney_abi::wire::tcp::MAX_WINDOW_SHIFT;
 use chimney_abi::{regs, SeqNum};
@@ -28,9 +29,8 @@ const FIRST_SHADOW_TAG: u16 = 2;
 impl<D: Dma> Golden<D> {
     /// Makes a connection of an image whose path is live.
     pub(super) fn load_conn(&mut self, header: &ImageHeader, image: &TcpRecord) -> Result<Conn, Status> {
-        let mtu =
-            self.paths.get(usize::from(header.parent)).and_then(Option::as_ref).map_or(0, |p| p.image.mtu);
-        check_image(image, mtu)?;
+        let path = self.paths.get(usize::from(header.parent)).and_then(Option::as_ref);
+        check_image(image, path.map_or(0, |p| text_room(&p.image)))?;
         let ooo = load_ranges(image).ok_or(Status::Rejected)?;
         let pages = self.read_page_map(header.id).map_err(|DmaError| Status::HardwareFailure)?;
         let mut conn = Conn {
@@ -134,7 +134,7 @@ impl<D: Dma> Golden<D> {
 }
 
 /// R-066 and what the engine relies on: refuse rather than guess.
-fn check_image(r: &TcpRecord, mtu: u16) -> Result<(), Status> {
+fn check_image(r: &TcpRecord, room: u16) -> Result<(), Status> {
     let seq = |from: u32, to: u32| SeqNum(to) - SeqNum(from);
     if seq(r.rcv_nxt, r.rcv_right) > MAX_RCV_WINDOW {
         return Err(Status::TcpRcvWindow);
@@ -144,15 +144,15 @@ fn check_image(r: &TcpRecord, mtu: u16) -> Result<(), Status> {
     let entries_ok = u32::from(r.send_producer) <= 1 << r.send_ring_log2.min(15)
         && u32::from(r.recv_producer) <= 1 << r.recv_ring_log2.min(15);
     let shifts_ok = r.snd_wind_shift.max(r.rcv_wind_shift) <= MAX_WINDOW_SHIFT;
-    let mss_ok = (1..=mtu.saturating_sub(40)).contains(&r.eff_mss);
+    let mss_ok = (1..=room).contains(&r.eff_mss);
     let max = seq(r.snd_una, r.snd_max);
     // One more than the limit for a FIN, if it was sent.
     let is_fin_sent = r.deleg_flags & DELEG_FIN_SENT != 0;
     let order_ok = seq(r.snd_una, r.snd_nxt) <= max
         && SeqNum(r.snd_max).at_or_before(SeqNum(r.snd_limit) + u32::from(is_fin_sent))
         && seq(r.snd_una, r.snd_limit).wrapping_add(1) <= MAX_CWND;
-    let others_ok = r.const_flags & CONST_IPV6 == 0 && Phase::try_from(r.phase).is_ok();
-    let ok = state_ok && rings_ok && entries_ok && shifts_ok && mss_ok && order_ok && others_ok;
+    let phase_ok = Phase::try_from(r.phase).is_ok();
+    let ok = state_ok && rings_ok && entries_ok && shifts_ok && mss_ok && order_ok && phase_ok;
     ok.then_some(()).ok_or(Status::Rejected)
 }
 

@@ -1,4 +1,4 @@
-//! Receive parser: from a frame to checksum verdicts and, for clean TCP over untagged IPv4, a segment.
+//! Receive parser: from a frame to checksum verdicts and, for clean TCP, a segment. Any framing, both families.
 //!
 //! A pure function of the frame's bytes. Which connection a segment belongs to, and whether the engine
 //! takes it, is decided by the caller (programmer's guide, section 3).
@@ -9,13 +9,14 @@ use chimney_abi::SeqNum;
 use chimney_host_stack_core::checksum::Checksum;
 use chimney_host_stack_core::options::{self, TcpOptions};
 use chimney_host_stack_core::segment::{Flags, Segment};
+use std::net::IpAddr;
 use std::ops::Range;
 
-/// Addresses and ports of a connection, as in the lookup table. Addresses: first wire byte in bits 7:0.
+/// Addresses and ports of a connection, as in the lookup table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Tuple {
-    pub local_ip: u32,
-    pub remote_ip: u32,
+    pub local_ip: IpAddr,
+    pub remote_ip: IpAddr,
     pub local_port: u16,
     pub remote_port: u16,
 }
@@ -24,6 +25,8 @@ pub(super) struct Tuple {
 #[derive(Clone, Debug)]
 pub(super) struct RxSegment {
     pub tuple: Tuple,
+    /// Id in the frame's tag; one that is there may be 0 (priority only).
+    pub vlan: Option<u16>,
     /// Numbers; `wnd` is the field as sent, not yet scaled.
     pub seg: Segment,
     pub options: TcpOptions,
@@ -45,8 +48,9 @@ struct Link<'a> {
     /// From the IP header to the end of the frame, or of what the 802.3 length covers.
     ip: &'a [u8],
     ethertype: u16,
-    /// Neither a tag nor LLC/SNAP.
-    is_plain: bool,
+    /// Where the IP header begins in the frame.
+    at: usize,
+    vlan: Option<u16>,
 }
 
 /// TCP or UDP of an unfragmented datagram that lies in the frame.
@@ -54,6 +58,8 @@ struct Datagram<'a> {
     protocol: u8,
     /// Source and destination.
     addresses: &'a [u8],
+    /// Bytes of the IP header.
+    header_len: usize,
     /// From the TCP or UDP header on.
     body: &'a [u8],
 }
@@ -73,9 +79,8 @@ pub(super) fn parse(frame: &[u8]) -> Parsed {
     };
     let Some(datagram) = datagram.filter(is_clean) else { return parsed };
     parsed.verdict |= RX_L4_CSUM_OK;
-    let for_engine = link.is_plain && link.ethertype == ethernet::TYPE_IPV4;
-    if for_engine && datagram.protocol == ip_protocol::TCP {
-        parsed.segment = segment(link.ip, datagram.body);
+    if datagram.protocol == ip_protocol::TCP {
+        parsed.segment = segment(&link, &datagram);
     }
     parsed
 }
@@ -84,7 +89,9 @@ pub(super) fn parse(frame: &[u8]) -> Parsed {
 fn link(frame: &[u8]) -> Option<Link<'_>> {
     let word = |at: usize| frame.get(at..at + 2).map(|w| be16(w, 0));
     let mut at = ethernet::ETHERTYPE;
+    let mut vlan = None;
     if word(at)? == ethernet::TYPE_VLAN {
+        vlan = Some(word(at + 2)? & ethernet::VLAN_ID_MASK);
         at += ethernet::VLAN_TAG_LEN;
     }
     let mut end = frame.len();
@@ -97,9 +104,8 @@ fn link(frame: &[u8]) -> Option<Link<'_>> {
         end = end.min(llc + usize::from(len));
         at += ethernet::SNAP_LEN;
     }
-    let is_plain = at == ethernet::ETHERTYPE;
     // A length that does not even cover the header leaves nothing to look at.
-    Some(Link { ip: frame.get(at + 2..end.max(at + 2))?, ethertype: word(at)?, is_plain })
+    Some(Link { ip: frame.get(at + 2..end.max(at + 2))?, ethertype: word(at)?, at: at + 2, vlan })
 }
 
 /// A plain IPv4 header (20 bytes) whose checksum is right.
@@ -121,7 +127,8 @@ fn ipv4_datagram<'a>(ip: &'a [u8], header: &'a [u8]) -> Option<Datagram<'a>> {
     }
     let total = usize::from(be16(header, ipv4::TOTAL_LEN));
     let body = ip.get(ipv4::HEADER_LEN..total)?;
-    Some(Datagram { protocol: header[ipv4::PROTOCOL], addresses: &header[ipv4::SRC..], body })
+    let (protocol, addresses) = (header[ipv4::PROTOCOL], &header[ipv4::SRC..]);
+    Some(Datagram { protocol, addresses, header_len: ipv4::HEADER_LEN, body })
 }
 
 /// IPv6 without extension headers.
@@ -132,7 +139,8 @@ fn ipv6_datagram(ip: &[u8]) -> Option<Datagram<'_>> {
     }
     let len = usize::from(be16(header, ipv6::PAYLOAD_LEN));
     let body = ip.get(ipv6::HEADER_LEN..ipv6::HEADER_LEN + len)?;
-    Some(Datagram { protocol: header[ipv6::NEXT_HEADER], addresses: &header[ipv6::SRC..], body })
+    let (protocol, addresses) = (header[ipv6::NEXT_HEADER], &header[ipv6::SRC..]);
+    Some(Datagram { protocol, addresses, header_len: ipv6::HEADER_LEN, body })
 }
 
 /// A TCP or UDP checksum is there and right.
@@ -156,20 +164,23 @@ fn is_clean(d: &Datagram<'_>) -> bool {
     is_sound && sum.is_valid()
 }
 
-fn segment(ip: &[u8], datagram: &[u8]) -> Option<RxSegment> {
+fn segment(link: &Link<'_>, d: &Datagram<'_>) -> Option<RxSegment> {
+    let datagram = d.body;
     let header_len = usize::from(datagram[tcp::DATA_OFFSET] >> 4) * 4;
     if header_len < tcp::HEADER_LEN || header_len > datagram.len() {
         return None;
     }
-    let start = ethernet::HEADER_LEN + ipv4::HEADER_LEN;
+    let start = link.at + d.header_len;
+    let (remote_ip, local_ip) = d.addresses.split_at(d.addresses.len() / 2);
     let payload = start + header_len..start + datagram.len();
     Some(RxSegment {
         tuple: Tuple {
-            local_ip: u32::from_le_bytes(array(ip, ipv4::DST)),
-            remote_ip: u32::from_le_bytes(array(ip, ipv4::SRC)),
+            local_ip: address(local_ip)?,
+            remote_ip: address(remote_ip)?,
             local_port: be16(datagram, tcp::DST_PORT),
             remote_port: be16(datagram, tcp::SRC_PORT),
         },
+        vlan: link.vlan,
         seg: Segment {
             seq: SeqNum(u32::from_be_bytes(array(datagram, tcp::SEQ))),
             ack: SeqNum(u32::from_be_bytes(array(datagram, tcp::ACK))),
@@ -181,6 +192,13 @@ fn segment(ip: &[u8], datagram: &[u8]) -> Option<RxSegment> {
         options: options::parse(&datagram[tcp::HEADER_LEN..header_len]),
         payload,
     })
+}
+
+/// An address by its bytes.
+fn address(bytes: &[u8]) -> Option<IpAddr> {
+    let v4 = || <[u8; ipv4::ADDR_LEN]>::try_from(bytes).map(IpAddr::from);
+    let v6 = || <[u8; ipv6::ADDR_LEN]>::try_from(bytes).map(IpAddr::from);
+    v4().or_else(|_| v6()).ok()
 }
 
 /// Four bytes at `at`; the caller has checked the length.
@@ -229,7 +247,7 @@ mod tests {
     }
 
     #[test]
-    fn every_framing_and_family_has_its_verdict_and_only_plain_ipv4_is_for_the_engine() {
+    fn every_framing_and_family_has_its_verdict_and_tcp_is_for_the_engine() {
         for n in 0..16 {
             let (v6, tagged, is_udp, snap) = (n & 1 != 0, n & 2 != 0, n & 4 != 0, n & 8 != 0);
             let mut frame = built(v6, tagged, is_udp);
@@ -241,7 +259,13 @@ mod tests {
             let parsed = parse(&frame);
             let ip = if v6 { 0 } else { RX_IP_CSUM_OK };
             assert_eq!(parsed.verdict, ip | RX_L4_CSUM_OK, "{frame:02x?}");
-            assert_eq!(parsed.segment.is_some(), !v6 && !tagged && !is_udp && !snap);
+            assert_eq!(parsed.segment.is_some(), !is_udp);
+            if let Some(s) = parsed.segment {
+                assert_eq!(frame[s.payload.clone()], [7; 9]);
+                assert_eq!((s.vlan, s.tuple.local_ip.is_ipv6()), (tagged.then_some(5), v6));
+                let first = |ip: IpAddr| if let IpAddr::V6(a) = ip { a.octets()[0] } else { 0 };
+                assert!(!v6 || (first(s.tuple.remote_ip), first(s.tuple.local_ip)) == (3, 4));
+            }
             *frame.last_mut().unwrap() ^= 1;
             assert_eq!(parse(&frame).verdict, ip);
         }

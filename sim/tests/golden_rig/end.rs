@@ -40,14 +40,14 @@ pub struct End {
 }
 
 impl End {
-    pub fn new(is_peer: bool, out_len: u32, in_len: u32, sack_ts: bool) -> End {
-        let mut rig = Rig::at_side(is_peer);
+    pub fn new(is_peer: bool, out_len: u32, in_len: u32, sack_ts: bool, guise: Guise) -> End {
+        let mut rig = Rig::in_guise(is_peer, Config::default(), guise);
         let flags = if sack_ts { CONST_SACK | CONST_TIMESTAMPS } else { 0 };
         assert_eq!(
             rig.offload(0, 1, |r| {
-                r.const_flags = flags;
+                r.const_flags |= flags;
                 r.max_rt_us = MAX_RT_UNLIMITED;
-                r.eff_mss = 1448;
+                r.eff_mss -= 12;
             }),
             Status::Success
         );

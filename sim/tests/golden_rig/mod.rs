@@ -9,10 +9,13 @@ pub mod wire;
 use chimney_abi::cmd::{ImageKind, Opcode, Status, TcpState};
 use chimney_abi::desc::*;
 use chimney_abi::state::*;
+use chimney_abi::wire::ethernet;
 use chimney_abi::{layout::Reg, regs};
 use chimney_sim::device::{Device, Limit};
 use chimney_sim::golden::{Config, Golden};
 use chimney_sim::host_mem::{DmaAccess, DmaPort, DmaRegion, HostMemory};
+use chimney_sim::net::guise::{six, Guise};
+use std::net::Ipv4Addr;
 
 /// First unacknowledged byte of the device at the offload.
 pub const ISS: u32 = 1000;
@@ -67,6 +70,8 @@ pub struct Rig {
     generation: [u8; 256],
     /// The other end of the wire: addresses and ports exchanged.
     is_peer: bool,
+    /// Framing and family of neighbor 0, path 0 and the connections below.
+    pub guise: Guise,
 }
 
 impl Default for Rig {
@@ -88,6 +93,11 @@ impl Rig {
 
     /// The same with other build parameters.
     pub fn built(is_peer: bool, config: Config) -> Rig {
+        Self::in_guise(is_peer, config, Guise::default())
+    }
+
+    /// The same with another framing or family.
+    pub fn in_guise(is_peer: bool, config: Config, guise: Guise) -> Rig {
         let mem = HostMemory::new();
         let region = mem.alloc(TOTAL, DmaAccess::DeviceReadsWrites).unwrap();
         let nic = Golden::new(config, mem.port());
@@ -107,6 +117,7 @@ impl Rig {
             send_free: USER + 0x20_0000,
             generation: [0; 256],
             is_peer,
+            guise,
         };
         rig.bring_up();
         rig.give_pages(64);
@@ -290,21 +301,52 @@ impl Rig {
     pub fn neighbor(&mut self, id: u16, op: Opcode) -> Status {
         let [a, b, c, d, e, f] = if self.is_peer { NIC_MAC } else { PEER_MAC };
         let dst_mac = u64::from_le_bytes([a, b, c, d, e, f, 0, 0]);
-        let body = NeighborImage { dst_mac, ..NeighborImage::default() };
+        let vlan = self.guise.tci.unwrap_or(0) & ethernet::VLAN_ID_MASK;
+        let flags = if self.guise.is_llc_snap { NEIGHBOR_LLC_SNAP } else { 0 };
+        let body = NeighborImage { dst_mac, vlan, flags, ..NeighborImage::default() };
         self.image(op, header(ImageKind::Neighbor, id, 0, NeighborImage::BYTES), &body.to_bytes()).0
     }
 
     pub fn path(&mut self, id: u16, op: Opcode) -> Status {
-        let ip = |host: u8| u64::from(u32::from_le_bytes([10, 0, 0, host]));
         let (own, other) = if self.is_peer { (2, 1) } else { (1, 2) };
+        let (src_ip_lo, src_ip_hi) = self.ip(own);
+        let (dst_ip_lo, dst_ip_hi) = self.ip(other);
         let body = PathImage {
-            src_ip_lo: ip(own),
-            dst_ip_lo: ip(other),
-            mtu: 1500,
+            src_ip_lo,
+            src_ip_hi,
+            dst_ip_lo,
+            dst_ip_hi,
+            mtu: self.mtu(),
             ip_id_start: 0x8000,
+            flags: if self.guise.v6.is_some() { PATH_IPV6 } else { 0 },
             ..PathImage::default()
         };
         self.image(op, header(ImageKind::Path, id, 0, PathImage::BYTES), &body.to_bytes()).0
+    }
+
+    /// A host of the wire, as a path has it.
+    fn ip(&self, host: u8) -> (u64, u64) {
+        let v4 = Ipv4Addr::new(10, 0, 0, host);
+        if self.guise.v6.is_none() {
+            return (u32::from_le_bytes(v4.octets()).into(), 0);
+        }
+        let octets = six(v4).octets();
+        let (words, _) = octets.as_chunks::<8>();
+        (u64::from_le_bytes(words[0]), u64::from_le_bytes(words[1]))
+    }
+
+    /// The largest that the framing allows.
+    pub fn mtu(&self) -> u16 {
+        if self.guise.is_llc_snap {
+            ethernet::MAX_SNAP_MTU
+        } else {
+            ethernet::MAX_MTU
+        }
+    }
+
+    /// Text bytes per segment without options.
+    pub fn mss(&self) -> u16 {
+        self.mtu() - if self.guise.v6.is_some() { 60 } else { 40 }
     }
 
     /// The record of an idle established connection.
@@ -321,7 +363,10 @@ impl Rig {
         TcpRecord {
             local_port: 1000,
             remote_port: 2000 + conn,
-            eff_mss: MSS as u16,
+            eff_mss: self.mss(),
+            const_flags: if self.guise.v6.is_some() { CONST_IPV6 } else { 0 },
+            flow_label: self.guise.v6.map_or(0, |v6| v6.flow_label),
+            user_priority: (self.guise.tci.unwrap_or(0) >> ethernet::PRIORITY_SHIFT) as u8,
             cached_flags: CACHED_NAGLE,
             ttl: 64,
             max_retransmissions: 5,

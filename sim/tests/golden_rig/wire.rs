@@ -2,6 +2,7 @@
 
 use super::{Rig, NIC_MAC, PEER_MAC};
 use chimney_sim::device::Device;
+use chimney_sim::net::guise::Guise;
 use etherparse::{PacketBuilder, SlicedPacket, TcpOptionElement, TransportSlice};
 
 /// A segment in the peer's words.
@@ -109,13 +110,19 @@ impl Seg {
 impl Rig {
     /// A segment from the peer reaches the device.
     pub fn peer(&mut self, seg: Seg) {
-        self.nic.rx_frame(&seg.frame(), false);
+        self.nic.rx_frame(&self.guise.dress(&seg.frame()), false);
         self.settle();
     }
 
     /// What the device sent since the last call.
     pub fn sent(&mut self) -> Vec<Seg> {
-        std::iter::from_fn(|| self.nic.pop_tx_frame()).map(|f| Seg::parse(&f)).collect()
+        let guise = self.guise;
+        let plain = |frame: Vec<u8>| {
+            let (seen, plain) = Guise::undress(&frame).expect("a segment in order");
+            assert_eq!(seen, guise);
+            Seg::parse(&plain)
+        };
+        std::iter::from_fn(|| self.nic.pop_tx_frame()).map(plain).collect()
     }
 
     /// The one segment that the device sent since the last call.
