@@ -5,6 +5,7 @@ mod harness;
 
 use chimney_abi::cmd::Status;
 use chimney_abi::offload::{ConnectionEvent, Disconnect, Offload, OffloadError};
+use chimney_sim::net::guise::{Guise, V6};
 use harness::host::Accept;
 use harness::peer::{parse, Peer};
 use harness::{config, established, stream, TestDevice, Tokens, World, HOST_ISS};
@@ -277,7 +278,50 @@ fn ordinary_frames_pass_both_ways<D: TestDevice>() {
     finish(world, tokens);
 }
 
+/// Hand-over, bulk in both directions, a forwarded segment and an upload, with the peer in the same clothes.
+///
+/// Verifies.
+fn every_framing_and_family_carries_both_streams<D: TestDevice>() {
+    let v6 = Some(V6 { flow_label: 0x1_2345 });
+    let guises = [
+        Guise { v6, ..Guise::default() },
+        Guise { tci: Some(5 << 13), ..Guise::default() },
+        Guise { tci: Some(0x00a), is_llc_snap: true, v6: None },
+        Guise { tci: Some(6 << 13 | 0xffe), is_llc_snap: false, v6 },
+        Guise { tci: None, is_llc_snap: true, v6 },
+        Guise { tci: Some(3 << 13 | 7), is_llc_snap: true, v6 },
+    ];
+    for guise in guises {
+        let mut world = World::<D>::make();
+        world.guise = guise;
+        let tokens = world.offload(established());
+        let mut peer = Peer::new(HOST_ISS);
+        peer.allow(harness::HOST_WINDOW as usize);
+        peer.outgoing = stream(7, 0, 30_000);
+        let first = peer.frame(0, &stream(7, 0, 1000), "P");
+        let segment = world.segment(&guise.dress(&first));
+        world.driver.forward(tokens.conn, &segment).expect("accepted");
+        let bytes = stream(8, 0, 40_000);
+        world.send(tokens.conn, &bytes);
+        world.settle();
+        assert_eq!(world.host.stream.len(), 1000, "{guise:?}: the forwarded segment was taken");
+        world.talk(&mut peer, 1_000_000);
+        assert!(peer.incoming == bytes && world.host.stream == peer.outgoing, "{guise:?}");
+        assert!(world.host.frames.is_empty(), "{guise:?}: nothing came up");
+        // Below another id it is not this connection's.
+        if guise.tci.is_some_and(|tci| tci & 0xfff != 0) {
+            let other = Guise { tci: guise.tci.map(|tci| tci ^ 1), ..guise };
+            let stray = other.dress(&peer.frame(30_000, b"stray", "P"));
+            world.device.borrow_mut().rx_frame(&stray, false);
+            world.settle();
+            assert_eq!(std::mem::take(&mut world.host.frames), [stray]);
+        }
+        finish(world, tokens);
+    }
+}
+
 on_both_devices! {
+    every_framing_and_family_carries_both_streams,
     a_send_completes_when_all_of_it_is_acknowledged_and_not_before,
     thousands_of_small_sends_are_merged_and_complete_one_by_one,
     posted_buffers_are_filled_in_order_in_both_push_modes,

@@ -20,12 +20,12 @@ use crate::host::dma_read::ReadArbiter;
 use crate::host::dma_write::{WriteEngine, CLIENT_COMMAND, CLIENT_EVENTS, CLIENT_ORD_RX, CLIENT_PROTO};
 use crate::host::mailbox::Mailbox;
 use crate::host::status::{Consumers, Status};
+use crate::host::vlans::{conn_path, path_vlan, Vlans};
 use crate::prelude::*;
 use crate::tcp::lookup::Lookup;
 use crate::tcp::proto::engine::Engine;
-use crate::tcp::tx::tables::{TABLE_PATH, TABLE_PATH_NEW};
+use crate::tcp::tx::tables::path_mtu;
 use crate::tcp::tx::transmit::Transmit;
-use crate::types::PathMtu;
 use chimney_abi::desc::RX_BUFFER_BYTES;
 use chimney_abi::layout::Reg;
 use chimney_abi::regs;
@@ -208,6 +208,7 @@ pub struct Nic<
     rx: Rx<{ RX_BUFFER_BYTES as usize }>,
     lookup: Lookup<HASH, ROW>,
     dispatch: Dispatch,
+    vlans: Vlans<CONN, TABLE>,
     writes: WriteEngine,
     reads: ReadArbiter<READERS>,
     proto: Engine<CONN, MAP, TABLE, EARLY>,
@@ -244,7 +245,8 @@ impl<
     > Logic for Nic<CONN, TABLE, OBJ, MAP, HASH, ROW, EARLY>
 {
     fn update(&mut self) {
-        clock!(self, clock, csr, rx, lookup, dispatch, writes, reads, proto, transmit, commands, status);
+        clock!(self, clock, csr, rx, lookup, dispatch, vlans, writes);
+        clock!(self, clock, reads, proto, transmit, commands, status);
         self.csr.reset.next = self.reset.val();
         let soft = self.csr.soft_reset.val();
         self.rx.reset.next = soft;
@@ -337,6 +339,9 @@ impl<
         self.dispatch.find_done.next = self.lookup.find_done.val();
         self.dispatch.find_hit.next = self.lookup.find_hit.val();
         self.dispatch.find_conn.next = self.lookup.find_conn.val();
+        self.vlans.look.next = self.lookup.find_done.val();
+        self.vlans.conn.next = self.lookup.find_conn.val();
+        self.dispatch.vlan.next = self.vlans.vlan.val();
         self.lookup.op_valid.next = self.commands.lookup_valid.val();
         self.lookup.op.next = self.commands.lookup.val();
         self.commands.lookup_done.next = self.lookup.op_done.val();
@@ -389,13 +394,12 @@ impl<
         self.commands.table_ready.next = self.transmit.table_op_ready.val();
         self.commands.table_counter.next = self.transmit.table_counter.val();
         let table = self.commands.table_op.val();
-        self.proto.path_mtu.next = PathMtu {
-            valid: self.commands.table_valid.val()
-                && self.transmit.table_op_ready.val()
-                && (table.kind == TABLE_PATH || table.kind == TABLE_PATH_NEW),
-            path: table.id,
-            mtu: table.mtu,
-        };
+        let stores = self.commands.table_valid.val() && self.transmit.table_op_ready.val();
+        self.proto.path_mtu.next = path_mtu(stores, table);
+        self.vlans.path_vlan.next = path_vlan(stores, table);
+        // PROTO has taken the connection, the lookup is about to.
+        self.vlans.conn_path.next =
+            conn_path(self.commands.lookup_valid.val(), self.commands.lookup.val(), self.commands.op.val());
         self.transmit.tx_base.next = rings.tx_base;
         self.transmit.tx_log2.next = rings.tx_log2;
         self.transmit.tx_producer.next = rings.tx_producer;

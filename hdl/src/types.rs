@@ -155,10 +155,14 @@ pub struct TxJob {
     pub sack_count: Bits<3>,
     /// SACK blocks: block i in bits 64i+63:64i, left edge in the low half.
     pub sack: Bits<256>,
-    /// IPv4 TTL.
+    /// IPv4 TTL, IPv6 hop limit.
     pub ttl: Bits<8>,
-    /// IPv4 TOS.
+    /// IPv4 TOS, IPv6 traffic class.
     pub tos: Bits<8>,
+    /// IPv6 flow label.
+    pub flow_label: Bits<20>,
+    /// 802.1p priority.
+    pub priority: Bits<3>,
     /// Send ring address.
     pub send_ring: Bits<64>,
     /// log2 of send ring entries.
@@ -237,6 +241,8 @@ pub struct PathMtu {
     pub path: Bits<16>,
     /// Bytes of an IP packet.
     pub mtu: Bits<16>,
+    /// 1 = IPv6.
+    pub v6: Bit,
 }
 
 /// Parameters that PROTO reads from the registers; stable while enabled.

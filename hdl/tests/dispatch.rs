@@ -1,9 +1,13 @@
 //! The dispatcher between lookup, PROTO, write engine and receive ring, all played by the test; native against Verilated.
 
 use chimney_hdl::host::dispatch::Dispatch;
+use chimney_hdl::host::vlans::{ConnPath, PathVlan, Vlans};
 use chimney_hdl::types::{FrameMeta, ReadBeat, WriteCmd, WriteDone, WRITE_FREE, WRITE_INLINE, WRITE_PAYLOAD};
 use chimney_hdl_kernel::diff::{long, Diff, Rnd};
 use std::collections::VecDeque;
+
+/// log2 of connections and of paths of the VLAN ids.
+type Ids = Vlans<4, 2>;
 
 const RING: u64 = 0x1_0000_0f80;
 const DONE_RING: u64 = 0x2_0000_2000;
@@ -19,6 +23,7 @@ fn buffer(index: u64) -> u64 {
 enum Fate {
     NoCandidate,
     Miss,
+    OtherVlan,
     HandedUp,
     Consumed,
 }
@@ -29,6 +34,8 @@ struct Frame {
     hash: u64,
     fate: Fate,
     conn: u64,
+    /// Id of its connection's neighbor.
+    vlan: u64,
 }
 
 /// What the test plays around the block.
@@ -61,7 +68,7 @@ struct Test {
     failures: usize,
     burst: VecDeque<(u64, bool, bool)>,
     stingy: bool,
-    counts: [usize; 4],
+    counts: [usize; 5],
     drops: usize,
     irqs: usize,
     read_errors: usize,
@@ -71,14 +78,20 @@ impl Test {
     fn frame(&mut self, r: &mut Rnd) -> Frame {
         let mut meta: FrameMeta = r.any();
         meta.len = (1 + r.below(2048)).into();
-        let fate = [Fate::NoCandidate, Fate::Miss, Fate::HandedUp, Fate::Consumed][r.below(4) as usize];
-        // What is clean but not for the engine goes up like what is not clean.
-        let other = r.below(4);
-        let is_up = fate == Fate::NoCandidate;
-        meta.candidate = !is_up || other > 0;
-        (meta.is_v6, meta.tagged, meta.snap) =
-            (is_up && other == 1, is_up && other == 2, is_up && other == 3);
-        Frame { meta, hash: r.below(1 << 32), fate, conn: r.below(64) }
+        let fate = [Fate::NoCandidate, Fate::Miss, Fate::OtherVlan, Fate::HandedUp, Fate::Consumed]
+            [r.below(5) as usize];
+        meta.candidate = fate != Fate::NoCandidate;
+        // any framing, family and priority; the neighbor's id if it has one.
+        let id = meta.tci.to_u64() & 0xfff;
+        let vlan = match fate {
+            Fate::OtherVlan if meta.tagged && id != 0 => id ^ (1 << r.below(12)),
+            Fate::OtherVlan => 1 + r.below(4094),
+            _ if meta.tagged && r.chance(1, 2) => id,
+            _ => 0,
+        };
+        let fate = if fate == Fate::OtherVlan && vlan == 0 { Fate::Consumed } else { fate };
+        let fate = if fate == Fate::OtherVlan && meta.tagged && id == vlan { Fate::Consumed } else { fate };
+        Frame { meta, hash: r.below(1 << 32), fate, conn: r.below(64), vlan }
     }
 
     /// The oldest frame is through.
@@ -136,7 +149,11 @@ impl Test {
                 u.find_done.next = true;
                 u.find_hit.next = f.fate != Fate::Miss;
                 u.find_conn.next = f.conn.into();
-                if f.fate == Fate::Miss {
+                if f.fate != Fate::Miss {
+                    // It counts from the next clock on.
+                    u.vlan.next = f.vlan.into();
+                }
+                if f.fate == Fate::Miss || f.fate == Fate::OtherVlan {
                     self.decided();
                 }
             }
@@ -169,7 +186,7 @@ impl Test {
             let mut seg = f.meta.seg;
             seg.conn = f.conn.into();
             assert_eq!(u.seg.val(), seg);
-            assert!(self.asked && f.fate != Fate::Miss);
+            assert!(self.asked && f.fate != Fate::Miss && f.fate != Fate::OtherVlan);
             if u.seg_ready.next {
                 self.judging.push_back(1 + r.below(9));
                 self.decided();
@@ -296,7 +313,7 @@ impl Test {
 
 /// Each frame goes where it must, with its completion after its bytes; without a buffer it is dropped and counted.
 ///
-/// Verifies: laws L4, L5; R-144 (a frame that PROTO does not take goes up).
+/// Verifies: laws L4, L5; R-284; R-144 (a frame that PROTO does not take goes up).
 #[test]
 fn every_frame_goes_to_the_engine_or_up_or_is_counted() {
     let steps = if long() { 400_000 } else { 40_000 };
@@ -311,4 +328,45 @@ fn every_frame_goes_to_the_engine_or_up_or_is_counted() {
     assert!(t.counts.iter().all(|n| *n > steps / 300), "{:?}", t.counts);
     assert!(t.most == 16, "the list is filled: {}", t.most);
     assert!(t.drops > 20 && t.irqs > 100 && t.read_errors > 3);
+}
+
+/// A connection has its path's id, whichever came last.
+///
+/// Verifies.
+#[test]
+fn a_connection_has_the_id_of_its_paths_neighbor() {
+    let (mut paths, mut ids) = ([0u64; 16], [0u64; 4]);
+    let (mut asked, mut path, mut seen) = (None, 0, 0);
+    let poke = |u: &mut Ids, r: &mut Rnd| {
+        // The path of the connection as it was when it was asked for, the id as it is now.
+        if let Some(conn) = asked.take() {
+            path = conn;
+        }
+        u.path_vlan.next = PathVlan { valid: false, ..r.any() };
+        u.conn_path.next = ConnPath { valid: false, ..r.any() };
+        if seen > 17 {
+            assert_eq!(u.vlan.val().to_u64(), ids[path as usize]);
+        }
+        let step = seen;
+        seen += 1;
+        let (id, conn) = (step % 4, step % 16);
+        if step < 16 || r.chance(1, 3) {
+            let id = if step < 16 { id } else { r.below(4) };
+            let vlan = r.below(4095);
+            u.path_vlan.next = PathVlan { valid: true, path: id.into(), vlan: vlan.into() };
+            ids[id as usize] = vlan;
+        }
+        let look = r.below(16);
+        u.look.next = step >= 16;
+        u.conn.next = look.into();
+        if step >= 16 {
+            asked = Some(paths[look as usize]);
+        }
+        if step < 16 {
+            let to = r.below(4);
+            u.conn_path.next = ConnPath { valid: true, conn: conn.into(), path: to.into() };
+            paths[conn as usize] = to;
+        }
+    };
+    chimney_hdl_kernel::diff::diff("vlans", Ids::default(), 4000, poke, |u, c| u.clock.next = c.into());
 }

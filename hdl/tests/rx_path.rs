@@ -116,6 +116,7 @@ impl Logic for RxPath {
         self.lookup.op_valid.next = self.op_valid.val();
         self.lookup.op.next = self.op.val();
         self.op_done.next = self.lookup.op_done.val();
+        self.dispatch.vlan.next = bits::<12>(0);
         self.seg_valid.next = self.dispatch.seg_valid.val();
         self.seg.next = self.dispatch.seg.val();
         self.dispatch.seg_ready.next = self.seg_ready.val();

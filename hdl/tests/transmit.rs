@@ -52,6 +52,8 @@ struct Test {
     lb_out: Sink,
     by_result: [usize; 3],
     pushed: usize,
+    /// Segments sent, by family and LLC/SNAP.
+    forms: [usize; 4],
     again: usize,
     counts: [u64; 5],
     expected: [u64; 5],
@@ -81,9 +83,12 @@ impl Test {
             usable: r.chance(3, 4),
             dst_mac: mac_bits(r),
             src_mac: if r.chance(1, 2) { 0u64.into() } else { mac_bits(r) },
+            vlan: if r.chance(1, 2) { 0u64.into() } else { r.any() },
+            snap: r.any(),
         };
         op.path = PathEntry {
             usable: r.chance(3, 4),
+            v6: r.any(),
             src_ip: r.uniform(),
             dst_ip: r.uniform(),
             neighbor: r.bits_below(1 << TABLE),
@@ -144,7 +149,9 @@ impl Test {
         let Some((text, push)) = text.filter(|_| result == SENT) else { return };
         let way = Way { path, neighbor: n, counter: self.counters[path_id], own: MAC };
         let frame = segment(j, &way, &text, push);
-        self.counters[path_id] = self.counters[path_id].wrapping_add(1);
+        // IPv6 has no identification.
+        self.counters[path_id] = self.counters[path_id].wrapping_add(u16::from(!path.v6));
+        self.forms[usize::from(path.v6) + 2 * usize::from(n.snap)] += 1;
         self.expected[FRAMES] += 1;
         self.expected[OFFLOADED] += 1;
         self.expected[BYTES] += frame.len().max(ethernet::MIN_FRAME_LEN) as u64;
@@ -326,7 +333,7 @@ impl Sink {
 
 /// Every job and every ring entry becomes exactly the frame that the model builds, or the result that it tells.
 ///
-/// Verifies: R-008 (nothing of its own), R-053, R-058, R-059, R-135, R-176, R-242, R-279, R-280, law L5.
+/// Verifies: R-008 (nothing of its own), R-053, R-058, R-059, R-135, R-176, R-065, R-242, R-279, R-280, R-283, law L5.
 #[test]
 fn builds_every_frame_as_the_model_does() {
     let steps = if long() { 300_000 } else { 25_000 };
@@ -337,6 +344,7 @@ fn builds_every_frame_as_the_model_does() {
         t.mac_out.got, t.lb_out.got, t.by_result, t.pushed, t.again, t.counts
     );
     assert!(t.segments.len() < 34 && t.frames.len() < 34 && t.flight < 34);
+    assert!(t.forms.iter().all(|n| *n > 10), "{:?}", t.forms);
     assert!(t.by_result.iter().all(|n| *n > 1) && t.pushed > 3 && t.again > 3 && t.lb_out.got > 5);
     for (i, (got, want)) in t.counts.iter().zip(t.expected).enumerate() {
         assert!(*got <= want && want - got <= 40_000, "counter {i}: {got} of {want}");

@@ -160,7 +160,7 @@ fn stream_agrees() {
                 sends: r.chance(7, 8),
                 len: len.into(),
                 last: last.into(),
-                head_len: r.bits_below(95),
+                head_len: r.bits_below(127),
                 start,
                 end: start + len / 8,
                 csum_at: r.bits_below(100),

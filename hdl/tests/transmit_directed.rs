@@ -100,6 +100,7 @@ impl<C: FnMut(&mut Dut, bool)> Rig<C> {
             usable: true,
             dst_mac: 0x0605_0403_0201u64.into(),
             src_mac: 0x1615_1413_1211u64.into(),
+            ..Default::default()
         };
         let p = PathEntry {
             usable: true,
@@ -107,6 +108,7 @@ impl<C: FnMut(&mut Dut, bool)> Rig<C> {
             dst_ip: 0x0200_000au64.into(),
             neighbor: 2u64.into(),
             ip_id_start: 0x8000u64.into(),
+            ..Default::default()
         };
         let op = TableOp { neighbor: n, path: p, ..Default::default() };
         self.table(TableOp { kind: TABLE_NEIGHBOR.into(), id: 2u64.into(), ..op });

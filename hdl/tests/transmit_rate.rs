@@ -47,6 +47,9 @@ struct Load {
     jitter: u64,
     /// An ordinary frame of so many bytes is there at any time; 0 = none.
     ordinary: u64,
+    /// IPv6; a tag and LLC/SNAP.
+    v6: bool,
+    dressed: bool,
 }
 
 impl Load {
@@ -61,15 +64,15 @@ impl Load {
             latency,
             jitter: 0,
             ordinary: 0,
+            v6: false,
+            dressed: false,
         }
     }
 
     fn header(self) -> u64 {
-        if self.timestamps {
-            66
-        } else {
-            54
-        }
+        54 + [0, 12][usize::from(self.timestamps)]
+            + [0, 20][usize::from(self.v6)]
+            + [0, 12][usize::from(self.dressed)]
     }
 }
 
@@ -88,14 +91,17 @@ struct Run {
     done: usize,
 }
 
-fn way() -> (Way, [TableOp; 2]) {
+fn way(l: Load) -> (Way, [TableOp; 2]) {
     let neighbor = NeighborEntry {
         usable: true,
         dst_mac: 0x0605_0403_0201u64.into(),
         src_mac: 0x1615_1413_1211u64.into(),
+        vlan: if l.dressed { 5u64 } else { 0 }.into(),
+        snap: l.dressed,
     };
     let path = PathEntry {
         usable: true,
+        v6: l.v6,
         src_ip: 0x0100_000au64.into(),
         dst_ip: 0x0200_000au64.into(),
         neighbor: 2u64.into(),
@@ -244,7 +250,7 @@ fn run(l: Load) -> Run {
     let mut bench = Bench::new(Dut::default(), |u: &mut Dut, c| u.clock.next = c.into());
     let mut r = Run::default();
     let mut rnd = Rnd::new(Rnd::seed_for("transmit_rate"));
-    let (way, ops) = way();
+    let (way, ops) = way(l);
     r.prepare(l, way);
     bench.cycle(|u| u.reset.next = true);
     for _ in 0..8 {
@@ -297,6 +303,29 @@ fn a_smallest_segment_takes_ten_cycles_at_any_latency() {
     }
     let l = Load::of(SMALL, 8, 50);
     judge("smallest, latency 50 to 150", Load { jitter: 100, ..l }, SMALLEST);
+}
+
+/// The MAC needs 24 bytes more for each: 13 beats for the smallest frame of IPv6.
+#[test]
+fn a_smallest_ipv6_segment_takes_one_cycle_more_than_its_header_words() {
+    for (dressed, words) in [(false, 10.0), (true, 11.0)] {
+        for (connections, latency) in [(1, 0), (8, 150)] {
+            let l = Load { v6: true, dressed, ..Load::of(SMALL, connections, latency) };
+            let name =
+                format!("IPv6, tag and LLC/SNAP {dressed}, {connections} connections, latency {latency}");
+            judge(&name, l, words + 1.0 + 0.2);
+        }
+    }
+    let l = Load { dressed: true, ..Load::of(SMALL, 8, 150) };
+    judge("IPv4 with tag and LLC/SNAP", l, 10.2);
+}
+
+#[test]
+fn a_full_ipv6_segment_takes_its_beats() {
+    for dressed in [false, true] {
+        let l = Load { v6: true, dressed, ..Load::of(FULL - 20, 1, 150) };
+        judge(&format!("full IPv6, tag and LLC/SNAP {dressed}"), l, beats(l) + 1.0);
+    }
 }
 
 #[test]

@@ -13,13 +13,15 @@ use chimney_abi::offload::{
     HostHandle, NeighborBlock, NeighborState, Offload, PathBlock, PathState, ReceiveRequest, Role,
     SendRequest, TcpBlock, TcpBlockState, Token, Tree,
 };
-use chimney_abi::state::{TcpRecord, CACHED_NAGLE, NO_TIMER};
+use chimney_abi::state::{TcpRecord, CACHED_NAGLE, CONST_IPV6, NO_TIMER};
+use chimney_abi::wire::ethernet;
 use chimney_driver::{Config, Driver};
 use chimney_sim::bfm::axi_memory::AxiTiming;
 use chimney_sim::device::{Device, Limit};
 use chimney_sim::golden::{self, Golden};
 use chimney_sim::host_mem::{DmaPort, HostMemory};
 use chimney_sim::model::RtlNic;
+use chimney_sim::net::guise::{six, Guise};
 
 use chimney_sim::rng::test_seed;
 use host::Host;
@@ -51,6 +53,8 @@ pub struct World<D: Device> {
     pub driver: Driver<LateBus<D>>,
     pub host: Host,
     pub now_us: u64,
+    /// Framing and family of what is offloaded; the peer knows Ethernet II and IPv4 alone.
+    pub guise: Guise,
     /// How far the world's time is ahead of the device's: a device that comes later begins at 0.
     ahead_us: u64,
 }
@@ -236,7 +240,9 @@ impl<D: Device> World<D> {
         let driver = Driver::open(bus, config).expect("the device comes up");
         let device_us = device.borrow().now_us();
         let ahead_us = now_us.saturating_sub(device_us);
-        Self { device, memory, driver, host: Host::default(), now_us: device_us + ahead_us, ahead_us }
+        let now_us = device_us + ahead_us;
+        let (host, guise) = (Host::default(), Guise::default());
+        Self { device, memory, driver, host, now_us, guise, ahead_us }
     }
 
     /// Lets the device work at the present time and the driver poll, until neither has anything to do.
@@ -275,13 +281,36 @@ impl<D: Device> World<D> {
 
     /// Puts a frame on the wire and lets it be processed.
     pub fn wire(&mut self, frame: &[u8]) {
-        self.device.borrow_mut().rx_frame(frame, false);
+        self.arrive(frame);
         self.settle();
+    }
+
+    /// Puts a frame on the wire.
+    pub fn arrive(&mut self, frame: &[u8]) {
+        self.device.borrow_mut().rx_frame(&self.guise.dress(frame), false);
+    }
+
+    /// A segment as the peer knows it; other frames as they are.
+    pub fn plain(&self, frame: Vec<u8>) -> Vec<u8> {
+        if self.guise == Guise::default() {
+            return frame;
+        }
+        let (seen, plain) = Guise::undress(&frame).expect("a segment in order");
+        assert_eq!(seen, self.guise);
+        plain
+    }
+
+    /// The segment in a frame that came up, without padding; its checksum is that of its family.
+    pub fn segment(&self, frame: &[u8]) -> Vec<u8> {
+        let plain = self.plain(frame.to_vec());
+        let total = usize::from(u16::from_be_bytes([plain[16], plain[17]]));
+        frame[self.guise.headers_len()..][..total - 20].to_vec()
     }
 
     /// Frames that the device sent.
     pub fn sent_frames(&mut self) -> Vec<Vec<u8>> {
-        std::iter::from_fn(|| self.device.borrow_mut().pop_tx_frame()).collect()
+        let frames: Vec<_> = std::iter::from_fn(|| self.device.borrow_mut().pop_tx_frame()).collect();
+        frames.into_iter().map(|frame| self.plain(frame)).collect()
     }
 
     /// Exchanges frames with the peer without loss, for `us` microseconds.
@@ -296,7 +325,7 @@ impl<D: Device> World<D> {
                 any = true;
             }
             for frame in peer.poll(self.now_us) {
-                self.device.borrow_mut().rx_frame(&frame, false);
+                self.arrive(&frame);
                 any = true;
             }
             if !any {
@@ -310,7 +339,8 @@ impl<D: Device> World<D> {
 
     /// Offloads neighbor, path and connection; gives their tokens.
     pub fn offload(&mut self, state: TcpBlockState) -> Tokens {
-        self.driver.initiate(new_tree(vec![state])).expect("accepted");
+        let tree = self.dressed_tree(state);
+        self.driver.initiate(tree).expect("accepted");
         for _ in 0..64 {
             self.settle(); // more than once if writes arrive late
         }
@@ -318,6 +348,28 @@ impl<D: Device> World<D> {
         assert_eq!(tree[0].paths[0].connections[0].status, Status::Success);
         assert_eq!((tree[0].status, tree[0].paths[0].status), (Status::Success, Status::Success));
         Tokens::of(&tree)
+    }
+
+    /// Objects that say what the guise is.
+    fn dressed_tree(&self, mut state: TcpBlockState) -> Tree {
+        let (guise, r) = (self.guise, &mut state.record);
+        let tci = guise.tci.unwrap_or(0);
+        if let Some(v6) = guise.v6 {
+            r.const_flags |= CONST_IPV6;
+            r.flow_label = v6.flow_label;
+        }
+        r.user_priority = (tci >> ethernet::PRIORITY_SHIFT) as u8;
+        let mtu = if guise.is_llc_snap { ethernet::MAX_SNAP_MTU } else { ethernet::MAX_MTU };
+        r.eff_mss = r.eff_mss.min(mtu - if guise.v6.is_some() { 60 } else { 40 });
+        let mut tree = new_tree(vec![state]);
+        let neighbor = tree[0].state.as_mut().expect("a new neighbor");
+        (neighbor.vlan, neighbor.llc_snap) = (tci & ethernet::VLAN_ID_MASK, guise.is_llc_snap);
+        let path = tree[0].paths[0].state.as_mut().expect("a new path");
+        path.mtu = mtu;
+        if guise.v6.is_some() {
+            (path.src, path.dst) = (six(HOST_IP.into()).into(), six(PEER_IP.into()).into());
+        }
+        tree
     }
 
     /// Takes everything back; the connection's state.

@@ -15,6 +15,7 @@
 //!
 //! Latency: 2 clocks from `frame_valid` to `tvalid`. Throughput: one beat per clock, no clock between frames.
 //! Back-pressure: `frame_ready` is low while two frames wait. Reset state: nothing waits, ring and slots empty.
+use crate::ip::tx_build::{tcp_at, Form};
 use crate::prelude::*;
 use crate::stream::lanes::{keep_of, mask_bytes, swap16};
 use crate::stream::Skid;
@@ -35,14 +36,15 @@ pub const PLACE: usize = RING_LOG2 + 1;
 /// Bits of a beat's number.
 pub const BEAT_LOG2: usize = 11;
 const MIN_LEN: u64 = ethernet::MIN_FRAME_LEN as u64;
+/// Beat of the IP ID in a frame without LLC/SNAP, tagged or not; the checksum is one later.
 const IP_ID_BEAT: u64 = ((ethernet::HEADER_LEN + ipv4::ID) / 8) as u64;
-const IP_CHECKSUM_BEAT: u64 = ((ethernet::HEADER_LEN + ipv4::CHECKSUM) / 8) as u64;
-const FLAGS_BEAT: u64 = ((ethernet::HEADER_LEN + ipv4::HEADER_LEN + tcp::FLAGS) / 8) as u64;
+/// Words from the beginning of TCP to the end of the one with the flags, in word numbers that begin at byte 2.
+const FLAGS_WORDS: u64 = (tcp::FLAGS as u64 + 2) / 4;
 const PSH: u64 = tcp::FLAG_PSH as u64;
 
-// The lanes that `patched` knows by heart.
-const _: () = assert!((ethernet::HEADER_LEN + ipv4::ID) % 8 == 2);
-const _: () = assert!((ethernet::HEADER_LEN + ipv4::CHECKSUM).is_multiple_of(8));
+// The lanes that `patched` knows by heart; a tag moves them by four, LLC/SNAP by a beat.
+const _: () = assert!((ethernet::HEADER_LEN + ipv4::ID) % 8 == 2 && ethernet::VLAN_TAG_LEN == 4);
+const _: () = assert!((ethernet::HEADER_LEN + ipv4::CHECKSUM).is_multiple_of(8) && ethernet::SNAP_LEN == 8);
 const _: () = assert!((ethernet::HEADER_LEN + ipv4::HEADER_LEN + tcp::FLAGS) % 8 == 7);
 
 /// A complete frame.
@@ -58,14 +60,16 @@ pub struct TxFrame {
     pub last: Bits<BEAT_LOG2>,
     /// Bytes of that beat.
     pub keep: Bits<8>,
-    /// Bytes that come from the slot, 0 to 94.
+    /// Bytes that come from the slot, 0 to 126.
     pub head_len: Bits<7>,
     /// Its first ring word.
     pub start: Bits<PLACE>,
     /// The word behind its last one.
     pub end: Bits<PLACE>,
-    /// 1 = a segment: IP ID and IPv4 checksum are put in.
-    pub segment: Bit,
+    /// 1 = a segment of IPv4: IP ID and IPv4 checksum are put in.
+    pub numbered: Bit,
+    /// Where they lie, and PSH.
+    pub form: Form,
     /// 1 = PSH is set.
     pub push: Bit,
     /// IP ID.
@@ -95,12 +99,12 @@ pub struct OutBeat {
     pub last: Bit,
     /// To the receive path.
     pub loopback: Bit,
-    /// The IP ID is in this beat.
-    pub has_id: Bit,
-    /// The IPv4 checksum is.
-    pub has_ip_csum: Bit,
-    /// PSH is to be set in this beat.
-    pub push: Bit,
+    /// The IP ID is in this beat: in lanes 2 and 3, in lanes 6 and 7.
+    pub has_id: Bits<2>,
+    /// The IPv4 checksum is: in lanes 0 and 1, in lanes 4 and 5.
+    pub has_ip_csum: Bits<2>,
+    /// PSH is to be set: in lane 3, in lane 7.
+    pub push: Bits<2>,
     /// Lane of the first checksum byte.
     pub first: Bits<8>,
     /// Lane of the second.
@@ -193,6 +197,12 @@ fn before(i: Bits<BEAT_LOG2>, len: Bits<14>) -> Bits<8> {
     }
 }
 
+/// Something lies in this beat: in its first or in its second half.
+#[kernel]
+fn half(here: bool, second: bool) -> Bits<2> {
+    cat::<2, _>((here && second, here && !second))
+}
+
 /// The beat number `i` of a frame.
 #[kernel]
 fn out_beat(f: TxFrame, i: Bits<BEAT_LOG2>) -> OutBeat {
@@ -203,6 +213,9 @@ fn out_beat(f: TxFrame, i: Bits<BEAT_LOG2>) -> OutBeat {
     let word = bit_cast::<BEAT_LOG2, 6>(f.csum_at.get_bits(3));
     let here = f.has_csum && i == word;
     let next = f.has_csum && i == word + 1 && at.get_bit(7);
+    let id_beat = bit_cast::<BEAT_LOG2, 1>(f.form.snap.into()) + IP_ID_BEAT;
+    let to_flags = tcp_at(f.form) + FLAGS_WORDS;
+    let flags = bit_cast::<BEAT_LOG2, 4>(to_flags.get_bits(1));
     OutBeat {
         valid: true,
         keep: if last { f.keep } else { bits::<8>(0xff) },
@@ -210,9 +223,9 @@ fn out_beat(f: TxFrame, i: Bits<BEAT_LOG2>) -> OutBeat {
         body: before(i, f.len) & !head,
         last,
         loopback: f.loopback,
-        has_id: f.segment && i == IP_ID_BEAT,
-        has_ip_csum: f.segment && i == IP_CHECKSUM_BEAT,
-        push: f.push && i == FLAGS_BEAT,
+        has_id: half(f.numbered && i == id_beat, f.form.tagged),
+        has_ip_csum: half(f.numbered && i == id_beat + 1, f.form.tagged),
+        push: half(f.push && i == flags, to_flags.get_bit(0)),
         first: if here { at.get_bits::<8>(0) } else { bits::<8>(0) },
         second: if here {
             cat::<8, _>((at.get_bits::<7>(0), bits::<1>(0)))
@@ -225,13 +238,22 @@ fn out_beat(f: TxFrame, i: Bits<BEAT_LOG2>) -> OutBeat {
     }
 }
 
+/// Half a word with number, IPv4 checksum and PSH.
+#[kernel]
+fn patched_half(half: Bits<32>, o: OutBeat, i: usize) -> Bits<32> {
+    let high = if o.has_id.get_bit(i) { swap16(o.ip_id) } else { half.get_bits::<16>(16) };
+    let low = if o.has_ip_csum.get_bit(i) { o.ip_csum } else { half.get_bits::<16>(0) };
+    let push = if o.push.get_bit(i) { bits::<8>(PSH) } else { bits::<8>(0) };
+    cat::<32, _>((high.get_bits::<8>(8) | push, high.get_bits::<8>(0), low))
+}
+
 /// The word with what was not known before.
 #[kernel]
 fn patched(word: Bits<64>, o: OutBeat) -> Bits<64> {
-    let id = if o.has_id { swap16(o.ip_id) } else { word.get_bits::<16>(16) };
-    let top = if o.push { word.get_bits::<8>(56) | PSH } else { word.get_bits::<8>(56) };
-    let low = if o.has_ip_csum { o.ip_csum } else { word.get_bits::<16>(0) };
-    let fixed = cat::<64, _>((top, word.get_bits::<24>(32), id, low));
+    let fixed = cat::<64, _>((
+        patched_half(word.get_bits::<32>(32), o, 1),
+        patched_half(word.get_bits::<32>(0), o, 0),
+    ));
     cat::<64, _>(array::<8>(|i| {
         if o.first.get_bit(7 - i) {
             o.csum.get_bits::<8>(0)

@@ -1,7 +1,7 @@
 //! The dispatcher: frames in order, to the engine or to the ordinary receive ring.
 //!
 //! ```text
-//!                           .-- miss, no candidate --.
+//!                           .-- miss, no candidate, another VLAN --.
 //!   FrameMeta --> lookup --+                          v
 //!                           `-- hit: RxSeg to PROTO   [frames in order] --> OrdRx <--verdict-- placer
 //! ```
@@ -12,6 +12,7 @@
 //! a candidate per lookup and 3 cycles. Back-pressure: `meta_ready` is low while a candidate is in work, and while 16 frames are in the
 //! list (bounded by the bus, not by the host: law L5). Reset: nothing in work.
 use crate::host::ord_rx::{Listed, OrdRx};
+use crate::ip::tx_build::VLAN;
 use crate::prelude::*;
 use crate::tcp::lookup::{Address, FlowKey};
 use crate::types::{FrameMeta, ReadBeat, ReadReq, RxSeg, WriteCmd, WriteDone};
@@ -29,10 +30,11 @@ pub enum DispatchState {
     Offer,
 }
 
-/// PROTO and the transmitter know IPv4 in untagged Ethernet II frames, the lookup knows them all; the others go up (law L4).
+/// R-284: a connection whose neighbor has a VLAN id takes frames with that id alone, of any priority. Either framing is taken
+/// (RFC 1122 2.3.3): the neighbor's says how to send.
 #[kernel]
-fn for_engine(m: FrameMeta) -> bool {
-    m.candidate && !m.is_v6 && !m.tagged && !m.snap
+fn is_foreign(m: FrameMeta, vlan: Bits<VLAN>) -> bool {
+    vlan.any() && !(m.tagged && m.tci.get_bits::<VLAN>(0) == vlan)
 }
 
 /// What the list keeps of a frame.
@@ -72,6 +74,8 @@ pub struct Dispatch {
     pub find_hit: Signal<In, Bit>,
     /// With `find_hit`: connection id.
     pub find_conn: Signal<In, Bits<16>>,
+    /// From the clock after `find_hit` on: VLAN id of that connection's neighbor, 0 = none.
+    pub vlan: Signal<In, Bits<VLAN>>,
     /// A segment for PROTO.
     pub seg_valid: Signal<Out, Bit>,
     /// The segment.
@@ -140,10 +144,12 @@ impl Logic for Dispatch {
         // One candidate at a time.
         let ready = state == DispatchState::Idle && self.ordinary.frame_ready.val();
         let takes = ready && self.meta_valid.val();
-        let candidate = for_engine(new);
+        let candidate = new.candidate;
         let answered = state == DispatchState::Found && self.find_done.val();
         let misses = answered && !self.find_hit.val();
-        let goes = state == DispatchState::Offer && self.seg_ready.val();
+        let offers = state == DispatchState::Offer;
+        let foreign = offers && is_foreign(m, self.vlan.val());
+        let goes = offers && !foreign && self.seg_ready.val();
         self.meta_ready.next = ready;
         self.find_valid.next = state == DispatchState::Find;
         self.find_key.next = FlowKey {
@@ -154,9 +160,9 @@ impl Logic for Dispatch {
             local_port: m.local_port,
         };
         self.find_hash.next = self.hash.q.val();
-        self.seg_valid.next = state == DispatchState::Offer;
+        self.seg_valid.next = offers && !foreign;
         self.seg.next = m.seg;
-        self.ordinary.frame_valid.next = (takes && !candidate) || misses || goes;
+        self.ordinary.frame_valid.next = (takes && !candidate) || misses || foreign || goes;
         self.ordinary.frame.next =
             if state == DispatchState::Idle { listed(new, false) } else { listed(m, goes) };
         match state {
@@ -180,7 +186,7 @@ impl Logic for Dispatch {
                 }
             }
             DispatchState::Offer => {
-                if goes {
+                if goes || foreign {
                     self.state.d.next = DispatchState::Idle;
                 }
             }

@@ -17,5 +17,6 @@ pub mod regfile;
 pub mod rx_done;
 pub mod rx_ring;
 pub mod status;
+pub mod vlans;
 pub mod write_issue;
 pub mod write_report;

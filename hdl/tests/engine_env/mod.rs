@@ -280,7 +280,7 @@ impl Env {
         u.now_ms.next = ((self.now / 1000) & 0xffff_ffff).into();
         u.params.next = self.params;
         u.turn.next = !self.stall(r);
-        u.path_mtu.next = PathMtu { valid: true, path: PATH.into(), mtu: self.mtu.into() };
+        u.path_mtu.next = PathMtu { valid: true, path: PATH.into(), mtu: self.mtu.into(), v6: false };
         u.pool_ring.next = POOL_RING.into();
         u.pool_log2.next = RING_LOG2.into();
         u.pool_producer.next = (self.pool_producer & 0xffff).into();

@@ -6,7 +6,7 @@ use chimney_abi::cmd::{Opcode, Status};
 use chimney_abi::desc::PAGE_SLOTS;
 use chimney_hdl::host::mailbox::Mailbox;
 use chimney_hdl::prelude::*;
-use chimney_hdl::tcp::lookup::LookupOp;
+use chimney_hdl::tcp::lookup::{Address, LookupOp};
 use chimney_hdl::tcp::tx::tables::{TableOp, TABLE_NEIGHBOR, TABLE_PATH_NEW, TABLE_READ};
 use chimney_hdl::types::{ConnOp, ReadBeat, WriteDone, WRITE_INLINE};
 use chimney_hdl_kernel::diff::Rnd;
@@ -174,8 +174,9 @@ impl Env {
             }
         }
         if u.lookup_valid.val() && idle && !self.answered {
-            let Ask::Lookup { insert, conn } = ask_lookup(&u.lookup.val()) else { unreachable!() };
-            self.asks.push(Ask::Lookup { insert, conn });
+            let ask = ask_lookup(&u.lookup.val());
+            self.asks.push(ask.clone());
+            let Ask::Lookup { insert, conn, .. } = ask else { unreachable!() };
             self.lookup = Some((1 + r.below(20), self.others.lookup(insert, conn)));
         }
         self.answered = u.lookup_done.next;
@@ -232,14 +233,23 @@ impl Env {
 fn ask_table(op: &TableOp) -> Ask {
     let (id, p, m) = (n(op.id) as u16, op.path, op.neighbor);
     match n(op.kind) {
-        TABLE_NEIGHBOR => Ask::Neighbor { id, usable: m.usable, dst: n(m.dst_mac), src: n(m.src_mac) },
+        TABLE_NEIGHBOR => Ask::Neighbor {
+            id,
+            usable: m.usable,
+            dst: n(m.dst_mac),
+            src: n(m.src_mac),
+            vlan: n(m.vlan) as u16,
+            snap: m.snap,
+        },
         TABLE_READ => Ask::Counter { id },
         kind => Ask::Path {
             id,
             usable: p.usable,
-            src: n(p.src_ip) as u32,
-            dst: n(p.dst_ip) as u32,
+            v6: p.v6,
+            src: wide(p.src_ip),
+            dst: wide(p.dst_ip),
             neighbor: n(p.neighbor) as u16,
+            vlan: op.links.then_some(n(op.vlan) as u16),
             start: n(p.ip_id_start) as u16,
             counter: (kind == TABLE_PATH_NEW).then_some(n(op.ip_id_counter) as u16),
             mtu: n(op.mtu) as u16,
@@ -247,12 +257,18 @@ fn ask_table(op: &TableOp) -> Ask {
     }
 }
 
+fn wide(x: Bits<128>) -> u128 {
+    u128::from(n(x.get_bits::<64>(64))) << 64 | u128::from(n(x.get_bits::<64>(0)))
+}
+
+fn address(a: Address) -> u128 {
+    [a.d, a.c, a.b, a.a].iter().fold(0, |x, w| x << 32 | u128::from(n(*w)))
+}
+
 fn ask_lookup(l: &LookupOp) -> Ask {
     let k = l.key;
-    assert!(!k.is_v6 && [k.remote_ip, k.local_ip].iter().all(|ip| (n(ip.b), n(ip.c), n(ip.d)) == (0, 0, 0)));
-    let ips = (n(k.remote_ip.a) as u32, n(k.local_ip.a) as u32);
-    let key = (ips.0, ips.1, n(k.remote_port) as u16, n(k.local_port) as u16);
-    Ask::Lookup { insert: l.insert.then_some(key), conn: n(l.conn) as u16 }
+    let key = (address(k.remote_ip), address(k.local_ip), n(k.remote_port) as u16, n(k.local_port) as u16);
+    Ask::Lookup { insert: l.insert.then_some(key), is_v6: k.is_v6, conn: n(l.conn) as u16 }
 }
 
 fn ask_op(op: &ConnOp, fed: Vec<u64>) -> Ask {

@@ -7,7 +7,7 @@ mod reference;
 use chimney_abi::cmd::{ImageKind, Opcode, Status};
 use chimney_abi::desc::Command;
 use chimney_abi::state::{
-    ImageHeader, NeighborImage, PathImage, TcpRecord, HEADER_BYTES, IMAGE_REVISION, IMAGE_STRIDE,
+    ImageHeader, NeighborImage, PathImage, TcpRecord, CONST_IPV6, HEADER_BYTES, IMAGE_REVISION, IMAGE_STRIDE,
 };
 use chimney_hdl_kernel::diff::{long, Bench, Diff, Rnd};
 use env::{Dut, Env};
@@ -182,16 +182,29 @@ impl World {
         let body = match kind {
             ImageKind::Neighbor => {
                 let mut b = random_bytes(r, NeighborImage::BYTES);
-                (b[6], b[7]) = if r.chance(1, 10) { (b[6], b[7]) } else { (0, 0) };
+                let vlan = [0, 5, 4094, 4095][r.below(4) as usize];
+                b[6..8].copy_from_slice(&u16::to_le_bytes(if r.chance(1, 10) {
+                    r.next_u64() as u16
+                } else {
+                    vlan
+                }));
                 b
             }
             ImageKind::Path => {
-                let mtu = [67, 68, 1500, 1501][r.below(4) as usize];
+                let mtu = [67, 68, 1279, 1280, 1492, 1493, 1500, 1501][r.below(8) as usize];
                 let mut b = random_bytes(r, PathImage::BYTES);
-                b[32..34].copy_from_slice(&u16::to_le_bytes(if r.chance(1, 3) { mtu } else { 1500 }));
+                b[32..34].copy_from_slice(&u16::to_le_bytes(if r.chance(1, 3) { mtu } else { 1400 }));
                 b
             }
-            ImageKind::Tcp => random_bytes(r, TcpRecord::BYTES),
+            ImageKind::Tcp => {
+                let mut b = random_bytes(r, TcpRecord::BYTES);
+                // Mostly of its path's family.
+                if r.chance(7, 8) {
+                    let v6 = self.m.is_v6(h.parent);
+                    b[4] = b[4] & !(CONST_IPV6 as u8) | if v6 { CONST_IPV6 as u8 } else { 0 };
+                }
+                b
+            }
         };
         (h, body)
     }
@@ -320,9 +333,9 @@ fn connection(id: u16, local_port: u16) -> (ImageHeader, Vec<u8>) {
 }
 
 #[test]
-fn a_tagged_neighbor_and_a_path_with_a_strange_mtu_are_refused() {
+fn an_id_that_is_none_and_a_path_with_a_strange_mtu_are_refused() {
     let mut d = Directed::new();
-    let images = [neighbor(0, 0), neighbor(1, 5), path(0, 1501), path(1, 67), path(2, 68), path(3, 1500)];
+    let images = [neighbor(0, 0), neighbor(1, 4095), path(0, 1501), path(1, 67), path(2, 68), path(3, 1500)];
     let at = d.w.run(Opcode::Initiate, &images);
     let update = d.w.run(Opcode::Update, &[path(3, 9000), path(2, 1500)]);
     d.finish();

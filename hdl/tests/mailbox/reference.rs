@@ -3,7 +3,8 @@
 use chimney_abi::cmd::{ImageKind, Opcode, Status};
 use chimney_abi::desc::{phase, Command, CommandDone, PAGE_MAP_STRIDE, PAGE_SLOTS};
 use chimney_abi::state::{
-    ImageHeader, NeighborImage, PathImage, TcpRecord, HEADER_BYTES, IMAGE_REVISION, IMAGE_STRIDE,
+    ImageHeader, NeighborImage, PathImage, TcpRecord, CONST_IPV6, HEADER_BYTES, IMAGE_REVISION, IMAGE_STRIDE,
+    NEIGHBOR_LLC_SNAP, PATH_IPV6,
 };
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -64,7 +65,7 @@ pub struct Write {
 }
 
 /// A 4-tuple: addresses and ports, remote first.
-pub type Key = (u32, u32, u16, u16);
+pub type Key = (u128, u128, u16, u16);
 
 /// What is asked of the others.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -73,21 +74,29 @@ pub enum Ask {
     Path {
         id: u16,
         usable: bool,
-        src: u32,
-        dst: u32,
+        v6: bool,
+        src: u128,
+        dst: u128,
         neighbor: u16,
+        /// Its neighbor's VLAN id, when it is told.
+        vlan: Option<u16>,
         start: u16,
         counter: Option<u16>,
         mtu: u16,
     },
     /// The transmitter's neighbor.
-    Neighbor { id: u16, usable: bool, dst: u64, src: u64 },
+    Neighbor { id: u16, usable: bool, dst: u64, src: u64, vlan: u16, snap: bool },
     /// The counter of a path.
     Counter { id: u16 },
     /// The lookup; a delete goes by the connection.
-    Lookup { insert: Option<Key>, conn: u16 },
+    Lookup { insert: Option<Key>, is_v6: bool, conn: u16 },
     /// PROTO, with what it was fed.
     Op { opcode: u8, conn: u16, generation: u8, path: u16, fed: Vec<u64> },
+}
+
+/// Both halves of an address.
+fn wide(lo: u64, hi: u64) -> u128 {
+    u128::from(hi) << 64 | u128::from(lo)
 }
 
 /// The others, simple: the test's environment and the reference have one each.
@@ -199,6 +208,11 @@ impl Reference {
         self.writes.push(Write { at, bytes: bytes.to_vec(), notify });
     }
 
+    /// A path's family, for the stimulus.
+    pub fn is_v6(&self, path: u16) -> bool {
+        self.paths.get(&path).is_some_and(|p| p.image.flags & PATH_IPV6 != 0)
+    }
+
     /// Generation of a live object, for the stimulus.
     pub fn generation(&self, kind: ImageKind, id: u16) -> Option<u8> {
         match kind {
@@ -305,16 +319,17 @@ impl Reference {
             Some(o) if o.generation == h.generation => o.clone(),
             _ => return Err(Status::Stale),
         };
-        if opcode == Opcode::Initiate && new.vlan != 0 {
+        if opcode == Opcode::Initiate && new.vlan > 4094 {
             return Err(Status::VlanMismatch);
         }
         if opcode == Opcode::Update {
-            object.image.dst_mac = new.dst_mac;
+            (object.image.dst_mac, object.image.flags) = (new.dst_mac, new.flags);
         }
         object.invalid |= opcode == Opcode::Invalidate;
         let usable = opcode != Opcode::Terminate && !object.invalid;
         let (dst, src) = (object.image.dst_mac, object.image.src_mac);
-        self.asks.push(Ask::Neighbor { id: h.id, usable, dst, src });
+        let (vlan, snap) = (object.image.vlan, object.image.flags & NEIGHBOR_LLC_SNAP != 0);
+        self.asks.push(Ask::Neighbor { id: h.id, usable, dst, src, vlan, snap });
         if matches!(opcode, Opcode::Query | Opcode::Terminate) {
             self.write(at, &object.image.to_bytes(), true);
         }
@@ -336,15 +351,18 @@ impl Reference {
             Some(o) if o.generation == h.generation => o.clone(),
             _ => return Err(Status::Stale),
         };
+        let mut vlan = None;
         if matches!(opcode, Opcode::Initiate | Opcode::Update) {
-            if self.neighbors.get(&h.parent).is_none_or(|n| n.generation != h.parent_generation) {
-                return Err(Status::NoParent);
-            }
+            let parent = self.neighbors.get(&h.parent).filter(|n| n.generation == h.parent_generation);
+            let Some(parent) = parent else { return Err(Status::NoParent) };
+            let most = if parent.image.flags & NEIGHBOR_LLC_SNAP != 0 { 1492 } else { 1500 };
+            let least = if object.image.flags & PATH_IPV6 != 0 { 1280 } else { 68 };
             match new.mtu {
-                1501.. => return Err(Status::PathMtu),
-                ..68 => return Err(Status::Rejected),
+                mtu if mtu > most => return Err(Status::PathMtu),
+                mtu if mtu < least => return Err(Status::Rejected),
                 _ => (object.image.mtu, object.parent) = (new.mtu, h.parent),
             }
+            vlan = Some(parent.image.vlan);
         }
         object.invalid |= opcode == Opcode::Invalidate;
         let image = object.image;
@@ -355,9 +373,11 @@ impl Reference {
             Ask::Path {
                 id: h.id,
                 usable: opcode != Opcode::Terminate && !object.invalid,
-                src: image.src_ip_lo as u32,
-                dst: image.dst_ip_lo as u32,
+                v6: image.flags & PATH_IPV6 != 0,
+                src: wide(image.src_ip_lo, image.src_ip_hi),
+                dst: wide(image.dst_ip_lo, image.dst_ip_hi),
                 neighbor: object.parent,
+                vlan,
                 start: image.ip_id_start,
                 counter: is_new.then_some(image.ip_id_counter),
                 mtu: image.mtu,
@@ -399,6 +419,11 @@ impl Reference {
             let map = MAPS + u64::from(h.id) * u64::from(PAGE_MAP_STRIDE);
             fed.extend(self.body(opcode, map, PAGE_SLOTS as usize * 8)?);
         }
+        let is_v6 = |words: &[u64]| words.first().is_some_and(|w| (w >> 32) as u16 & CONST_IPV6 != 0);
+        let family = path.map(|p| p.image.flags & PATH_IPV6 != 0);
+        if opcode == Opcode::Initiate && family != Some(is_v6(&fed)) {
+            return Err(Status::Rejected);
+        }
         let (status, given) = self.op(opcode, h.id, h.generation, h.parent, fed.clone());
         for (i, chunk) in given.chunks(4).enumerate() {
             let all: Vec<u8> = chunk.iter().flat_map(|w| w.to_le_bytes()).collect();
@@ -411,9 +436,12 @@ impl Reference {
         if initiates || opcode == Opcode::Terminate {
             let image = self.rows.get(&h.parent).copied().unwrap_or_default();
             let insert = fed.first().filter(|_| initiates).map(|ports| {
-                (image.dst_ip_lo as u32, image.src_ip_lo as u32, (ports >> 16) as u16, *ports as u16)
+                let ip = |lo, hi| if is_v6(&fed) { wide(lo, hi) } else { u128::from(lo as u32) };
+                let ips = (ip(image.dst_ip_lo, image.dst_ip_hi), ip(image.src_ip_lo, image.src_ip_hi));
+                (ips.0, ips.1, (ports >> 16) as u16, *ports as u16)
             });
-            self.asks.push(Ask::Lookup { insert, conn: h.id });
+            let is_v6 = if initiates { is_v6(&fed) } else { is_v6(&given) };
+            self.asks.push(Ask::Lookup { insert, is_v6, conn: h.id });
             if let Err(known) = self.others.lookup(insert, h.id) {
                 self.op(Opcode::Terminate, h.id, h.generation, h.parent, vec![]);
                 return Err(if known { Status::Rejected } else { Status::TcpEntries });

@@ -19,6 +19,9 @@ fn object_verdict(job: &Job, old: &Found, parent: &Object, body: &Bits<320>) -> 
     let initiates = op == Opcode::Initiate.code();
     let alive = parent.live && parent.generation == job.header.parent_generation;
     let mtu = n(body.get_bits::<16>(256));
+    // LLC/SNAP by the neighbor; the family is CONST.
+    let most = if parent.body.get_bit(112) { 1492 } else { 1500 };
+    let least = if if initiates { body } else { &old.object.body }.get_bit(304) { 1280 } else { 68 };
     if initiates && (!old.in_range || old.object.live) {
         return if is_path { Status::PathEntries } else { Status::NeighborEntries };
     }
@@ -28,9 +31,9 @@ fn object_verdict(job: &Job, old: &Found, parent: &Object, body: &Bits<320>) -> 
     }
     match (initiates || op == Opcode::Update.code(), is_path) {
         (true, true) if !alive => Status::NoParent,
-        (true, true) if mtu > 1500 => Status::PathMtu,
-        (true, true) if mtu < 68 => Status::Rejected,
-        (true, false) if initiates && body.get_bits::<16>(48).any() => Status::VlanMismatch,
+        (true, true) if mtu > most => Status::PathMtu,
+        (true, true) if mtu < least => Status::Rejected,
+        (true, false) if initiates && n(body.get_bits::<16>(48)) > 4094 => Status::VlanMismatch,
         _ => Status::Success,
     }
 }
@@ -85,9 +88,10 @@ impl ObjectTest {
             // A body that is often good.
             let word = self.body.len();
             let mut data = n(news.data);
-            data = if word == 0 && r.chance(5, 6) { data & 0x0000_ffff_ffff_ffff } else { data };
+            data = if word == 0 && r.chance(5, 6) { data & 0x0fff_ffff_ffff_ffff } else { data };
             if word == 4 {
-                data = data & !0xffff | [67, 68, 1500, 1501, 1400, 900, 1280, 1492][r.below(8) as usize];
+                data =
+                    data & !0xffff | [67, 68, 1500, 1501, 1400, 1279, 1280, 1492, 1493][r.below(9) as usize];
             }
             news.data = data.into();
             self.body.push(data);
@@ -102,6 +106,21 @@ impl ObjectTest {
         }
     }
 
+    /// The row and the tables change, once.
+    fn store(&mut self, u: &ObjectOps, op: u8, is_path: bool) {
+        assert!(self.stored.is_none(), "once");
+        assert_eq!(u.store.val(), op != Opcode::Query.code());
+        let o = u.object.val();
+        assert_eq!(n(u.table_op.val().kind) == TABLE_NEIGHBOR, !is_path);
+        let p = u.table_op.val();
+        let usable = if is_path { p.path.usable } else { p.neighbor.usable };
+        assert_eq!(usable, o.live && !o.invalid);
+        let links = is_path && (op == Opcode::Initiate.code() || op == Opcode::Update.code());
+        assert_eq!(p.links, links);
+        assert!(!links || p.vlan == self.parent.body.get_bits::<12>(48));
+        self.stored = Some(o);
+    }
+
     fn see(&mut self, u: &ObjectOps) {
         let run = u.run.val();
         let op = n(self.job.opcode) as u8;
@@ -112,14 +131,7 @@ impl ObjectTest {
             self.reader.start(&run);
         }
         if u.table_valid.val() && u.table_ready.val() {
-            assert!(self.stored.is_none(), "once");
-            assert_eq!(u.store.val(), op != Opcode::Query.code());
-            let o = u.object.val();
-            assert_eq!(n(u.table_op.val().kind) == TABLE_NEIGHBOR, !is_path);
-            let p = u.table_op.val();
-            let usable = if is_path { p.path.usable } else { p.neighbor.usable };
-            assert_eq!(usable, o.live && !o.invalid);
-            self.stored = Some(o);
+            self.store(u, op, is_path);
         }
         if u.write.valid.val() && u.write.ready.val() {
             let c = u.write.cmd.val();
@@ -184,7 +196,7 @@ fn changed(op: u64, is_path: bool, old: &Object, new: &Object, job: &Job, body: 
     let op = Opcode::try_from(op as u8).expect("an opcode");
     let bits = if is_path { 320 } else { 192 };
     for i in 0..bits {
-        let cached = if is_path { (256..272).contains(&i) } else { i < 48 };
+        let cached = if is_path { (256..272).contains(&i) } else { i < 48 || (112..128).contains(&i) };
         let fresh = op == Opcode::Initiate || op == Opcode::Update && cached;
         assert_eq!(new.body.get_bit(i), if fresh { body } else { &old.body }.get_bit(i), "bit {i}");
     }
@@ -205,7 +217,13 @@ enum Did {
 }
 
 /// What it has to ask, in plain Rust.
-fn conn_plan(job: &Job, path: &Found, load_bad: bool, status: u8, fits: (bool, bool)) -> Vec<Did> {
+fn conn_plan(
+    job: &Job,
+    path: &Found,
+    (load_bad, foreign): (bool, bool),
+    status: u8,
+    fits: (bool, bool),
+) -> Vec<Did> {
     let op = Opcode::try_from(n(job.opcode) as u8).expect("an opcode");
     let mut plan = vec![];
     let initiates = op == Opcode::Initiate;
@@ -220,6 +238,10 @@ fn conn_plan(job: &Job, path: &Found, load_bad: bool, status: u8, fits: (bool, b
         }
         if initiates || op == Opcode::Update {
             plan.push(Did::Load);
+            if !load_bad && initiates && foreign {
+                plan.push(Did::Done(Status::Rejected.code()));
+                return plan;
+            }
             if load_bad {
                 plan.push(Did::Done(Status::HardwareFailure.code()));
                 return plan;
@@ -254,10 +276,17 @@ struct ConnTest {
     asked: bool,
     did: Vec<Did>,
     ports: Ports,
+    /// The record that PROTO gives is of IPv6.
+    out_v6: bool,
     seen: [usize; 7],
 }
 
 impl ConnTest {
+    /// Path and record are not of one family.
+    fn foreign(&self) -> bool {
+        self.ports.flags.get_bit(3) != self.path.object.body.get_bit(304)
+    }
+
     fn poke(&mut self, u: &mut ConnOps<3>, r: &mut Rnd) {
         u.reset.next = false;
         self.go = !self.busy && r.chance(1, 3);
@@ -272,6 +301,11 @@ impl ConnTest {
             let status = if r.chance(2, 3) { 0 } else { 1 + r.below(10) as u8 };
             self.luck = (r.chance(1, 6), status, (r.chance(2, 3), r.any()));
             self.ports = r.any();
+            if r.chance(3, 4) {
+                let v6 = self.path.object.body.get_bit(304);
+                self.ports.flags = self.ports.flags.replace_bit(3, v6);
+            }
+            self.out_v6 = r.any();
             self.did.clear();
             self.busy = true;
         }
@@ -281,6 +315,7 @@ impl ConnTest {
         u.load_done.next = self.load && r.chance(1, 5);
         u.load_error.next = self.luck.0;
         u.ports_in.next = self.ports;
+        u.out_v6.next = self.out_v6;
         u.op_ready.next = r.chance(1, 3);
         u.op_done.next = self.op && r.chance(1, 6);
         u.op_status.next = u64::from(self.luck.1).into();
@@ -314,6 +349,10 @@ impl ConnTest {
             let (body, k) = (self.path.object.body, u.lookup.val().key);
             assert_eq!((l.insert, l.conn), (insert, h.id));
             assert_eq!((k.remote_ip.a, k.local_ip.a), (body.get_bits::<32>(128), body.get_bits::<32>(0)));
+            assert_eq!(k.is_v6, if insert { self.ports.flags.get_bit(3) } else { self.out_v6 });
+            let wide = |at: usize| if k.is_v6 { body.get_bits::<32>(at) } else { 0u64.into() };
+            assert_eq!((k.remote_ip.b, k.remote_ip.d), (wide(160), wide(224)));
+            assert_eq!((k.local_ip.c, k.local_ip.d), (wide(64), wide(96)));
             assert_eq!((k.remote_port, k.local_port), (self.ports.remote, self.ports.local));
             if !self.asked {
                 self.did.push(Did::Lookup(l.insert));
@@ -324,7 +363,12 @@ impl ConnTest {
         if u.done.val() {
             self.did.push(Did::Done(n(u.status.val()) as u8));
             let (bad, status, fits) = self.luck;
-            assert_eq!(self.did, conn_plan(&self.job, &self.path, bad, status, fits), "{:?}", self.job);
+            assert_eq!(
+                self.did,
+                conn_plan(&self.job, &self.path, (bad, self.foreign()), status, fits),
+                "{:?}",
+                self.job
+            );
             self.seen[self.did.len()] += 1;
             self.busy = false;
         }

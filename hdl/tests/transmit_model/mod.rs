@@ -3,7 +3,8 @@
 #![allow(dead_code)]
 
 use chimney_abi::desc::{TxDesc, SEND_PUSH, TX_CSUM, TX_LOOPBACK};
-use chimney_abi::wire::{ethernet, ip_protocol, ipv4, tcp};
+use chimney_abi::wire::{ethernet, ip_protocol, ipv4, ipv6, tcp};
+use chimney_hdl::prelude::*;
 use chimney_hdl::tcp::tx::tables::{NeighborEntry, PathEntry};
 use chimney_hdl::types::{ReadBeat, TxJob};
 use chimney_hdl_kernel::diff::Rnd;
@@ -195,7 +196,8 @@ impl Stream {
             ..r.any()
         };
         self.fresh = false;
-        TxJob { has_ts: r.chance(1, 2), ..j }
+        let priority = if r.chance(1, 2) { 0u64.into() } else { j.priority };
+        TxJob { has_ts: r.chance(1, 2), priority, ..j }
     }
 
     /// The bytes of a segment and whether it is pushed; `None` when they cannot be read.
@@ -260,38 +262,73 @@ pub struct Way {
     pub own: u64,
 }
 
-/// The frame of a job, without padding.
-pub fn segment(j: &TxJob, way: &Way, text: &[u8], push: bool) -> Vec<u8> {
-    let Way { path: p, neighbor: n, counter, own } = *way;
-    let o = options(j);
-    let src = if n.src_mac.to_u64() == 0 { own } else { n.src_mac.to_u64() };
-    let mut f = vec![];
-    f.extend(&n.dst_mac.to_u64().to_le_bytes()[..6]);
+/// Bytes of an address.
+fn address(ip: Bits<128>, v6: bool) -> Vec<u8> {
+    (0..if v6 { 16 } else { 4 }).map(|i| ip.get_bits::<8>(8 * i).to_u64() as u8).collect()
+}
+
+/// Bytes in front of the segment: Ethernet, with tag and LLC/SNAP if they are wanted, for `len` bytes behind them.
+fn link(j: &TxJob, way: &Way, len: usize) -> Vec<u8> {
+    let n = way.neighbor;
+    let src = if n.src_mac.to_u64() == 0 { way.own } else { n.src_mac.to_u64() };
+    let mut f = n.dst_mac.to_u64().to_le_bytes()[..6].to_vec();
     f.extend(&src.to_le_bytes()[..6]);
-    f.extend(ethernet::TYPE_IPV4.to_be_bytes());
-    let total = (ipv4::HEADER_LEN + tcp::HEADER_LEN + o.len() + text.len()) as u16;
-    let id = (p.ip_id_start.to_u64() as u16).wrapping_add(counter & 0x7fff);
-    f.extend([ipv4::VERSION_IHL_PLAIN, j.tos.to_u64() as u8]);
-    f.extend(total.to_be_bytes());
+    let tci = (j.priority.to_u64() << 13 | n.vlan.to_u64()) as u16;
+    if tci != 0 {
+        f.extend(ethernet::TYPE_VLAN.to_be_bytes());
+        f.extend(tci.to_be_bytes());
+    }
+    if n.snap {
+        f.extend(((len + ethernet::SNAP_LEN) as u16).to_be_bytes());
+        f.extend(ethernet::SNAP_HEADER);
+    }
+    f.extend(if way.path.v6 { ethernet::TYPE_IPV6 } else { ethernet::TYPE_IPV4 }.to_be_bytes());
+    f
+}
+
+fn ip_v4(j: &TxJob, way: &Way, len: usize) -> Vec<u8> {
+    let p = way.path;
+    let id = (p.ip_id_start.to_u64() as u16).wrapping_add(way.counter & 0x7fff);
+    let mut f = vec![ipv4::VERSION_IHL_PLAIN, j.tos.to_u64() as u8];
+    f.extend(((ipv4::HEADER_LEN + len) as u16).to_be_bytes());
     f.extend(id.to_be_bytes());
     f.extend(ipv4::FLAG_DF.to_be_bytes());
     f.extend([j.ttl.to_u64() as u8, ip_protocol::TCP, 0, 0]);
-    f.extend((p.src_ip.to_u64() as u32).to_le_bytes());
-    f.extend((p.dst_ip.to_u64() as u32).to_le_bytes());
-    let c = !sum(&[&f[14..34]]);
-    f[24..26].copy_from_slice(&c.to_be_bytes());
-    f.extend((j.local_port.to_u64() as u16).to_be_bytes());
-    f.extend((j.remote_port.to_u64() as u16).to_be_bytes());
-    f.extend((j.seq.to_u64() as u32).to_be_bytes());
-    f.extend((j.ack.to_u64() as u32).to_be_bytes());
-    let flags = j.flags.to_u64() as u8 | if push { tcp::FLAG_PSH } else { 0 };
-    f.extend([((5 + o.len() / 4) << 4) as u8, flags]);
-    f.extend((j.wnd.to_u64() as u16).to_be_bytes());
-    f.extend([0, 0, 0, 0]);
-    f.extend(o);
-    f.extend(text);
-    let tail = [&[0, ip_protocol::TCP][..], &(total - 20).to_be_bytes()].concat();
-    let c = !sum(&[&f[26..34], &tail, &f[34..]]);
-    f[50..52].copy_from_slice(&c.to_be_bytes());
+    f.extend(address(p.src_ip, false));
+    f.extend(address(p.dst_ip, false));
+    let c = !sum(&[&f]);
+    f[ipv4::CHECKSUM..][..2].copy_from_slice(&c.to_be_bytes());
     f
+}
+
+fn ip_v6(j: &TxJob, way: &Way, len: usize) -> Vec<u8> {
+    let word = 6 << 28 | j.tos.to_u64() << 20 | j.flow_label.to_u64();
+    let mut f = (word as u32).to_be_bytes().to_vec();
+    f.extend((len as u16).to_be_bytes());
+    f.extend([ip_protocol::TCP, j.ttl.to_u64() as u8]);
+    f.extend(address(way.path.src_ip, true));
+    f.extend(address(way.path.dst_ip, true));
+    f
+}
+
+/// The frame of a job, without padding.
+pub fn segment(j: &TxJob, way: &Way, text: &[u8], push: bool) -> Vec<u8> {
+    let o = options(j);
+    let flags = j.flags.to_u64() as u8 | if push { tcp::FLAG_PSH } else { 0 };
+    let mut t = (j.local_port.to_u64() as u16).to_be_bytes().to_vec();
+    t.extend((j.remote_port.to_u64() as u16).to_be_bytes());
+    t.extend((j.seq.to_u64() as u32).to_be_bytes());
+    t.extend((j.ack.to_u64() as u32).to_be_bytes());
+    t.extend([((5 + o.len() / 4) << 4) as u8, flags]);
+    t.extend((j.wnd.to_u64() as u16).to_be_bytes());
+    t.extend([0, 0, 0, 0]);
+    t.extend(o);
+    t.extend(text);
+    let v6 = way.path.v6;
+    let ip = if v6 { ip_v6(j, way, t.len()) } else { ip_v4(j, way, t.len()) };
+    let addresses = &ip[if v6 { ipv6::SRC } else { ipv4::SRC }..];
+    let tail = [&[0, ip_protocol::TCP][..], &(t.len() as u16).to_be_bytes()].concat();
+    let c = !sum(&[addresses, &tail, &t]);
+    t[tcp::CHECKSUM..][..2].copy_from_slice(&c.to_be_bytes());
+    [link(j, way, ip.len() + t.len()), ip, t].concat()
 }

@@ -162,6 +162,7 @@ impl<const CONN: usize, const TABLE: usize, const OBJ: usize> Logic for Mailbox<
         self.conns.load_done.next = self.record_in.done.val();
         self.conns.load_error.next = self.record_in.error.val();
         self.conns.ports_in.next = self.record_in.ports.val();
+        self.conns.out_v6.next = self.record_out.is_v6.val();
         self.record_in.feed.next = self.conns.exchange.val();
         self.op_in_valid.next = self.record_in.op_in_valid.val();
         self.op_in.next = self.record_in.op_in.val();

@@ -6,8 +6,8 @@
 //!     |        `-refused----------------------------|----------|------------------------------- | -------^
 //!     `--Abort--------------------------------------'  refused: Undo (a Terminate) <------------'
 //! ```
-//! PROTO decides everything about the connection itself; here is what it cannot know: whether the path is live, and
-//! whether the 4-tuple has a place in the lookup. A connection that the lookup does not take is taken back, its beats are
+//! PROTO decides everything about the connection itself; here is what it cannot know: whether the path is live and of the
+//! connection's family, and whether the 4-tuple has a place in the lookup. A connection that the lookup does not take is taken back, its beats are
 //! thrown away: `Rejected` if the 4-tuple is there already, `TcpEntries` if there is no place.
 //!
 //! Latency: 6 clocks and those of PROTO, the lookup and the DMA. Throughput: one job at a time. Back-pressure: waits for
@@ -16,7 +16,8 @@ use super::job::{
     Job, ABORT, HARDWARE_FAILURE, INITIATE, NO_PARENT, REJECTED, STALE, SUCCESS, TCP_ENTRIES, TERMINATE,
     UPDATE,
 };
-use super::record_in::Ports;
+use super::objects::is_v6 as path_is_v6;
+use super::record_in::{is_v6, Ports};
 use super::store::{Found, Row};
 use crate::mirror::PathImage;
 use crate::prelude::*;
@@ -73,6 +74,8 @@ pub struct ConnOps<const CONN: usize> {
     pub load_error: Signal<In, Bit>,
     /// Ports of the record that was read.
     pub ports_in: Signal<In, Ports>,
+    /// The record that came out is of IPv6.
+    pub out_v6: Signal<In, Bit>,
     /// Pulse: PROTO's next beat is a record's first.
     pub out_go: Signal<Out, Bit>,
     /// Beats may go in and out.
@@ -121,14 +124,25 @@ pub fn path_status(job: Job, path: Found, conn_ok: bool) -> Bits<8> {
     }
 }
 
-/// The 4-tuple. Contract 1.0 has IPv4 connections alone; PROTO has refused the others.
+/// An address of a path.
 #[kernel]
-fn tuple(path: Found, ports: Ports) -> FlowKey {
+fn address(is_v6: bool, lo: Bits<64>, hi: Bits<64>) -> Address {
+    let all = unpack::<Address, 128>(cat::<128, _>((hi, lo)));
+    if is_v6 {
+        all
+    } else {
+        Address { a: all.a, ..Address::default() }
+    }
+}
+
+/// The 4-tuple; for a delete only the family counts.
+#[kernel]
+fn tuple(path: Found, ports: Ports, is_v6: bool) -> FlowKey {
     let image = unpack::<PathImage, 320>(path.object.body);
     FlowKey {
-        is_v6: false,
-        remote_ip: Address { a: image.dst_ip_lo.get_bits::<32>(0), ..Address::default() },
-        local_ip: Address { a: image.src_ip_lo.get_bits::<32>(0), ..Address::default() },
+        is_v6,
+        remote_ip: address(is_v6, image.dst_ip_lo, image.dst_ip_hi),
+        local_ip: address(is_v6, image.src_ip_lo, image.src_ip_hi),
         remote_port: ports.remote,
         local_port: ports.local,
     }
@@ -160,8 +174,11 @@ impl<const CONN: usize> Logic for ConnOps<CONN> {
             path: h.parent,
         };
         self.lookup_valid.next = state == ConnState::Lookup;
-        self.lookup.next =
-            LookupOp { insert: initiates, key: tuple(self.found.val(), self.ports_in.val()), conn: h.id };
+        // The family of a Terminate is that of the record which PROTO gave.
+        let (found, ports) = (self.found.val(), self.ports_in.val());
+        let family = is_v6(ports);
+        let key = tuple(found, ports, if initiates { family } else { self.out_v6.val() });
+        self.lookup.next = LookupOp { insert: initiates, key, conn: h.id };
 
         match state {
             ConnState::Idle => {
@@ -181,9 +198,11 @@ impl<const CONN: usize> Logic for ConnOps<CONN> {
             }
             ConnState::Load => {
                 if self.load_done.val() {
-                    self.status_of.d.next = bits::<8>(HARDWARE_FAILURE);
-                    self.state.d.next =
-                        if self.load_error.val() { ConnState::Done } else { ConnState::Offer };
+                    let foreign = initiates && family != path_is_v6(found.object.body);
+                    let failure = self.load_error.val();
+                    self.status_of.d.next =
+                        if failure { bits::<8>(HARDWARE_FAILURE) } else { bits::<8>(REJECTED) };
+                    self.state.d.next = if failure || foreign { ConnState::Done } else { ConnState::Offer };
                 }
             }
             ConnState::Offer => {

@@ -10,8 +10,9 @@ use super::job::{
     reported, Job, Run, RunBeat, WriteMaster, HARDWARE_FAILURE, INITIATE, KIND_PATH, QUERY, SUCCESS,
     TERMINATE, UPDATE,
 };
-use super::objects::{aligned, applied, counted, object_status, table_op, Object, BODY_BITS};
+use super::objects::{aligned, applied, counted, object_status, table_op, vlan_of, Object, BODY_BITS};
 use super::store::{Found, Row};
+use crate::ip::tx_build::VLAN;
 use crate::prelude::*;
 use crate::tcp::tx::tables::TableOp;
 use chimney_abi::state;
@@ -102,6 +103,8 @@ pub struct ObjectOps {
     old: Dff<Found>,
     beats: Dff<Bits<BODY_BITS>>,
     status_of: Dff<Bits<8>>,
+    /// VLAN id of the path's neighbor.
+    vlan: Dff<Bits<VLAN>>,
 }
 
 /// The next state.
@@ -170,7 +173,7 @@ fn next_state(state: ObjectState, m: Moves) -> ObjectState {
 #[kernel]
 impl Logic for ObjectOps {
     fn update(&mut self) {
-        dff_setup!(self, clock, state, old, beats, status_of);
+        dff_setup!(self, clock, state, old, beats, status_of, vlan);
         let (state, job, news) = (self.state.q.val(), self.job.val(), self.news.val());
         let (code, is_path) = (job.opcode, job.header.kind == KIND_PATH);
         let brings = code == INITIATE || code == UPDATE;
@@ -206,6 +209,7 @@ impl Logic for ObjectOps {
         }
         if deciding {
             self.status_of.d.next = status;
+            self.vlan.d.next = vlan_of(found.object);
             self.old.d.next = Found { in_range: old.in_range, object: applied(job, object, body) };
         }
 
@@ -214,7 +218,7 @@ impl Logic for ObjectOps {
         self.store.next = storing && code != QUERY;
         self.object.next = object;
         self.table_valid.next = storing;
-        self.table_op.next = table_op(is_path, code == QUERY, code == INITIATE, job.header.id, object);
+        self.table_op.next = table_op(job, object, self.vlan.q.val());
         if state == ObjectState::Compose {
             let object = counted(is_path, object, self.table_counter.val());
             self.old.d.next = Found { in_range: old.in_range, object };

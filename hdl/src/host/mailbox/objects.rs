@@ -1,14 +1,16 @@
 //! What the command block knows of neighbors and paths: what a command may do with them, what it changes, and how an
 //! image becomes a table entry. Pure functions; [`super::object_ops`] says when.
-use super::job::{Job, INITIATE, INVALIDATE, KIND_PATH, NO_PARENT, STALE, SUCCESS, TERMINATE, UPDATE};
+use super::job::{Job, INITIATE, INVALIDATE, KIND_PATH, NO_PARENT, QUERY, STALE, SUCCESS, TERMINATE, UPDATE};
 use super::store::Found;
+use crate::ip::tx_build::VLAN;
 use crate::mirror::{NeighborImage, PathImage};
 use crate::prelude::*;
 use crate::tcp::tx::tables::{
     NeighborEntry, PathEntry, TableOp, TABLE_NEIGHBOR, TABLE_PATH, TABLE_PATH_NEW, TABLE_READ,
 };
 use chimney_abi::cmd::Status;
-use chimney_abi::wire::{ethernet, ipv4};
+use chimney_abi::state;
+use chimney_abi::wire::{ethernet, ipv4, ipv6};
 
 /// Bits of the largest body kept here (a path).
 pub const BODY_BITS: usize = 320;
@@ -21,7 +23,14 @@ const VLAN_MISMATCH: u64 = Status::VlanMismatch.code() as u64;
 const PATH_MTU: u64 = Status::PathMtu.code() as u64;
 const REJECTED: u64 = Status::Rejected.code() as u64;
 const MAX_MTU: u64 = ethernet::MAX_MTU as u64;
+const MAX_SNAP_MTU: u64 = ethernet::MAX_SNAP_MTU as u64;
 const MIN_MTU: u64 = ipv4::MIN_MTU as u64;
+const MIN_V6_MTU: u64 = ipv6::MIN_MTU as u64;
+const MAX_VLAN_ID: u64 = ethernet::MAX_VLAN_ID as u64;
+const LLC_SNAP: u64 = state::NEIGHBOR_LLC_SNAP as u64;
+const PATH_IPV6: u64 = state::PATH_IPV6 as u64;
+/// Place of the flags in a neighbor's body.
+const NEIGHBOR_FLAGS: usize = 112;
 /// Place of the IP ID counter in a path's body.
 const IP_ID_COUNTER: usize = 288;
 
@@ -50,16 +59,43 @@ pub fn aligned(is_path: bool, beats: Bits<BODY_BITS>) -> Bits<BODY_BITS> {
     }
 }
 
-/// What contract 1.0 does not take: tagged frames, and a path MTU that its frames do not have.
+/// The neighbor of an object.
 #[kernel]
-fn body_status(is_path: bool, body: Bits<BODY_BITS>) -> Bits<8> {
-    let path = unpack::<PathImage, BODY_BITS>(body);
-    let neighbor = unpack::<NeighborImage, NEIGHBOR_BITS>(body.get_bits::<NEIGHBOR_BITS>(0));
-    if !is_path && neighbor.vlan.any() {
+fn neighbor_image(o: Object) -> NeighborImage {
+    unpack::<NeighborImage, NEIGHBOR_BITS>(o.body.get_bits::<NEIGHBOR_BITS>(0))
+}
+
+/// VLAN id of a neighbor.
+#[kernel]
+pub fn vlan_of(o: Object) -> Bits<VLAN> {
+    neighbor_image(o).vlan.get_bits::<VLAN>(0)
+}
+
+/// A flag of an image is set.
+#[kernel]
+fn has(flags: Bits<16>, flag: u64) -> bool {
+    (flags & bits::<16>(flag)).any()
+}
+
+/// The family of a path, by its image's body.
+#[kernel]
+pub fn is_v6(body: Bits<BODY_BITS>) -> bool {
+    has(unpack::<PathImage, BODY_BITS>(body).flags, PATH_IPV6)
+}
+
+/// What a device does not take: an id that is none, and a path MTU that its frames do not have. `is_v6`: the path's
+/// family, which an update does not change.
+#[kernel]
+fn body_status(is_path: bool, is_v6: bool, parent: Object, body: Bits<BODY_BITS>) -> Bits<8> {
+    let mtu = unpack::<PathImage, BODY_BITS>(body).mtu;
+    let snap = has(neighbor_image(parent).flags, LLC_SNAP);
+    let most = if snap { bits::<16>(MAX_SNAP_MTU) } else { bits::<16>(MAX_MTU) };
+    let least = if is_v6 { bits::<16>(MIN_V6_MTU) } else { bits::<16>(MIN_MTU) };
+    if !is_path && body.get_bits::<16>(48) > MAX_VLAN_ID {
         bits::<8>(VLAN_MISMATCH)
-    } else if is_path && path.mtu > MAX_MTU {
+    } else if is_path && mtu > most {
         bits::<8>(PATH_MTU)
-    } else if is_path && path.mtu < MIN_MTU {
+    } else if is_path && mtu < least {
         bits::<8>(REJECTED)
     } else {
         bits::<8>(SUCCESS)
@@ -74,7 +110,8 @@ pub fn object_status(job: Job, old: Found, parent: Object, body: Bits<BODY_BITS>
     let mine = old.object.live && old.object.generation == h.generation;
     let orphan = is_path && !(parent.live && parent.generation == h.parent_generation);
     let brings = initiates || job.opcode == UPDATE;
-    let body = body_status(is_path, body);
+    let family = if initiates { body } else { old.object.body };
+    let body = body_status(is_path, is_v6(family), parent, body);
     if initiates && (!old.in_range || old.object.live) {
         if is_path {
             bits::<8>(PATH_ENTRIES)
@@ -122,6 +159,7 @@ fn updated(is_path: bool, old: Bits<BODY_BITS>, new: Bits<BODY_BITS>) -> Bits<BO
         body.set_bits::<16>(256, new.get_bits::<16>(256));
     } else {
         body.set_bits::<48>(0, new.get_bits::<48>(0));
+        body.set_bits::<16>(NEIGHBOR_FLAGS, new.get_bits::<16>(NEIGHBOR_FLAGS));
     }
     body
 }
@@ -136,9 +174,11 @@ pub fn counted(is_path: bool, o: Object, counter: Bits<16>) -> Object {
     Object { body, ..o }
 }
 
-/// What the transmitter's tables have to do for a job.
+/// What the tables have to do for a job. `vlan`: id of a path's neighbor.
 #[kernel]
-pub fn table_op(is_path: bool, reads: bool, is_new: bool, id: Bits<16>, o: Object) -> TableOp {
+pub fn table_op(job: Job, o: Object, vlan: Bits<VLAN>) -> TableOp {
+    let (is_path, code) = (job.header.kind == KIND_PATH, job.opcode);
+    let (reads, is_new) = (code == QUERY, code == INITIATE);
     let kind = if !is_path {
         bits::<2>(TABLE_NEIGHBOR)
     } else if reads {
@@ -150,11 +190,13 @@ pub fn table_op(is_path: bool, reads: bool, is_new: bool, id: Bits<16>, o: Objec
     };
     TableOp {
         kind,
-        id,
+        id: job.header.id,
         path: path_entry(o),
         neighbor: neighbor_entry(o),
         ip_id_counter: o.body.get_bits::<16>(IP_ID_COUNTER),
         mtu: path_mtu(o),
+        links: is_path && (is_new || code == UPDATE),
+        vlan,
     }
 }
 
@@ -164,8 +206,9 @@ fn path_entry(o: Object) -> PathEntry {
     let image = unpack::<PathImage, BODY_BITS>(o.body);
     PathEntry {
         usable: o.live && !o.invalid,
-        src_ip: image.src_ip_lo.get_bits::<32>(0),
-        dst_ip: image.dst_ip_lo.get_bits::<32>(0),
+        v6: has(image.flags, PATH_IPV6),
+        src_ip: cat::<128, _>((image.src_ip_hi, image.src_ip_lo)),
+        dst_ip: cat::<128, _>((image.dst_ip_hi, image.dst_ip_lo)),
         neighbor: o.parent,
         ip_id_start: image.ip_id_start,
     }
@@ -180,6 +223,12 @@ fn path_mtu(o: Object) -> Bits<16> {
 /// The transmitter's entry for a neighbor.
 #[kernel]
 fn neighbor_entry(o: Object) -> NeighborEntry {
-    let image = unpack::<NeighborImage, NEIGHBOR_BITS>(o.body.get_bits::<NEIGHBOR_BITS>(0));
-    NeighborEntry { usable: o.live && !o.invalid, dst_mac: image.dst_mac, src_mac: image.src_mac }
+    let image = neighbor_image(o);
+    NeighborEntry {
+        usable: o.live && !o.invalid,
+        dst_mac: image.dst_mac,
+        src_mac: image.src_mac,
+        vlan: vlan_of(o),
+        snap: has(image.flags, LLC_SNAP),
+    }
 }

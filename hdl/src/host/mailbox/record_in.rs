@@ -14,17 +14,26 @@ use chimney_abi::{desc, state};
 pub const RECORD_BEATS: u64 = state::TcpRecord::BYTES as u64 / 8;
 /// Beats of a page map.
 pub const MAP_BEATS: u64 = desc::PAGE_SLOTS as u64;
+const IPV6: u64 = state::CONST_IPV6 as u64;
 const PAGE_MAP_SHIFT: u64 = desc::PAGE_MAP_STRIDE.trailing_zeros() as u64;
 /// log2 of the beats that fit; a record and a page map do.
 const HELD_LOG2: usize = 7;
 
-/// A connection's ports, as they lie in its record.
+/// A connection's ports and family, as they lie in its record.
 #[derive(Clone, Copy, Debug, Default, PartialEq, LogicStruct)]
 pub struct Ports {
     /// Own.
     pub local: Bits<16>,
     /// The peer's.
     pub remote: Bits<16>,
+    /// `const_flags`.
+    pub flags: Bits<16>,
+}
+
+/// The connection's family.
+#[kernel]
+pub fn is_v6(p: Ports) -> bool {
+    (p.flags & bits::<16>(IPV6)).any()
 }
 
 /// Where the load stands.
@@ -105,7 +114,7 @@ impl Logic for RecordIn {
         if got {
             self.is_first.d.next = false;
             if self.is_first.q.val() {
-                self.ports_of.d.next = unpack::<Ports, 32>(news.data.get_bits::<32>(0));
+                self.ports_of.d.next = unpack::<Ports, 48>(news.data.get_bits::<48>(0));
             }
         }
         if go {

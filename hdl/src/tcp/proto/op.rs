@@ -1,6 +1,6 @@
 //! Commands for one connection (programmer's guide 4, 5, 9).
 use super::image::{cached, load};
-use super::record::{ConstFlags, Flags, Work};
+use super::record::{Flags, Work};
 use super::step::{
     reason, Step, BAD_REQUEST, CLOSED, CLOSE_WAIT, CLOSING, ESTABLISHED, FIN_WAIT_1, FIN_WAIT_2,
     INVALID_STATE, LAST_ACK, REJECTED, STALE, SUCCESS, TCP_ENTRIES, TCP_RCV_WINDOW,
@@ -51,10 +51,8 @@ fn is_ring(log2: Bits<8>, producer: Bits<16>) -> bool {
 fn is_sound(r: TcpRecord, room: Bits<16>) -> bool {
     let flags = unpack::<Flags, 16>(r.deleg_flags);
     let end = r.snd_limit + flags.fin_sent;
-    let consts = unpack::<ConstFlags, 16>(r.const_flags);
     r.eff_mss != 0
         && r.eff_mss <= room
-        && !consts.ipv6
         && r.snd_wind_shift < 15
         && r.rcv_wind_shift < 15
         && is_ring(r.send_ring_log2, r.send_producer)

@@ -3,10 +3,12 @@ use super::record::Work;
 use crate::mem::LutRam;
 use crate::prelude::*;
 use crate::types::PathMtu;
-use chimney_abi::wire::{ipv4, tcp};
+use chimney_abi::wire::{ipv4, ipv6, tcp};
 
 /// What IPv4 and TCP take of an MTU without options.
-const HEADERS: u64 = (ipv4::HEADER_LEN + tcp::HEADER_LEN) as u64;
+const V4_HEADERS: u64 = (ipv4::HEADER_LEN + tcp::HEADER_LEN) as u64;
+/// What IPv6 and TCP take.
+const V6_HEADERS: u64 = (ipv6::HEADER_LEN + tcp::HEADER_LEN) as u64;
 /// Padded timestamps option.
 const TIMESTAMPS: u64 = tcp::TIMESTAMPS_PADDED_LEN as u64;
 
@@ -45,7 +47,8 @@ impl<const TABLE: usize> Logic for Rooms<TABLE> {
         let new = self.path_mtu.val();
         self.rooms.we.next = new.valid;
         self.rooms.waddr.next = bit_cast::<TABLE, 16>(new.path);
-        self.rooms.wdata.next = new.mtu - HEADERS;
+        self.rooms.wdata.next =
+            new.mtu - if new.v6 { bits::<16>(V6_HEADERS) } else { bits::<16>(V4_HEADERS) };
         self.rooms.raddr.next = bit_cast::<TABLE, 16>(self.path.val());
         if self.look.val() {
             self.held.d.next = self.rooms.rdata.val();

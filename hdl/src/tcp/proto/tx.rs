@@ -245,6 +245,8 @@ pub fn job<const EARLY: usize>(w: Work, p: Plan, conn: Bits<16>, now_ms: Bits<32
         sack: sack.blocks,
         ttl: w.cached.ttl,
         tos: w.cached.tos,
+        flow_label: w.cached.flow_label.get_bits::<20>(0),
+        priority: w.cached.user_priority.get_bits::<3>(0),
         send_ring: f.send_ring,
         send_ring_log2: f.send_ring_log2,
         reset_cursor: w.side.first_job,

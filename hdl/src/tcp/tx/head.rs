@@ -10,14 +10,13 @@
 //! `TxStream`. A job without a way, or too long, is an item without bytes: its result is told in its turn.
 //!
 //! Latency: 1 clock from a job to its `WalkJob`, 3 more than its header words to its `Item`. Throughput: 1 clock and one
-//! per header word for a segment (8 without options), 2 for a frame. Back-pressure: nothing is taken without a free slot, ring
+//! per header word for a segment (8 for IPv4 without options, 11 for IPv6), 2 for a frame. Back-pressure: nothing is taken without a free slot, ring
 //! room for all its bytes and room in the list of searches. Reset: nothing in hand.
 use crate::eth::tx::{HEAD_LOG2, HEAD_WORDS_LOG2, PLACE, RING_LOG2, SLOTS, SLOT_LOG2};
 use crate::host::ord_tx::OrdFrame;
-use crate::ip::tx_build::Route;
+use crate::ip::tx_build::{form, Form, Route};
 use crate::prelude::*;
-use crate::stream::lanes::{keep_of, mask_bytes};
-use crate::tcp::tx::header::{header_beat, headers_len, segment_len};
+use crate::tcp::tx::header::{header_words, headers_len, segment_len, HeaderWords};
 use crate::tcp::tx::item::{Item, WalkJob, BYTE_PLACE, MAX_LEN, NO_DATA, NO_ROUTE, SENT};
 use crate::tcp::tx::sums::{Sums, Word};
 use crate::types::{TxJob, TCP_PSH};
@@ -75,12 +74,15 @@ pub struct Head {
     is_job: Dff<Bit>,
     at: Dff<Bits<HEAD_WORDS_LOG2>>,
     way: Dff<Route>,
+    form: Dff<Form>,
     head_len: Dff<Bits<7>>,
     len: Dff<Bits<16>>,
     words: Dff<Bits<PLACE>>,
     slot: Dff<Bits<SLOTS>>,
     start: Dff<Bits<PLACE>>,
     head: Dff<Word>,
+    /// The half word that comes first in the next beat.
+    carry: Dff<Bits<16>>,
     head_slot: Dff<Bits<SLOT_LOG2>>,
     segment_len: Dff<Bits<16>>,
     sums: Sums,
@@ -117,6 +119,14 @@ fn result(is_job: bool, has_way: bool, refused: bool) -> Bits<2> {
     }
 }
 
+/// The words of a beat that lie before the end of the headers.
+#[kernel]
+fn used(h: HeaderWords, last: bool, has_word: bool) -> Bits<64> {
+    let lo = if last && !has_word { bits::<32>(0) } else { h.pair.lo };
+    let hi = if last { bits::<32>(0) } else { h.pair.hi };
+    cat::<64, _>((hi, lo))
+}
+
 /// What an item takes from its job or frame.
 #[kernel]
 fn item_of(is_job: bool, j: TxJob, f: OrdFrame) -> Item {
@@ -138,8 +148,10 @@ fn item_of(is_job: bool, j: TxJob, f: OrdFrame) -> Item {
 #[kernel]
 impl Logic for Head {
     fn update(&mut self) {
-        dff_setup!(self, clock, works, is_job, at, way, head_len, len, words, slot, start, head, head_slot);
-        dff_setup!(self, clock, segment_len, next, has_next, is_short);
+        dff_setup!(
+            self, clock, works, is_job, at, way, form, head_len, len, words, slot, start, head, head_slot
+        );
+        dff_setup!(self, clock, carry, segment_len, next, has_next, is_short);
         clock!(self, clock, sums);
         reset!(self, reset, sums);
         let j = self.job.val();
@@ -163,7 +175,9 @@ impl Logic for Head {
             self.is_job.d.next = job_turn;
             self.at.d.next = bits::<HEAD_WORDS_LOG2>(0);
             self.way.d.next = self.route.val();
-            self.head_len.d.next = if job_turn { headers_len(j).get_bits::<7>(0) } else { bits::<7>(0) };
+            let form = form(self.route.val(), j.priority);
+            self.form.d.next = form;
+            self.head_len.d.next = if job_turn { headers_len(j, form) } else { bits::<7>(0) };
             self.len.d.next = len;
             self.words.d.next = words.get_bits::<PLACE>(0);
         }
@@ -216,22 +230,28 @@ impl Logic for Head {
                 start,
                 end,
                 ip_id_start: way.ip_id_start,
+                form: self.form.q.val(),
                 ..item_of(is_job, j, f)
             };
             self.is_short.d.next = is_short;
         }
         self.has_next.d.next = ends || (self.has_next.q.val() && !goes);
 
-        // Header words, and their sums. No header ends with a word.
-        let used = if last { keep_of(bit_cast::<4, 3>(lane)) } else { bits::<8>(0xff) };
-        self.head.d.next =
-            Word { valid: steps && !is_short, at, last, data: mask_bytes(header_beat(j, way, at), used) };
+        // Header words, and their sums. A header ends behind the first half word of a beat, or one word later.
+        let h = header_words(j, way, self.form.q.val(), at);
+        let data = used(h, last, lane.get_bit(2));
+        self.head.d.next = Word { valid: steps && !is_short, at, last, data, ip: h.ip, tcp: h.tcp };
         self.head_slot.d.next = slot.get_bits::<SLOT_LOG2>(0);
         self.segment_len.d.next = segment_len(j);
         let w = self.head.q.val();
         self.we.next = w.valid;
         self.waddr.next = cat::<HEAD_LOG2, _>((self.head_slot.q.val(), w.at));
-        self.wdata.next = w.data;
+        // The first bytes of all are the destination's.
+        let first = if w.at == 0 { way.dst_mac.get_bits::<16>(0) } else { self.carry.q.val() };
+        self.wdata.next = cat::<64, _>((w.data.get_bits::<48>(0), first));
+        if w.valid {
+            self.carry.d.next = w.data.get_bits::<16>(48);
+        }
         self.sums.word.next = w;
         self.sums.segment_len.next = self.segment_len.q.val();
         self.idle.next = !works && !self.has_next.q.val() && slot == self.slots_done.val();

@@ -1,20 +1,18 @@
-//! The TCP header of an outgoing segment with its options, beat by beat.
+//! The headers of an outgoing segment, beat by beat: two words of 32 bits each time, see [`crate::ip::tx_build`].
 //!
 //! ```text
-//!   beat    4                       5                        6                       7 ...     11
-//!   byte    34..39                  40..47                   48..55                  56..     ..93
-//!           ports, seq              seq, ack, offset, flags  window, checksum (0),   options, then payload
-//!                                                            urgent, options
+//!   TCP word  0      1    2    3                      4                5 ...        14
+//!             ports  seq  ack  offset, flags, window  checksum, urgent options, then payload
 //! ```
 //! Options: NOP NOP timestamps, then NOP NOP SACK (RFC 7323 appendix A, RFC 2018 3). Pure functions.
-use crate::ip::tx_build::{beat, IpFields, Route, TCP_AT};
+use crate::ip::tx_build::{
+    addresses_at, ip_at, ip_words, is_odd_part, link_words, tcp_at, Form, IpFields, Pair, Route, WORD_NO,
+};
 use crate::prelude::*;
 use crate::stream::lanes::{swap16, swap32};
 use crate::types::TxJob;
 use chimney_abi::wire::tcp;
 
-/// Bytes of all headers without options.
-const PLAIN: u64 = TCP_AT + tcp::HEADER_LEN as u64;
 const TCP_LEN: u64 = tcp::HEADER_LEN as u64;
 const TS_LEN: u64 = tcp::TIMESTAMPS_PADDED_LEN as u64;
 const NOP: u64 = tcp::OPT_NOP as u64;
@@ -24,11 +22,11 @@ const SACK: u64 = tcp::OPT_SACK as u64;
 /// Bytes of NOP NOP, kind and length in front of the SACK blocks.
 const SACK_HEAD: u64 = 2 + tcp::OPT_SACK_BASE_LEN as u64;
 const SACK_BASE: u64 = tcp::OPT_SACK_BASE_LEN as u64;
-/// Place of the checksum field, bytes from the frame's start.
-pub const CHECKSUM_AT: u64 = TCP_AT + tcp::CHECKSUM as u64;
+/// Word of the checksum field in the TCP header.
+const CHECKSUM_WORD: u64 = tcp::CHECKSUM as u64 / 4;
 
-// The positions that `header_beat` knows by heart.
-const _: () = assert!(TCP_AT == 34 && tcp::SEQ == 4 && tcp::ACK == 8 && tcp::DATA_OFFSET == 12);
+// The positions that the words know by heart.
+const _: () = assert!(tcp::SEQ == 4 && tcp::ACK == 8 && tcp::DATA_OFFSET == 12);
 const _: () = assert!(tcp::FLAGS == 13 && tcp::WINDOW == 14 && tcp::CHECKSUM == 16 && tcp::HEADER_LEN == 20);
 const _: () = assert!(tcp::MAX_SACK_BLOCKS == 4 && tcp::SACK_BLOCK_LEN == 8 && tcp::MAX_OPTIONS_LEN == 40);
 
@@ -44,10 +42,17 @@ pub fn options_len(j: TxJob) -> Bits<16> {
     }
 }
 
-/// Bytes of Ethernet, IPv4 and TCP headers.
+/// Bytes of all headers of a frame.
 #[kernel]
-pub fn headers_len(j: TxJob) -> Bits<16> {
-    options_len(j) + PLAIN
+pub fn headers_len(j: TxJob, f: Form) -> Bits<7> {
+    let words = tcp_at(f) + (options_len(j) + TCP_LEN).get_bits::<WORD_NO>(2);
+    cat::<7, _>((words, bits::<2>(2)))
+}
+
+/// Place of the TCP checksum, bytes from the frame's start.
+#[kernel]
+pub fn checksum_at(f: Form) -> Bits<9> {
+    cat::<9, _>((bits::<2>(0), tcp_at(f) + CHECKSUM_WORD, bits::<2>(2)))
 }
 
 /// Bytes of the TCP segment.
@@ -101,38 +106,97 @@ pub fn options(j: TxJob) -> Bits<320> {
     }
 }
 
-/// Beat `i` (0 to 11) of the headers; behind them it means nothing. Checksums and IP ID are zero.
+/// TCP word `2 m`.
 #[kernel]
-pub fn header_beat(j: TxJob, r: Route, i: Bits<4>) -> Bits<64> {
-    let seq = swap32(j.seq);
-    let words = (options_len(j) + TCP_LEN).get_bits::<4>(2);
-    let o = options(j);
-    match i.index() {
-        4 => cat::<64, _>((
-            seq.get_bits::<16>(0),
-            swap16(j.remote_port),
-            swap16(j.local_port),
-            r.dst_ip.get_bits::<16>(16),
-        )),
-        5 => cat::<64, _>((j.flags, words, bits::<4>(0), swap32(j.ack), seq.get_bits::<16>(16))),
-        6 => cat::<64, _>((o.get_bits::<16>(0), bits::<32>(0), swap16(j.wnd))),
-        7 => o.get_bits::<64>(16),
-        8 => o.get_bits::<64>(80),
-        9 => o.get_bits::<64>(144),
-        10 => o.get_bits::<64>(208),
-        11 => cat::<64, _>((bits::<16>(0), o.get_bits::<48>(272))),
-        _ => beat(r, IpFields { payload_len: segment_len(j), ttl: j.ttl, tos: j.tos }, i),
+fn even_word(j: TxJob, o: Bits<320>, m: Bits<4>) -> Bits<32> {
+    match m.index() {
+        0 => cat::<32, _>((swap16(j.remote_port), swap16(j.local_port))),
+        1 => swap32(j.ack),
+        2 => bits::<32>(0),
+        3 => o.get_bits::<32>(32),
+        4 => o.get_bits::<32>(96),
+        5 => o.get_bits::<32>(160),
+        6 => o.get_bits::<32>(224),
+        _ => o.get_bits::<32>(288),
     }
 }
 
-/// The bytes of beat `i` that count for the TCP checksum: the addresses and everything behind them.
+/// TCP word `2 m + 1`.
 #[kernel]
-pub fn tcp_part(i: Bits<4>, word: Bits<64>) -> Bits<64> {
-    if i < 3 {
-        bits::<64>(0)
-    } else if i == 3 {
-        cat::<64, _>((word.get_bits::<48>(16), bits::<16>(0)))
+fn odd_word(j: TxJob, o: Bits<320>, m: Bits<4>) -> Bits<32> {
+    let words = (options_len(j) + TCP_LEN).get_bits::<4>(2);
+    match m.index() {
+        0 => swap32(j.seq),
+        1 => cat::<32, _>((swap16(j.wnd), j.flags, words, bits::<4>(0))),
+        2 => o.get_bits::<32>(0),
+        3 => o.get_bits::<32>(64),
+        4 => o.get_bits::<32>(128),
+        5 => o.get_bits::<32>(192),
+        _ => o.get_bits::<32>(256),
+    }
+}
+
+/// The words of beat `i` that belong to TCP, which begins at word `from`.
+#[kernel]
+fn tcp_words(j: TxJob, from: Bits<WORD_NO>, i: Bits<4>) -> Pair {
+    let half = from.get_bits::<4>(1);
+    let is_odd = from.get_bit(0);
+    let o = options(j);
+    let even = even_word(j, o, i - half);
+    let odd = odd_word(j, o, i - half - is_odd_part(is_odd));
+    if is_odd {
+        Pair { lo: odd, hi: even }
     } else {
-        word
+        Pair { lo: even, hi: odd }
+    }
+}
+
+/// Two words of the headers, and what counts them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, LogicStruct)]
+pub struct HeaderWords {
+    /// The words; checksums and IP ID are zero.
+    pub pair: Pair,
+    /// The first and the second one belong to the IP header.
+    pub ip: Bits<2>,
+    /// They count for TCP: the addresses and everything behind them.
+    pub tcp: Bits<2>,
+}
+
+/// Words `2 i` and `2 i + 1` of the headers; behind the headers they mean nothing.
+#[kernel]
+pub fn header_words(j: TxJob, r: Route, f: Form, i: Bits<4>) -> HeaderWords {
+    let (from, to, counts) = (ip_at(f), tcp_at(f), addresses_at(f));
+    let lo = cat::<WORD_NO, _>((i, bits::<1>(0)));
+    let hi = cat::<WORD_NO, _>((i, bits::<1>(1)));
+    let fields = IpFields {
+        payload_len: segment_len(j),
+        ttl: j.ttl,
+        tos: j.tos,
+        flow: j.flow_label,
+        priority: j.priority,
+    };
+    let link = link_words(r, f, fields, i);
+    let ip = ip_words(r, fields, from, i);
+    let tcp = tcp_words(j, to, i);
+    let pair = Pair {
+        lo: one_of(lo < from, lo < to, link.lo, ip.lo, tcp.lo),
+        hi: one_of(hi < from, hi < to, link.hi, ip.hi, tcp.hi),
+    };
+    HeaderWords {
+        pair,
+        ip: cat::<2, _>((hi >= from && hi < to, lo >= from && lo < to)),
+        tcp: cat::<2, _>((hi >= counts, lo >= counts)),
+    }
+}
+
+/// A word of the link, of IP, or of TCP.
+#[kernel]
+fn one_of(link: bool, ip: bool, a: Bits<32>, b: Bits<32>, c: Bits<32>) -> Bits<32> {
+    if link {
+        a
+    } else if ip {
+        b
+    } else {
+        c
     }
 }

@@ -7,6 +7,7 @@
 //! ```
 //! Every frame under way has a slot, taken and given back in order: 16 header words, and the place where its outcome is kept.
 use crate::eth::tx::{PLACE, RING_LOG2, SLOT_LOG2};
+use crate::ip::tx_build::Form;
 use crate::prelude::*;
 use chimney_abi::wire::ethernet;
 
@@ -139,6 +140,8 @@ pub struct Item {
     pub end: Bits<PLACE>,
     /// `PathImage::ip_id_start`.
     pub ip_id_start: Bits<16>,
+    /// Where things lie in it (a segment's).
+    pub form: Form,
     /// Sum of the IPv4 header without the identification.
     pub ip_sum: Bits<16>,
     /// Sum of pseudo header, TCP header and options.

@@ -4,7 +4,7 @@
 //!   Item -> [list] -> Wait -> Sum -> Fold -> Commit -> Report (jobs) -> Wait
 //!                      ^ all bytes landed        `--> TxFrame
 //! ```
-//! A packet is numbered when all of it is there (R-279): a segment that fails takes no number. A frame that fails passes on
+//! A packet is numbered when all of it is there (R-279): a segment that fails takes no number, and IPv6 has none. A frame that fails passes on
 //! as well, with `sends` = 0, because its slot and ring words are given back in order.
 //!
 //! Latency: 3 clocks from the last burst landed to `frame_valid`, 4 to `done`. Throughput: a segment per 5 clocks, a frame
@@ -16,7 +16,7 @@ use crate::mem::LutRam;
 use crate::prelude::*;
 use crate::stream::lanes::{keep_of, swap16};
 use crate::stream::Fifo;
-use crate::tcp::tx::header::CHECKSUM_AT;
+use crate::tcp::tx::header::checksum_at;
 use crate::tcp::tx::item::{Fetched, Item, Landed, NO_DATA, SENT};
 use crate::types::{TxDone, TCP_PSH};
 
@@ -139,9 +139,10 @@ fn frame_of(i: Item, length: Bits<14>) -> TxFrame {
         head_len: i.head_len,
         start: i.start,
         end: i.end,
-        segment: i.is_job,
+        numbered: i.is_job && !i.form.v6,
+        form: i.form,
         has_csum: i.has_csum,
-        csum_at: if i.is_job { bits::<9>(CHECKSUM_AT) } else { i.csum_at },
+        csum_at: if i.is_job { checksum_at(i.form) } else { i.csum_at },
         ..TxFrame::default()
     }
 }
@@ -188,7 +189,7 @@ impl Logic for Retire {
         };
         self.numbers.next = starts || state == RetireState::Sum;
         self.path.next = i.path;
-        self.count.next = state == RetireState::Sum && sent && i.is_job;
+        self.count.next = state == RetireState::Sum && sent && i.is_job && !i.form.v6;
         self.done_valid.next = state == RetireState::Report;
         self.done.next = TxDone { conn: i.conn, result: self.result.q.val() };
         self.ordinary_done.next = commit && !i.is_job;

@@ -3,15 +3,14 @@
 //! ```text
 //!   Word --lanes--> sum of its four lanes --> running sum --fold--> ip_sum, tcp_sum
 //! ```
-//! Of the IPv4 header, and of everything that counts for TCP with the pseudo header. Carries are folded at the end.
+//! Words begin at the third byte of the frame, and every header has whole ones: their lanes are those of the frame.
+//! Of the IP header (which means something for IPv4), and of everything that counts for TCP with the pseudo header. Carries are folded at the end.
 //!
 //! Latency: 3 clocks from the last word until `done`. Throughput: one word per clock. Back-pressure: none. Reset: no word.
 use crate::eth::tx::HEAD_WORDS_LOG2;
 use crate::ip::checksum::{fold, lane_sum, SUM_BITS};
-use crate::ip::tx_build::ip_part;
 use crate::prelude::*;
 use crate::stream::lanes::swap16;
-use crate::tcp::tx::header::tcp_part;
 use chimney_abi::wire::ip_protocol;
 
 /// The pseudo header's protocol word in lane order.
@@ -26,8 +25,20 @@ pub struct Word {
     pub at: Bits<HEAD_WORDS_LOG2>,
     /// The last one.
     pub last: Bit,
-    /// The word.
+    /// Its two words of 32 bits, zero where they lie behind the headers.
     pub data: Bits<64>,
+    /// Which of them belong to the IP header.
+    pub ip: Bits<2>,
+    /// Which of them count for TCP.
+    pub tcp: Bits<2>,
+}
+
+/// The words that count.
+#[kernel]
+fn counted(data: Bits<64>, which: Bits<2>) -> Bits<64> {
+    let lo = if which.get_bit(0) { data.get_bits::<32>(0) } else { bits::<32>(0) };
+    let hi = if which.get_bit(1) { data.get_bits::<32>(32) } else { bits::<32>(0) };
+    cat::<64, _>((hi, lo))
 }
 
 /// Its sums.
@@ -58,7 +69,7 @@ pub struct Sums {
     pub segment_len: Signal<In, Bits<16>>,
     /// Pulse: the sums are those of a whole header.
     pub done: Signal<Out, Bit>,
-    /// Sum of the IPv4 header.
+    /// Sum of the IP header.
     pub ip_sum: Signal<Out, Bits<16>>,
     /// Sum of pseudo header, TCP header and options.
     pub tcp_sum: Signal<Out, Bits<16>>,
@@ -74,13 +85,13 @@ impl Logic for Sums {
         dff_setup!(self, clock, lanes, ip_acc, tcp_acc, summed);
         let w = self.word.val();
         let first = w.at == 0;
-        let tcp = lane_sum(tcp_part(w.at, w.data));
+        let tcp = lane_sum(counted(w.data, w.tcp));
         let pseudo = bit_cast::<18, 16>(swap16(self.segment_len.val())) + TCP_LANE;
         self.lanes.d.next = Lanes {
             valid: w.valid,
             first,
             last: w.last,
-            ip: lane_sum(ip_part(w.at, w.data)),
+            ip: lane_sum(counted(w.data, w.ip)),
             // The first word has nothing that counts: what the pseudo header adds takes its place.
             tcp: if first { pseudo } else { tcp },
         };

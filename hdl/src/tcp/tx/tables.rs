@@ -11,9 +11,10 @@
 //! Latency: the route follows `path`, the counter `packet_path` in the same clock; `op_counter` is valid from the clock after
 //! its operation. Throughput: one lookup, and one count or operation, per clock. Back-pressure: operations wait while `busy`.
 //! Reset state: all entries unusable; it takes `1 << LOG2` clocks after `reset`, `op_ready` is low meanwhile.
-use crate::ip::tx_build::Route;
+use crate::ip::tx_build::{Route, VLAN};
 use crate::mem::LutRam;
 use crate::prelude::*;
+use crate::types::PathMtu;
 
 /// [`TableOp::kind`]: store a path, its IP ID counter stays (update, invalidate, terminate).
 pub const TABLE_PATH: u64 = 0;
@@ -29,10 +30,12 @@ pub const TABLE_READ: u64 = 3;
 pub struct PathEntry {
     /// 1 = live and not invalidated.
     pub usable: Bit,
-    /// `PathImage::src_ip_lo`, low half.
-    pub src_ip: Bits<32>,
-    /// `PathImage::dst_ip_lo`, low half.
-    pub dst_ip: Bits<32>,
+    /// 1 = IPv6.
+    pub v6: Bit,
+    /// Local address, first wire byte in bits 7:0; IPv4 in the low 32 bits.
+    pub src_ip: Bits<128>,
+    /// Remote address.
+    pub dst_ip: Bits<128>,
     /// Neighbor id: the parent in the image header.
     pub neighbor: Bits<16>,
     /// `PathImage::ip_id_start`.
@@ -48,6 +51,10 @@ pub struct NeighborEntry {
     pub dst_mac: Bits<48>,
     /// `NeighborImage::src_mac`; 0 = the interface's own.
     pub src_mac: Bits<48>,
+    /// VLAN id, 0 = none.
+    pub vlan: Bits<VLAN>,
+    /// 1 = LLC/SNAP.
+    pub snap: Bit,
 }
 
 /// An operation on the tables (command block -> transmitter).
@@ -65,6 +72,17 @@ pub struct TableOp {
     pub ip_id_counter: Bits<16>,
     /// The path's MTU; PROTO's, not kept here.
     pub mtu: Bits<16>,
+    /// 1 = the path's neighbor is (again) this one; the dispatcher's, like `vlan`, not kept here.
+    pub links: Bit,
+    /// With `links`: the neighbor's VLAN id.
+    pub vlan: Bits<VLAN>,
+}
+
+/// What PROTO hears of an operation: a path's MTU and family.
+#[kernel]
+pub fn path_mtu(carried_out: bool, op: TableOp) -> PathMtu {
+    let stores = op.kind == TABLE_PATH || op.kind == TABLE_PATH_NEW;
+    PathMtu { valid: carried_out && stores, path: op.id, mtu: op.mtu, v6: op.path.v6 }
 }
 
 /// The tables, `1 << LOG2` entries each.
@@ -126,6 +144,9 @@ impl<const LOG2: usize> Logic for Tables<LOG2> {
             ok: p.usable && n.usable,
             dst_mac: n.dst_mac,
             src_mac: if n.src_mac == 0 { self.mac.val() } else { n.src_mac },
+            vlan: n.vlan,
+            snap: n.snap,
+            v6: p.v6,
             src_ip: p.src_ip,
             dst_ip: p.dst_ip,
             ip_id_start: p.ip_id_start,
