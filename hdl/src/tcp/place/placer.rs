@@ -1,6 +1,6 @@
 //! The block. See [`super`] for what it does, [`super::step`] for the states.
 //!
-//! Latency: 2 cycles from an order to its first write command. Throughput: 5 cycles for a segment that lies in one page or post, 3 for a
+//! Latency: 2 cycles from an order to its first write command. Throughput: 5 cycles for a segment that lies in one page or post, 4 for a
 //! shadow record alone (a cycle more each if the order before is of the same connection), and 2 to 4 for each further piece. Back-pressure: `order_ready` when 16 orders wait; `level` says how many do. It waits for the turn of a frame, the write
 //! engine, the event ring, and reads of posts, which are bounded by the bus, not by the host (law L5). Reset: no order in hand;
 //! posts and page map are loaded whole when a connection begins.
