@@ -4,6 +4,8 @@
 //! `ready` backward would look like a combinational loop at its neighbours (UNOPTFLAT). So the statements are cut into
 //! one `always` block per group of variables; every block holds the slice of the program that assigns its group.
 //! Variables belong together when one is read before its last assignment, or when a `let` serves a single group.
+//!
+//! The group of the registers is a clocked process (see [`process`]).
 
 use super::ctx::{is_for_synthesis, Ctx, Rhs, Role, Stmt, VarId};
 use super::nets;
@@ -208,26 +210,29 @@ fn slice(stmts: &[Stmt], keep: &impl Fn(VarId) -> bool) -> Vec<Stmt> {
     out
 }
 
-fn print(c: &Ctx, stmts: &[Stmt], depth: usize, out: &mut String) {
+/// Next values that are written straight into their registers, and the names of these.
+type Held<'a> = BTreeMap<VarId, &'a str>;
+
+fn print(c: &Ctx, stmts: &[Stmt], held: &Held, depth: usize, out: &mut String) {
     let pad = "    ".repeat(depth);
     for s in stmts {
         match s {
             Stmt::Assign { dst, part, rhs } => {
-                let name = &c.vars[*dst].name;
+                let (name, op) = held.get(dst).map_or((c.vars[*dst].name.as_str(), "="), |q| (*q, "<="));
                 let place = match part {
-                    None => name.clone(),
+                    None => name.to_owned(),
                     Some((o, 1)) => format!("{name}[{o}]"),
                     Some((o, w)) => format!("{name}[{}:{o}]", o + w - 1),
                 };
-                let _ = writeln!(out, "{pad}{place} = {};", rhs.text);
+                let _ = writeln!(out, "{pad}{place} {op} {};", rhs.text);
             }
-            Stmt::If { cond, then, other } => print_if(c, (cond, then, other), depth, out),
+            Stmt::If { cond, then, other } => print_if(c, (cond, then, other), held, depth, out),
             Stmt::Case { sel, arms } => {
                 let _ = writeln!(out, "{pad}case ({})", sel.text);
                 for (labels, body) in arms {
                     let l = if labels.is_empty() { "default".into() } else { labels.join(", ") };
                     let _ = writeln!(out, "{pad}    {l}: begin");
-                    print(c, body, depth + 2, out);
+                    print(c, body, held, depth + 2, out);
                     let _ = writeln!(out, "{pad}    end");
                 }
                 let _ = writeln!(out, "{pad}endcase");
@@ -236,14 +241,20 @@ fn print(c: &Ctx, stmts: &[Stmt], depth: usize, out: &mut String) {
     }
 }
 
-fn print_if(c: &Ctx, (cond, then, other): (&Rhs, &[Stmt], &[Stmt]), depth: usize, out: &mut String) {
+fn print_if(
+    c: &Ctx,
+    (cond, then, other): (&Rhs, &[Stmt], &[Stmt]),
+    held: &Held,
+    depth: usize,
+    out: &mut String,
+) {
     let pad = "    ".repeat(depth);
     if then.is_empty() {
         let _ = writeln!(out, "{pad}if (!({})) begin", cond.text);
-        print(c, other, depth + 1, out);
+        print(c, other, held, depth + 1, out);
     } else {
         let _ = writeln!(out, "{pad}if ({}) begin", cond.text);
-        print(c, then, depth + 1, out);
+        print(c, then, held, depth + 1, out);
     }
     let mut rest = if then.is_empty() { &[] } else { other };
     while let [Stmt::If { cond, then, other }] = rest {
@@ -251,12 +262,12 @@ fn print_if(c: &Ctx, (cond, then, other): (&Rhs, &[Stmt], &[Stmt]), depth: usize
             break;
         }
         let _ = writeln!(out, "{pad}end else if ({}) begin", cond.text);
-        print(c, then, depth + 1, out);
+        print(c, then, held, depth + 1, out);
         rest = other;
     }
     if !rest.is_empty() {
         let _ = writeln!(out, "{pad}end else begin");
-        print(c, rest, depth + 1, out);
+        print(c, rest, held, depth + 1, out);
     }
     let _ = writeln!(out, "{pad}end");
 }
@@ -294,17 +305,22 @@ pub(crate) fn body(c: &Ctx) -> String {
             _ => false,
         }
     };
+    let clocked = clocked(c, &groups).filter(|_| !flat);
     let mut out = String::from(KERNEL);
-    out += &declarations(c, &groups, &net, flat);
+    out += &declarations(c, &groups, &net, (flat, clocked));
     instances(c, &mut out);
     let mut count = 0;
-    for g in &order {
+    for g in order.iter().filter(|g| Some(**g) != clocked) {
         match flat {
             true => nets::print(c, &slices[g], &members[g], &mut count, &mut out),
             false => logic(c, &slices[g], &members[g], &mut out),
         }
     }
-    registers(c, &mut out);
+    initial(c, &mut out);
+    match clocked {
+        Some(g) => process(c, &slices[&g], &mut out),
+        None => registers(c, &mut out),
+    }
     out
 }
 
@@ -329,7 +345,7 @@ fn declarations(
     c: &Ctx,
     groups: &BTreeMap<VarId, usize>,
     net: &impl Fn(VarId) -> bool,
-    flat: bool,
+    (flat, clocked): (bool, Option<usize>),
 ) -> String {
     let mut out = String::new();
     for (id, v) in c.vars.iter().enumerate() {
@@ -339,11 +355,13 @@ fn declarations(
             // An output that is a net is declared so by the header already.
             Role::Out => net(id),
             Role::Let => !groups.contains_key(&id),
+            Role::DffD if clocked.is_some() => true,
             _ => !v.split.is_empty(),
         };
         if !skip {
             let kind = if net(id) { "wire" } else { "reg" };
-            let attr = if is_loose(c, id) && !flat { "(* nosync *) " } else { "" };
+            let is_latch = is_loose(c, id) && (clocked.is_none() || groups.get(&id).copied() != clocked);
+            let attr = if is_latch && !flat { "(* nosync *) " } else { "" };
             let _ = writeln!(out, "{attr}{kind} {}{};", range(v.width), v.name);
         }
     }
@@ -374,7 +392,7 @@ fn logic(c: &Ctx, stmts: &[Stmt], members: &[VarId], out: &mut String) {
         let v = &c.vars[*v];
         let _ = writeln!(text, "    {} = {};", v.name, super::ex::literal(v.width, "0"));
     }
-    print(c, stmts, 1, &mut text);
+    print(c, stmts, &Held::new(), 1, &mut text);
     // A block that reads nothing would never run in an event-driven simulator.
     let head = if reads_nothing(stmts) { "initial" } else { "always @(*)" };
     if members.iter().any(|v| is_loose(c, *v)) {
@@ -405,11 +423,85 @@ fn reads_nothing(stmts: &[Stmt]) -> bool {
     })
 }
 
-fn registers(c: &Ctx, out: &mut String) {
+/// The group of the next values, if it can be a clocked process: nobody else reads what it works out, nobody reads a next
+/// value, and there is one clock. See [`process`].
+fn clocked(c: &Ctx, groups: &BTreeMap<VarId, usize>) -> Option<usize> {
+    let mut written = c.regs.iter().filter(|r| groups.contains_key(&r.d));
+    let first = written.next()?;
+    if written.any(|r| r.clock != first.clock) {
+        return None;
+    }
+    let mine = groups[&first.d];
+    let in_mine = |v: &VarId| groups.get(v) == Some(&mine);
+    let fits = |v: &VarId| matches!(c.vars[*v].role, Role::DffD | Role::Let);
+    if !groups.keys().filter(|v| in_mine(v)).all(fits) {
+        return None;
+    }
+    let mut events = vec![];
+    flatten(&c.stmts, &mut vec![], &mut 0, &mut events);
+    let leaks = |e: &Event, v: &VarId| {
+        c.vars[*v].role == Role::DffD || (in_mine(v) && groups.get(&e.dst) != Some(&mine))
+    };
+    let is_closed = events.iter().all(|(_, e)| !e.reads.iter().any(|(v, _)| leaks(e, v)));
+    is_closed.then_some(mine)
+}
+
+/// The registers as one clocked process. What is not taken this time is not worked out, and a register that holds costs
+/// nothing: with the next values as variables of their own a simulator writes all of them, and copies all of them, each clock.
+fn process(c: &Ctx, stmts: &[Stmt], out: &mut String) {
+    let held: Held = c.regs.iter().map(|r| (r.d, c.vars[r.q].name.as_str())).collect();
+    let rest = without_holds(stmts, &held, &mut BTreeSet::new());
+    let Some(clock) = c.regs.iter().find_map(|r| r.clock.as_ref()) else { return };
+    let (off, on) = ("/* verilator lint_off BLKSEQ */", "/* verilator lint_on BLKSEQ */");
+    let _ = writeln!(out, "{off}\nalways @(posedge {clock}) begin");
+    print(c, &rest, &held, 1, out);
+    let _ = writeln!(out, "end\n{on}");
+}
+
+/// A register holds by itself; only a hold that takes back something written before stays.
+fn without_holds(stmts: &[Stmt], held: &Held, written: &mut BTreeSet<VarId>) -> Vec<Stmt> {
+    let mut out = vec![];
+    for s in stmts {
+        match s {
+            Stmt::Assign { dst, part, rhs } => {
+                let holds = part.is_none() && held.get(dst) == Some(&rhs.text.as_str());
+                if !holds || written.contains(dst) {
+                    written.insert(*dst);
+                    out.push(s.clone());
+                }
+            }
+            Stmt::If { cond, then, other } => {
+                let mut after = written.clone();
+                let then = without_holds(then, held, written);
+                let other = without_holds(other, held, &mut after);
+                written.append(&mut after);
+                if !then.is_empty() || !other.is_empty() {
+                    out.push(Stmt::If { cond: cond.clone(), then, other });
+                }
+            }
+            Stmt::Case { sel, arms } => {
+                let before = written.clone();
+                let arm = |(labels, body): &(Vec<String>, Vec<Stmt>)| {
+                    let mut after = before.clone();
+                    let body = without_holds(body, held, &mut after);
+                    written.append(&mut after);
+                    (labels.clone(), body)
+                };
+                out.push(Stmt::Case { sel: sel.clone(), arms: arms.iter().map(arm).collect() });
+            }
+        }
+    }
+    out
+}
+
+fn initial(c: &Ctx, out: &mut String) {
     for r in &c.regs {
         let q = &c.vars[r.q];
         let _ = writeln!(out, "initial {} = {};", q.name, q.init);
     }
+}
+
+fn registers(c: &Ctx, out: &mut String) {
     let clocks: BTreeSet<&String> = c.regs.iter().filter_map(|r| r.clock.as_ref()).collect();
     for clock in clocks {
         let _ = writeln!(out, "always @(posedge {clock}) begin");
