@@ -14,7 +14,7 @@ use super::ops::{OpResult, RECORD};
 use super::record::Work;
 use super::room::{smss, Rooms};
 use super::stages::{enter, left, stage1, stage2, stage3, stage4, stage5, stage6, Env};
-use super::step::{Pick, Step, Why};
+use super::step::{Ctx, Pick, Step, Why};
 use super::tx::job;
 use crate::mem::SdpRam;
 use crate::mirror::TcpRecord;
@@ -124,44 +124,89 @@ fn busy(e0: Event, e1: Event, s1: Step, s2: Step, s3: Step, later: bool) -> Busy
     }
 }
 
-/// What leaves the pipeline.
+/// What leaves the pipeline; all zero when nothing does.
 #[derive(Clone, Copy, Debug, Default, PartialEq, LogicStruct)]
 struct Leaving {
-    /// The pass.
-    end: Step,
     /// Its record is stored, and what follows from it happens.
     acts: Bit,
-    /// It issues a job.
-    sends: Bit,
-    /// It belongs to a command.
-    is_op: Bit,
-    /// It has an order for the placer.
-    orders: Bit,
+    /// The pass, its record as it goes back.
+    stored: Step,
     /// For the intake.
     out: Outcome,
+    /// It has an order for the placer.
+    orders: Bit,
+    /// The order.
+    order: PlaceOrder,
+    /// It issues a job.
+    sends: Bit,
+    /// The job.
+    job: TxJob,
+    /// For a command.
+    op_result: OpResult,
+    /// The record for it.
+    image: Bits<RECORD>,
+    /// For the counters.
+    counts: EngineCounts,
 }
 
 /// The last stage.
 #[kernel]
-fn leave(s6: Step, quiet: bool, v: Env) -> Leaving {
-    let end = if s6.c.valid { stage6(s6, quiet, v) } else { s6 };
-    let acts = s6.c.valid && !end.c.forget;
-    let sends = acts && s6.c.plan.why != Why::Nothing;
-    let publish = acts && end.c.publish;
-    Leaving {
-        end,
-        acts,
-        sends,
-        is_op: s6.c.valid && (s6.c.pick == Pick::Op || s6.c.pick == Pick::Close),
-        orders: s6.c.valid && (publish || has_order(end.c)),
-        out: Outcome {
-            conn: s6.c.conn,
-            publish,
-            job: sends,
-            no_job: s6.c.valid && s6.c.may_send && !sends,
-            ready: acts && end.w.side.queued && !s6.w.side.queued,
-            wait: acts && end.w.side.pub_wait && !s6.w.side.pub_wait,
-        },
+fn leave<const EARLY: usize>(s6: Step, seg: RxSeg, quiet: bool, v: Env) -> Leaving {
+    if s6.c.valid {
+        let end = stage6(s6, quiet, v);
+        let acts = !end.c.forget;
+        let sends = acts && s6.c.plan.why != Why::Nothing;
+        let publish = acts && end.c.publish;
+        let orders = publish || has_order(end.c);
+        let is_op = s6.c.pick == Pick::Op || s6.c.pick == Pick::Close;
+        let image = if is_op && end.c.tell {
+            pack::<RECORD, TcpRecord>(store(end.w, v.now_us, v.now_ms))
+        } else {
+            bits::<RECORD>(0)
+        };
+        Leaving {
+            acts,
+            stored: if acts { Step { c: end.c, w: left(end) } } else { Step::default() },
+            out: Outcome {
+                conn: s6.c.conn,
+                publish,
+                job: sends,
+                no_job: s6.c.may_send && !sends,
+                ready: acts && end.w.side.queued && !s6.w.side.queued,
+                wait: acts && end.w.side.pub_wait && !s6.w.side.pub_wait,
+            },
+            orders,
+            order: if orders { order(end, seg) } else { PlaceOrder::default() },
+            sends,
+            job: if sends { job::<EARLY>(s6.w, s6.c.plan, s6.c.conn, v.now_ms) } else { TxJob::default() },
+            op_result: OpResult {
+                valid: is_op,
+                status: end.c.status,
+                waits: end.c.waits,
+                tells: acts && (end.c.tell || end.c.load),
+                job: sends,
+            },
+            image,
+            counts: end.c.counts,
+        }
+    } else {
+        Leaving::default()
+    }
+}
+
+/// Nothing goes on; the record stays what it was, so that nothing moves.
+#[kernel]
+fn empty(s: Step) -> Step {
+    Step { c: Ctx::default(), w: s.w }
+}
+
+/// An event goes one place on.
+#[kernel]
+fn follow(e: Event, old: Event) -> Event {
+    if e.pick != Pick::None {
+        e
+    } else {
+        Event { pick: Pick::None, ..old }
     }
 }
 
@@ -178,35 +223,22 @@ impl<const LOG2: usize, const TABLE: usize, const EARLY: usize> Logic for Pipe<L
         let (e0, e1, last) = (self.e0.q.val(), self.e1.q.val(), self.last.q.val());
         let (s1, s2, s3) = (self.s1.q.val(), self.s2.q.val(), self.s3.q.val());
         let (s4, s5, s6) = (self.s4.q.val(), self.s5.q.val(), self.s6.q.val());
-        let x = leave(s6, self.quiet.val(), v);
-        let stored = Step { c: x.end.c, w: left(x.end) };
+        let x = leave::<EARLY>(s6, self.seg6.q.val(), self.quiet.val(), v);
 
         // What leaves.
         self.outcome.next = x.out;
-        self.order.next = if x.orders { order(x.end, self.seg6.q.val()) } else { PlaceOrder::default() };
+        self.order.next = x.order;
         self.order_valid.next = x.orders;
-        self.op_result.next = OpResult {
-            valid: x.is_op,
-            status: x.end.c.status,
-            waits: x.end.c.waits,
-            tells: x.acts && (x.end.c.tell || x.end.c.load),
-            job: x.sends,
-        };
-        let gives = x.is_op && x.end.c.tell;
-        self.stored.next = if gives {
-            pack::<RECORD, TcpRecord>(store(x.end.w, v.now_us, v.now_ms))
-        } else {
-            bits::<RECORD>(0)
-        };
+        self.op_result.next = x.op_result;
+        self.stored.next = x.image;
         self.stores.next = x.acts;
         self.jobs.s_valid.next = x.sends;
-        self.jobs.s_data.next =
-            if x.sends { job::<EARLY>(s6.w, s6.c.plan, s6.c.conn, v.now_ms) } else { TxJob::default() };
+        self.jobs.s_data.next = x.job;
         self.tx_job.next = self.jobs.m_data.val();
         self.tx_job_valid.next = self.jobs.m_valid.val();
         self.jobs.m_ready.next = self.tx_job_ready.val();
         self.job_gone.next = self.jobs.m_valid.val() && self.tx_job_ready.val();
-        self.counts.next = if s6.c.valid { x.end.c.counts } else { EngineCounts::default() };
+        self.counts.next = x.counts;
 
         // The memory; after reset it is swept.
         let sweeps = !self.swept.q.val();
@@ -218,12 +250,12 @@ impl<const LOG2: usize, const TABLE: usize, const EARLY: usize> Logic for Pipe<L
         self.records.raddr.next = bit_cast::<LOG2, 16>(e0.conn);
         self.records.we.next = sweeps || x.acts;
         self.records.waddr.next = if sweeps { row } else { bit_cast::<LOG2, 16>(s6.c.conn) };
-        self.records.wdata.next = if sweeps { Work::default() } else { stored.w };
-        let deadline = if sweeps { Deadline::default() } else { earliest(stored.w) };
+        self.records.wdata.next = x.stored.w;
+        let deadline = if x.acts { earliest(x.stored.w) } else { Deadline::default() };
         let at = if sweeps { bit_cast::<16, LOG2>(row) } else { s6.c.conn };
         self.set.next = SetDeadline { valid: sweeps || x.acts, conn: at, deadline };
         if x.acts {
-            self.last.d.next = stored;
+            self.last.d.next = x.stored;
         }
 
         // MTUs: of the command's path, and of the record's.
@@ -239,32 +271,54 @@ impl<const LOG2: usize, const TABLE: usize, const EARLY: usize> Logic for Pipe<L
 
         // One stage further.
         self.busy.next = busy(e0, e1, s1, s2, s3, s4.c.valid || s5.c.valid || s6.c.valid);
-        self.e0.d.next = self.news.val();
-        self.e1.d.next = e0;
-        self.e2.d.next = e1;
-        let beyond = (e1.conn >> bits::<5>(LOG2 as u64)) != 0;
-        let fresh = if x.acts && s6.c.conn == e1.conn {
-            stored.w
-        } else if last.c.valid && last.c.conn == e1.conn {
-            last.w
-        } else {
-            self.records.rdata.val()
-        };
-        self.s1.d.next = enter(e1, fresh, beyond);
+        self.e0.d.next = follow(self.news.val(), e0);
+        self.e1.d.next = follow(e0, e1);
         let e2 = self.e2.q.val();
-        let room = self.op_rooms.room.val();
-        self.s2.d.next =
-            if s1.c.valid { stage1(s1, e2, self.op.val(), self.image.val(), room, v) } else { s1 };
-        self.seg2.d.next = e2.seg;
-        self.s3.d.next = if s2.c.valid { stage2(s2, self.seg2.q.val(), v) } else { s2 };
-        self.seg3.d.next = self.seg2.q.val();
-        self.s4.d.next = if s3.c.valid { stage3(s3, smss(s3.w, room3), v) } else { s3 };
-        self.seg4.d.next = self.seg3.q.val();
-        self.s5.d.next = if s4.c.valid { stage4(s4, self.seg4.q.val(), v) } else { s4 };
-        self.seg5.d.next = self.seg4.q.val();
-        let smss5 = smss(s5.w, self.room5.q.val());
-        self.s6.d.next = if s5.c.valid { stage5(s5, smss5, v) } else { s5 };
-        self.seg6.d.next = self.seg5.q.val();
+        self.e2.d.next = follow(e1, e2);
+        if e1.pick != Pick::None {
+            let beyond = (e1.conn >> bits::<5>(LOG2 as u64)) != 0;
+            let fresh = if x.acts && s6.c.conn == e1.conn {
+                x.stored.w
+            } else if last.c.valid && last.c.conn == e1.conn {
+                last.w
+            } else {
+                self.records.rdata.val()
+            };
+            self.s1.d.next = enter(e1, fresh, beyond);
+        } else {
+            self.s1.d.next = empty(s1);
+        }
+        if s1.c.valid {
+            let room = self.op_rooms.room.val();
+            self.s2.d.next = stage1(s1, e2, self.op.val(), self.image.val(), room, v);
+            self.seg2.d.next = e2.seg;
+        } else {
+            self.s2.d.next = empty(s2);
+        }
+        if s2.c.valid {
+            self.s3.d.next = stage2(s2, self.seg2.q.val(), v);
+            self.seg3.d.next = self.seg2.q.val();
+        } else {
+            self.s3.d.next = empty(s3);
+        }
+        if s3.c.valid {
+            self.s4.d.next = stage3(s3, smss(s3.w, room3), v);
+            self.seg4.d.next = self.seg3.q.val();
+        } else {
+            self.s4.d.next = empty(s4);
+        }
+        if s4.c.valid {
+            self.s5.d.next = stage4(s4, self.seg4.q.val(), v);
+            self.seg5.d.next = self.seg4.q.val();
+        } else {
+            self.s5.d.next = empty(s5);
+        }
+        if s5.c.valid {
+            self.s6.d.next = stage5(s5, smss(s5.w, self.room5.q.val()), v);
+            self.seg6.d.next = self.seg5.q.val();
+        } else {
+            self.s6.d.next = empty(s6);
+        }
         dff_reset!(self, reset, sweep, swept, e0, e1, e2, s1, s2, s3, s4, s5, s6, last);
     }
 }
