@@ -32,7 +32,8 @@ const VERILATOR_FLAGS: &[&str] = &[
 /// per second: -O1 217, -Os 254, -O2 296, -O3 307; -O2 with v3 288, -O3 without vectors 271; Verilator's --flatten 307,
 /// --expand-limit 256 309 and 8 263.
 const X86_64_FLAGS: &[&str] = &["-march=x86-64-v2"];
-const CXX_FLAGS: &[&str] = &["-std=c++17", "-fno-strict-aliasing", "-fno-plt"];
+/// Verilator's own assertions ask for atomics that clang has only in a library of its own.
+const CXX_FLAGS: &[&str] = &["-std=c++17", "-fno-strict-aliasing", "-fno-plt", "-DNDEBUG"];
 
 /// What is needed to build a model.
 pub struct Tools {
@@ -57,8 +58,9 @@ impl Tools {
         if !include.join("verilated.cpp").exists() {
             return Err(format!("Verilator's run-time sources are not in {}", include.display()));
         }
-        let compiler = output("c++", &["--version"])
-            .map_err(|e| format!("a C++ compiler is needed: {e}; apt-get install g++"))?;
+        println!("cargo::rerun-if-env-changed=CXX");
+        let compiler = output(verilator::compiler(), &["--version"])
+            .map_err(|e| format!("a C++ compiler is needed: {e}; apt-get install clang, or g++"))?;
         let versions = format!("{version}\n{}", compiler.lines().next().unwrap_or_default());
         Ok(Self { include, versions, cache: Cache::open(cache_dir(out))?, has_trace })
     }
@@ -131,7 +133,7 @@ impl Tools {
         let compile = |i: usize| {
             let (file, level) = &files[i];
             let trace = if self.has_trace { "1" } else { "0" };
-            let mut command = Command::new("c++");
+            let mut command = Command::new(verilator::compiler());
             command.args(self.cxx_flags()).arg(level).arg("-c").arg(file).arg("-o").arg(object(i));
             for include in [dir, Path::new("cpp"), &self.include, &self.include.join("vltstd")] {
                 command.arg("-I").arg(include);

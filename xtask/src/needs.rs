@@ -14,6 +14,8 @@ pub const VERILATOR_MIN: (u32, u32) = (5, 6);
 pub enum Role {
     /// Nothing can be built.
     Build,
+    /// The simulated NIC is slower, and slower to build.
+    Speed,
     /// `--wave` cannot write a wave file.
     Wave,
     /// No Linux kernel as peer; a second instance of our stack takes its place.
@@ -27,6 +29,7 @@ impl Role {
     pub fn gift(self) -> &'static str {
         match self {
             Role::Build => "a build",
+            Role::Speed => "a simulation at full speed",
             Role::Wave => "wave files",
             Role::Peer => "a Linux kernel as peer (else a second instance of our own stack)",
             Role::Check => "the checks with it",
@@ -49,6 +52,7 @@ pub struct Need {
 /// Everything that comes from outside the Rust registry.
 pub const ALL: &[Need] = &[
     Need { name: "g++", package: "g++", role: Role::Build, probe: gxx },
+    Need { name: "clang++", package: "clang", role: Role::Speed, probe: clangxx },
     Need { name: "verilator", package: "verilator", role: Role::Build, probe: verilator },
     Need { name: "zlib headers", package: "zlib1g-dev", role: Role::Wave, probe: || header("zlib.h") },
     Need { name: "LZ4 headers", package: "liblz4-dev", role: Role::Wave, probe: || header("lz4.h") },
@@ -82,6 +86,10 @@ pub fn runs(program: &str, args: &[&str]) -> Result<String, String> {
 
 fn gxx() -> Result<String, String> {
     runs("g++", &["-dumpfullversion"]).map(|version| format!("g++ {version}"))
+}
+
+fn clangxx() -> Result<String, String> {
+    runs("clang++", &["--version"])
 }
 
 fn header(name: &str) -> Result<String, String> {

@@ -146,7 +146,7 @@ fn report(purpose: Purpose, found: &Found, root: bool) -> Result<()> {
 /// `zlib1g-dev for wave files; iproute2, ethtool for ..`
 fn losses(lost: &[(Role, &str)]) -> String {
     let named = |role: Role| lost.iter().filter(|l| l.0 == role).map(|l| l.1).collect::<Vec<_>>().join(", ");
-    [Role::Wave, Role::Peer, Role::Check]
+    [Role::Speed, Role::Wave, Role::Peer, Role::Check]
         .into_iter()
         .map(|role| (role, named(role)))
         .filter(|(_, names)| !names.is_empty())

@@ -1,9 +1,32 @@
-//! A defect of Verilator 5.006, found where it would do harm.
+//! Which compiler the C++ of a model gets, and a defect of Verilator 5.006, found where it would do harm.
 //!
 //! `wide_a == wide_b ? never_one : c`, where `never_one` turns out constant only after wide operands were split into
 //! words (`&(x & 95'h1)`), becomes `~(0 == ..) && c` in C++: the inversion of a C++ `bool` is never zero, so the text
 //! means `c`. Verilog that is not split ([`WORDLESS`]) is translated right, but runs slower, so a model whose C++ shows
 //! the pattern, and only such a model, is translated again that way.
+
+use std::process::{Command, Stdio};
+use std::sync::OnceLock;
+
+/// The compiler for the C++ of models: `$CXX`, or clang if it works, or the machine's `c++`.
+///
+/// On the model of the whole NIC clang 14 needs a sixth of the time of GCC 12, and what it makes runs faster by half.
+pub fn compiler() -> &'static str {
+    static FOUND: OnceLock<String> = OnceLock::new();
+    FOUND.get_or_init(|| match std::env::var("CXX") {
+        Ok(named) if !named.trim().is_empty() => named.trim().to_owned(),
+        _ if preprocesses("clang++") => "clang++".to_owned(),
+        _ => "c++".to_owned(),
+    })
+}
+
+/// Whether this compiler starts and finds its standard library.
+pub fn preprocesses(compiler: &str) -> bool {
+    let mut command = Command::new(compiler);
+    command.args(["-E", "-x", "c++", "-include", "cstdint", "/dev/null"]);
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    command.status().is_ok_and(|status| status.success())
+}
 
 /// Keeps Verilator from splitting wide operands into words before it folds constants.
 pub const WORDLESS: &str = "-fno-expand";

@@ -3,7 +3,7 @@
 use super::tools::{build_dir, cached, content_key, run, runtime, Error, VERILATOR_FLAGS};
 use crate::lint::WAIVERS;
 use crate::netlist::Port;
-use crate::verilator::{decides_by_inverted_bits, WORDLESS};
+use crate::verilator::{compiler, decides_by_inverted_bits, WORDLESS};
 use std::fmt::Write as _;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
@@ -106,6 +106,7 @@ impl Model {
             verilog,
             &main,
             opt,
+            compiler(),
             &VERILATOR_FLAGS.join(" "),
             WORDLESS,
             &format!("{WAIVERS:?}"),
@@ -124,7 +125,7 @@ impl Model {
             let header = std::fs::read_to_string(dir.join(format!("V{top}.h")))?;
             std::fs::write(dir.join("unity.cc"), all + &as_renamed(&main, &header, pins.0))?;
             let rt = runtime()?;
-            let mut cmd = Command::new("g++");
+            let mut cmd = Command::new(compiler());
             cmd.args([opt, "-std=c++17", "-w", "-I"]).arg(dir).arg("-I").arg(&rt.include);
             cmd.arg(dir.join("unity.cc")).arg(&rt.object).arg("-o").arg(dir.join("model")).arg("-pthread");
             run(&mut cmd)
