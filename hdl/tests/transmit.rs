@@ -9,16 +9,14 @@ use chimney_hdl::tcp::tx::item::{NO_DATA, NO_ROUTE, SENT};
 use chimney_hdl::tcp::tx::tables::{
     NeighborEntry, PathEntry, TableOp, TABLE_NEIGHBOR, TABLE_PATH, TABLE_PATH_NEW, TABLE_READ,
 };
-use chimney_hdl::tcp::tx::transmit::Transmit;
 use chimney_hdl::types::{ReadBeat, TxJob};
 use chimney_hdl_kernel::diff::{diff, long, Rnd};
 use std::collections::VecDeque;
-use transmit_model::{segment, Bus, Host, Stream, Way, BAD};
+use transmit_model::{segment, Bus, Dut, Host, Stream, Way, BAD};
 
 /// log2 of connections, and of paths and neighbors.
 const CONN: usize = 3;
 const TABLE: usize = 2;
-type Dut = Transmit<CONN, TABLE>;
 
 const MAC: u64 = 0xeedd_ccbb_aa02;
 const TX_RING: u64 = 0x7000_0000;

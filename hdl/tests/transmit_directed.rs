@@ -6,10 +6,9 @@ use chimney_hdl::tcp::tx::item::{NO_DATA, NO_ROUTE, SENT};
 use chimney_hdl::tcp::tx::tables::{NeighborEntry, PathEntry, TableOp, TABLE_NEIGHBOR, TABLE_PATH_NEW};
 use chimney_hdl::tcp::tx::transmit::Transmit;
 use chimney_hdl::types::TxJob;
-use chimney_hdl_kernel::diff::Bench;
-use transmit_model::{segment, Bus, Host, Way};
+use chimney_hdl_kernel::diff::{Clocked, Verilated};
+use transmit_model::{ports, segment, Bus, Dut, Host, Way};
 
-type Dut = Transmit<3, 2>;
 const RING: u64 = 0x1000;
 /// Clocks between a request and its data.
 const LATENCY: usize = 3;
@@ -17,8 +16,8 @@ const LATENCY: usize = 3;
 const PATIENCE: usize = 20_000;
 
 /// The device, its memory, and what came out of it.
-struct Rig<C: FnMut(&mut Dut, bool)> {
-    bench: Bench<Dut, C>,
+struct Rig {
+    bench: Verilated<Dut>,
     host: Host,
     bus: [Bus; 2],
     now: usize,
@@ -26,9 +25,10 @@ struct Rig<C: FnMut(&mut Dut, bool)> {
     frames: Vec<Vec<u8>>,
 }
 
-fn rig() -> Rig<impl FnMut(&mut Dut, bool)> {
+/// The model is that of `transmit`, which compares it with the native simulation.
+fn rig() -> Rig {
     let mut r = Rig {
-        bench: Bench::new(Dut::default(), |u: &mut Dut, c| u.clock.next = c.into()),
+        bench: Verilated::new("transmit", Dut::default(), ports()),
         host: Host::default(),
         bus: Default::default(),
         now: 0,
@@ -39,7 +39,7 @@ fn rig() -> Rig<impl FnMut(&mut Dut, bool)> {
     r
 }
 
-impl<C: FnMut(&mut Dut, bool)> Rig<C> {
+impl Rig {
     fn reset(&mut self) {
         self.bench.cycle(|u| u.reset.next = true);
         self.bench.cycle(|u| u.reset.next = false);
@@ -85,7 +85,7 @@ impl<C: FnMut(&mut Dut, bool)> Rig<C> {
     }
 
     fn table(&mut self, op: TableOp) {
-        while !self.bench.u.table_op_ready.val() {
+        while !self.bench.u().table_op_ready.val() {
             self.clock(|_| {});
         }
         self.clock(|u| {

@@ -6,13 +6,11 @@
 mod transmit_model;
 
 use chimney_hdl::tcp::tx::tables::{NeighborEntry, PathEntry, TableOp, TABLE_NEIGHBOR, TABLE_PATH_NEW};
-use chimney_hdl::tcp::tx::transmit::Transmit;
 use chimney_hdl::types::{ReadBeat, ReadReq, TxJob};
-use chimney_hdl_kernel::diff::{Bench, Rnd};
+use chimney_hdl_kernel::diff::{Bench, Clocked, Rnd, Verilated};
 use std::collections::VecDeque;
-use transmit_model::{segment, Host, Way};
+use transmit_model::{ports, segment, Dut, Host, Way};
 
-type Dut = Transmit<3, 2>;
 /// Clocks without a frame after which a run has failed.
 const PATIENCE: usize = 5_000;
 /// The budget for a smallest segment, cycles.
@@ -245,9 +243,12 @@ impl Run {
     }
 }
 
-/// Sends a load; returns the run.
+/// Sends a load; returns the run. The model is that of `transmit`, which compares it with the native simulation.
 fn run(l: Load) -> Run {
-    let mut bench = Bench::new(Dut::default(), |u: &mut Dut, c| u.clock.next = c.into());
+    run_on(Verilated::new("transmit", Dut::default(), ports()), l)
+}
+
+fn run_on(mut bench: impl Clocked<Dut>, l: Load) -> Run {
     let mut r = Run::default();
     let mut rnd = Rnd::new(Rnd::seed_for("transmit_rate"));
     let (way, ops) = way(l);
@@ -291,6 +292,18 @@ fn judge(name: &str, l: Load, most: f64) -> Run {
 /// Beats of a frame of `len` bytes of payload.
 fn beats(l: Load) -> f64 {
     (l.header() + l.len).div_ceil(8) as f64
+}
+
+/// What holds for the model holds for the block.
+#[test]
+fn the_model_takes_the_clocks_of_the_native_simulation() {
+    let l = Load { segments: 24, ordinary: 100, jitter: 20, dressed: true, ..Load::of(SMALL, 8, 30) };
+    for v6 in [false, true] {
+        let l = Load { v6, ..l };
+        let native = Bench::new(Dut::default(), |u: &mut Dut, c| u.clock.next = c.into());
+        let (native, model) = (run_on(native, l), run(l));
+        assert_eq!((native.ends, native.ordinary, native.now), (model.ends, model.ordinary, model.now));
+    }
 }
 
 #[test]

@@ -6,9 +6,24 @@ use chimney_abi::desc::{TxDesc, SEND_PUSH, TX_CSUM, TX_LOOPBACK};
 use chimney_abi::wire::{ethernet, ip_protocol, ipv4, ipv6, tcp};
 use chimney_hdl::prelude::*;
 use chimney_hdl::tcp::tx::tables::{NeighborEntry, PathEntry};
+use chimney_hdl::tcp::tx::transmit::Transmit;
 use chimney_hdl::types::{ReadBeat, TxJob};
-use chimney_hdl_kernel::diff::Rnd;
+use chimney_hdl_kernel::diff::{Pins, Rnd};
+use chimney_hdl_kernel::pins;
 use std::collections::{HashMap, VecDeque};
+
+/// The transmitter of the tests, with four paths and neighbors.
+pub type Dut = Transmit<3, 2>;
+
+/// Its ports.
+pub fn ports() -> Pins<Dut> {
+    pins!(Dut; reset, enable, mac, job_valid, job, done_ready, table_op_valid, table_op, tx_base, tx_log2, tx_producer,
+        ord_req_ready, ord_beat_valid, desc_req_ready, desc_beat_valid, payload_req_ready, payload_beat_valid, beat,
+        m_axis_tready, lb_tready;
+        idle, job_ready, done_valid, done, table_op_ready, table_counter, tx_consumer, tx_moved, ord_req_valid, ord_req,
+        desc_req_valid, desc_req, payload_req_valid, payload_req, m_axis_tdata, m_axis_tkeep, m_axis_tvalid, m_axis_tlast,
+        lb_tdata, lb_tkeep, lb_tvalid, lb_tlast, counts)
+}
 
 /// Addresses with this bit answer with an error.
 pub const BAD: u64 = 1 << 40;

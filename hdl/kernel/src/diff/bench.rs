@@ -5,6 +5,24 @@ use rust_hdl_core::prelude::{simulate, Block};
 /// How often a block may settle within one half of a clock before it counts as oscillating.
 const SETTLE: usize = 1000;
 
+/// A block that is driven clock by clock, under native simulation or as a Verilated model.
+pub trait Clocked<B> {
+    /// The block: its outputs can be read.
+    fn u(&self) -> &B;
+
+    /// Clock low: sets inputs with `poke` and lets the logic settle. Outputs can be read now.
+    fn settle(&mut self, poke: impl FnOnce(&mut B));
+
+    /// The rising edge.
+    fn edge(&mut self);
+
+    /// One whole clock: [`settle`](Self::settle), then [`edge`](Self::edge).
+    fn cycle(&mut self, poke: impl FnOnce(&mut B)) {
+        self.settle(poke);
+        self.edge();
+    }
+}
+
 /// A block under native simulation.
 ///
 /// ```ignore
@@ -50,5 +68,17 @@ impl<B: Block, C: FnMut(&mut B, bool)> Bench<B, C> {
     pub fn cycle(&mut self, poke: impl FnOnce(&mut B)) {
         self.settle(poke);
         self.edge();
+    }
+}
+
+impl<B: Block, C: FnMut(&mut B, bool)> Clocked<B> for Bench<B, C> {
+    fn u(&self) -> &B {
+        &self.u
+    }
+    fn settle(&mut self, poke: impl FnOnce(&mut B)) {
+        Bench::settle(self, poke);
+    }
+    fn edge(&mut self) {
+        Bench::edge(self);
     }
 }

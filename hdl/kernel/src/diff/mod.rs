@@ -8,17 +8,22 @@
 //!
 //! A step: clock low, inputs set, everything settles, outputs are compared; then the rising edge. The stimulus may look
 //! at the block (it sees the outputs before the new inputs), so that it can keep to a protocol. Models are cached by
-//! content under `target/verilated`; names must be unique within a workspace. A failure prints the seed, which
+//! content under `target/verilated`; names must be unique within a workspace. [`Bench`] is the native side alone, [`Verilated`]
+//! the other one alone, for tests that need many clocks. A failure prints the seed, which
 //! `CHIMNEY_SEED` replays, and the Verilog file.
 
 mod bench;
 mod model;
 mod rnd;
 pub(crate) mod tools;
+mod verilated;
 
-pub use bench::Bench;
+pub use bench::{Bench, Clocked};
 pub use rnd::{Rnd, SEED_VAR};
 pub use tools::Error;
+#[doc(hidden)]
+pub use verilated::{put, take, Pin};
+pub use verilated::{Pins, Verilated};
 
 use crate::netlist::{ports, synthesis, verilog, Port};
 use model::{words, Model};
@@ -153,18 +158,23 @@ impl Diff {
             .map_err(|e| Error::Tool { what: "elaboration".into(), log: e.to_string() })?;
         let ports = ports(&block);
         let clocks = clock_ports(&block);
-        let model = Model::build(&self.name, &text, (&ports, &clocks), self.quick)?;
         let mut rnd = Rnd::new(Rnd::seed_for(&self.name));
         let (mut stimuli, mut expected) = (vec![], vec![]);
-        let mut bench = Bench::new(block, clock);
-        for _ in 0..self.steps {
-            bench.settle(|u| poke(u, &mut rnd));
-            see(&bench.u);
-            let (i, o) = sample(&*bench.u, &clocks);
-            stimuli.push(i);
-            expected.push(o);
-            bench.edge();
-        }
+        let pins = (ports.as_slice(), clocks.as_slice());
+        let model = std::thread::scope(|scope| {
+            // The native side does not wait for the C++ compiler.
+            let model = scope.spawn(|| Model::build(&self.name, &text, pins, self.quick));
+            let mut bench = Bench::new(block, clock);
+            for _ in 0..self.steps {
+                bench.settle(|u| poke(u, &mut rnd));
+                see(&bench.u);
+                let (i, o) = sample(&*bench.u, &clocks);
+                stimuli.push(i);
+                expected.push(o);
+                bench.edge();
+            }
+            model.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+        })?;
         let got = model.simulate(&stimuli)?;
         let mut o = compare(&ports, &clocks, &stimuli, &expected, &got);
         o.stuck.retain(|p| !self.constant.contains(p));

@@ -1,4 +1,6 @@
 //! A Verilated block as a small program: stimuli in on stdin, outputs back on stdout, as 32-bit words.
+//!
+//! A request is the words of all inputs and one byte that says what to do with them ([`Step`]).
 
 use super::tools::{build_dir, cached, content_key, run, runtime, Error, VERILATOR_FLAGS};
 use crate::lint::WAIVERS;
@@ -7,7 +9,21 @@ use crate::verilator::{compiler, decides_by_inverted_bits, WORDLESS};
 use std::fmt::Write as _;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
+
+/// What the program does with a stimulus.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub(crate) enum Step {
+    /// Clock low, outputs back, rising edge. The answer waits in a buffer: for stimuli that are known before.
+    Known = b'k',
+    /// Clock low, outputs back.
+    Settle = b's',
+    /// Rising edge, outputs back; the inputs stay.
+    Edge = b'e',
+    /// Clock low, rising edge, outputs back.
+    Cycle = b'c',
+}
 
 /// Words that a port takes in a stimulus or result record.
 pub(crate) fn words(p: &Port) -> usize {
@@ -41,7 +57,7 @@ fn get(p: &Port) -> String {
     }
 }
 
-/// The driver program: one record in, one record out, one rising edge per step.
+/// The driver program: one request in, one record out.
 fn driver(top: &str, ports: &[Port], clocks: &[String]) -> String {
     let data = |p: &&Port| p.input && !clocks.contains(&p.name);
     let (ins, outs): (Vec<_>, Vec<_>) =
@@ -51,24 +67,36 @@ fn driver(top: &str, ports: &[Port], clocks: &[String]) -> String {
     let tick = |v: u8| -> String {
         clocks.iter().fold(String::new(), |s, c| s + &format!("        m->{c} = {v};\n"))
     };
+    let (known, settle, edge) = (Step::Known as u8, Step::Settle as u8, Step::Edge as u8);
     let mut c = String::from("#include <cstdio>\n");
     let _ = write!(
         c,
         "int main() {{\n    auto* ctx = new VerilatedContext;\n    auto* m = new V{top}{{ctx}};\n    \
-         uint32_t in[{}], out[{}];\n    while (true) {{\n        \
-         if ({n_in} && fread(in, 4, {n_in}, stdin) != {n_in}) break;\n        \
-         char step; if (fread(&step, 1, 1, stdin) != 1) break;\n        \
-         const uint32_t* w = in; uint32_t* o = out; (void)w; (void)o;\n",
+         uint32_t in[{}], out[{}];\n    auto show = [&] {{\n        uint32_t* o = out; (void)o;\n",
         n_in.max(1),
         n_out.max(1)
     );
+    outs.iter().for_each(|p| c += &get(p));
+    let _ = write!(
+        c,
+        "        fwrite(out, 4, {n_out}, stdout);\n    }};\n    while (true) {{\n        \
+         if ({n_in} && fread(in, 4, {n_in}, stdin) != {n_in}) break;\n        \
+         char step; if (fread(&step, 1, 1, stdin) != 1) break;\n        \
+         if (step != {edge}) {{\n        const uint32_t* w = in; (void)w;\n"
+    );
     c += &tick(0);
     ins.iter().for_each(|p| c += &set(p));
-    c += "        m->eval();\n";
-    outs.iter().for_each(|p| c += &get(p));
-    let _ = writeln!(c, "        fwrite(out, 4, {n_out}, stdout);");
+    let _ = write!(
+        c,
+        "        m->eval();\n        }}\n        if (step == {known} || step == {settle}) show();\n        \
+         if (step != {settle}) {{\n"
+    );
     c += &tick(1);
-    c += "        m->eval();\n    }\n    m->final();\n    return 0;\n}\n";
+    let _ = write!(
+        c,
+        "        m->eval();\n        }}\n        if (step != {known} && step != {settle}) show();\n        \
+         if (step != {known}) fflush(stdout);\n    }}\n    m->final();\n    return 0;\n}}\n"
+    );
     c
 }
 
@@ -133,13 +161,20 @@ impl Model {
         Ok(Model { program: home.join("model"), verilog: home.join(format!("{top}.v")) })
     }
 
+    /// Starts the program.
+    pub fn start(&self) -> Result<Child, Error> {
+        Ok(Command::new(&self.program).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?)
+    }
+
     /// Runs all steps; `stimuli` holds one record per step. Returns the output words of all steps.
     pub fn simulate(&self, stimuli: &[Vec<u32>]) -> Result<Vec<u32>, Error> {
-        let mut child = Command::new(&self.program).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
+        let mut child = self.start()?;
         let mut input = child.stdin.take().expect("stdin is piped");
         let bytes: Vec<u8> = stimuli
             .iter()
-            .flat_map(|s| s.iter().flat_map(|w| w.to_le_bytes()).chain([1u8]).collect::<Vec<_>>())
+            .flat_map(|s| {
+                s.iter().flat_map(|w| w.to_le_bytes()).chain([Step::Known as u8]).collect::<Vec<_>>()
+            })
             .collect();
         let feeder = std::thread::spawn(move || input.write_all(&bytes));
         let out = child.wait_with_output()?;

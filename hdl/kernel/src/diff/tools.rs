@@ -1,9 +1,11 @@
 //! Verilator and the C++ compiler, with a cache keyed by content.
 
 use crate::verilator::compiler;
+use std::collections::BTreeMap;
 use std::hash::{DefaultHasher, Hasher};
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// Why a model could not be built or run.
 #[derive(Debug, thiserror::Error)]
@@ -54,12 +56,22 @@ pub(crate) fn content_key(parts: &[&str]) -> String {
     format!("{:016x}", h.finish())
 }
 
+/// One lock for each directory of models.
+fn lock(home: &Path) -> Arc<Mutex<()>> {
+    static LOCKS: Mutex<BTreeMap<PathBuf, Arc<Mutex<()>>>> = Mutex::new(BTreeMap::new());
+    let mut locks = LOCKS.lock().unwrap_or_else(PoisonError::into_inner);
+    locks.entry(home.to_path_buf()).or_default().clone()
+}
+
 /// Makes the directory `home` with `make`, unless it exists; older ones of the same `name` go.
 pub(crate) fn cached(
     home: &Path,
     name: &str,
     make: impl FnOnce(&Path) -> Result<(), Error>,
 ) -> Result<(), Error> {
+    // Tests run in threads of one process: only one of them builds what several want.
+    let lock = lock(home);
+    let _one = lock.lock().unwrap_or_else(PoisonError::into_inner);
     if home.exists() {
         return Ok(());
     }
@@ -78,7 +90,7 @@ pub(crate) fn cached(
     }
     match std::fs::rename(&work, home) {
         Ok(()) => Ok(()),
-        // Another test made the same thing meanwhile.
+        // Another process made the same thing meanwhile.
         Err(_) if home.exists() => Ok(std::fs::remove_dir_all(&work)?),
         Err(e) => Err(e.into()),
     }
@@ -96,9 +108,6 @@ pub(crate) fn runtime() -> Result<Runtime, Error> {
     let root = String::from_utf8_lossy(&out.stdout).trim().to_string();
     let include = Path::new(&root).join("include");
     let home = build_dir().join(format!("runtime-{}", content_key(&[&root, "2", compiler()])));
-    // Tests run in threads of one process: only one of them builds.
-    static ONE: std::sync::Mutex<()> = std::sync::Mutex::new(());
-    let _one = ONE.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
     cached(&home, "runtime", |dir| {
         let all = "#include \"verilated.cpp\"\n#include \"verilated_threads.cpp\"\ndouble sc_time_stamp() { return 0; }\n";
         std::fs::write(dir.join("rt.cc"), all)?;
