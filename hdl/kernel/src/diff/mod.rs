@@ -14,6 +14,8 @@
 
 mod bench;
 mod model;
+#[doc(hidden)]
+pub mod ops;
 mod rnd;
 pub(crate) mod tools;
 mod verilated;

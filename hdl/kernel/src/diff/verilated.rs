@@ -197,3 +197,32 @@ impl<B: Block> Clocked<B> for Verilated<B> {
         self.step(Step::Cycle, false);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn port(name: &str, bits: usize) -> Port {
+        Port { name: name.into(), bits, input: true }
+    }
+
+    #[test]
+    fn pins_lie_where_the_ports_are() {
+        let ports = [port("a", 33), port("b", 1), port("c", 64)];
+        let (places, words) =
+            ordered(&ports.iter().collect::<Vec<_>>(), &[Pin("c", 'c'), Pin("a", 'a'), Pin("b", 'b')]);
+        assert_eq!((places, words), (vec![('a', 0, 33), ('b', 2, 1), ('c', 3, 64)], 5));
+    }
+
+    #[test]
+    #[should_panic(expected = "missing in pins!: b")]
+    fn a_port_without_a_pin_is_refused() {
+        ordered(&[&port("a", 1), &port("b", 1)], &[Pin("a", ())]);
+    }
+
+    #[test]
+    #[should_panic(expected = "not of this direction")]
+    fn a_pin_without_a_port_is_refused() {
+        ordered(&[&port("a", 1)], &[Pin("a", ()), Pin("b", ())]);
+    }
+}
