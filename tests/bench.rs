@@ -17,10 +17,8 @@ fn the_speed_of_the_simulation_is_measured_under_load_and_without_a_violation() 
     let number = |name: &str| result[name].as_f64().unwrap_or_else(|| panic!("{name} in {result}"));
     let ratio = number("cycles_per_second") / number("reference_cycles_per_second");
     assert!((number("ratio") - ratio).abs() < 1e-9 && ratio > 0.0);
-    // Both ways at once. Receiving falls behind while sending fills its port: a known weakness, see hdl/doc/engine.md: an
-    // ACK waits behind the frames in the payload ring.
-    // Before sending was at line rate, each had more than 4.
-    for (port, least) in [("rx_bytes_per_cycle", 3.0), ("tx_bytes_per_cycle", 7.0)] {
+    // Both ways at once. While sending fills its port, receiving is as fast as acknowledgments leave: the peer keeps 12 KiB under way.
+    for (port, least) in [("rx_bytes_per_cycle", 4.0), ("tx_bytes_per_cycle", 7.0)] {
         assert!(number(port) > least, "{port} in {result}");
     }
     let file = std::fs::read_to_string(format!("{out}/sim.json")).expect("the file is written");

@@ -20,6 +20,8 @@ const ORDINARY_FRAMES: usize = 60;
 /// Payload of a smallest frame, and of a full-size one with timestamps.
 const SMALL: u64 = 6;
 const FULL: u64 = 1448;
+/// Segments after which the port has been busy for a while when the next one is taken.
+const WARM_UP: usize = 6;
 /// Entries of a send ring, log2, and of the TX ring.
 const RING_LOG2: u64 = 8;
 const TX_LOG2: u64 = 5;
@@ -87,6 +89,9 @@ struct Run {
     ends: Vec<usize>,
     ordinary: usize,
     done: usize,
+    /// Clocks at which the segments on their way were taken, and the longest way of those that found the port busy.
+    taken: VecDeque<usize>,
+    longest: usize,
 }
 
 fn way(l: Load) -> (Way, [TableOp; 2]) {
@@ -215,6 +220,10 @@ impl Run {
             want.resize(want.len().max(60), 0);
             let differs = frame.iter().zip(&want).position(|(a, b)| a != b);
             assert!(frame == want, "frame {} of {} bytes, byte {differs:?}", self.ends.len(), frame.len());
+            let taken = self.taken.pop_front().expect("it was taken");
+            if self.ends.len() >= WARM_UP {
+                self.longest = self.longest.max(self.now - taken);
+            }
         }
         if !is_ordinary || l.segments == 0 {
             self.ends.push(self.now);
@@ -236,6 +245,7 @@ impl Run {
         u.job.next = self.jobs.front().copied().unwrap_or_default();
         if u.job_ready.val() {
             self.jobs.pop_front();
+            self.taken.push_back(self.now);
         }
         self.done += usize::from(u.done_valid.val());
         self.output(u, l);
@@ -348,6 +358,26 @@ fn a_full_segment_takes_its_beats_at_any_latency() {
             let l = Load::of(FULL, connections, latency);
             judge(&format!("full, {connections} connections, latency {latency}"), l, beats(l) + 1.0);
         }
+    }
+}
+
+/// An acknowledgment is as old as its job: a full port has 10 KiB in front of the one taken last, and not the whole ring.
+#[test]
+fn a_full_segment_leaves_within_nine_frames_of_being_taken() {
+    for (connections, latency) in [(1, 0), (8, 150)] {
+        let l = Load::of(FULL, connections, latency);
+        let r = judge(&format!("full, {connections} connections, latency {latency}"), l, beats(l) + 1.0);
+        eprintln!("taken {} cycles before its end, at most", r.longest);
+        assert!(r.longest as f64 <= 9.0 * beats(l), "{} cycles", r.longest);
+    }
+}
+
+/// Two reads, one behind the other, are hidden by what waits for the port.
+#[test]
+fn a_full_segment_with_a_descriptor_of_its_own_takes_its_beats() {
+    for connections in [1, 8] {
+        let l = Load { per_desc: 1, ..Load::of(FULL, connections, 150) };
+        judge(&format!("full, a descriptor each, {connections} connections"), l, beats(l) + 1.0);
     }
 }
 

@@ -129,7 +129,7 @@ fn busy(e0: Event, e1: Event, s1: Step, s2: Step, s3: Step, later: bool) -> Busy
 struct Leaving {
     /// Its record is stored, and what follows from it happens.
     acts: Bit,
-    /// The pass, its record as it goes back.
+    /// The pass, its record as it would go back.
     stored: Step,
     /// For the intake.
     out: Outcome,
@@ -166,7 +166,7 @@ fn leave<const EARLY: usize>(s6: Step, seg: RxSeg, quiet: bool, v: Env) -> Leavi
         };
         Leaving {
             acts,
-            stored: if acts { Step { c: end.c, w: left(end) } } else { Step::default() },
+            stored: Step { c: end.c, w: left(end) },
             out: Outcome {
                 conn: s6.c.conn,
                 publish,
@@ -251,7 +251,7 @@ impl<const LOG2: usize, const TABLE: usize, const EARLY: usize> Logic for Pipe<L
         self.records.we.next = sweeps || x.acts;
         self.records.waddr.next = if sweeps { row } else { bit_cast::<LOG2, 16>(s6.c.conn) };
         self.records.wdata.next = x.stored.w;
-        let deadline = if x.acts { earliest(x.stored.w) } else { Deadline::default() };
+        let deadline = if s6.c.valid { earliest(x.stored.w) } else { Deadline::default() };
         let at = if sweeps { bit_cast::<16, LOG2>(row) } else { s6.c.conn };
         self.set.next = SetDeadline { valid: sweeps || x.acts, conn: at, deadline };
         if x.acts {

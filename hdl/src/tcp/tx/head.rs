@@ -11,7 +11,7 @@
 //!
 //! Latency: 1 clock from a job to its `WalkJob`, 3 more than its header words to its `Item`. Throughput: 1 clock and one
 //! per header word for a segment (8 for IPv4 without options, 11 for IPv6), 2 for a frame. Back-pressure: nothing is taken without a free slot, ring
-//! room for all its bytes and room in the list of searches. Reset: nothing in hand.
+//! room for all its bytes and room in the list of searches, and nothing of ordinary size while 10 KiB wait in the ring. Reset: nothing in hand.
 use crate::eth::tx::{HEAD_LOG2, HEAD_WORDS_LOG2, PLACE, RING_LOG2, SLOTS, SLOT_LOG2};
 use crate::host::ord_tx::OrdFrame;
 use crate::ip::tx_build::{form, Form, Route};
@@ -23,6 +23,13 @@ use crate::types::{TxJob, TCP_PSH};
 
 /// Words of the payload ring.
 const RING_WORDS: u64 = 1 << RING_LOG2;
+/// Nothing of ordinary size is begun while so many words of the ring are taken. A job's acknowledgment is as old as the job: whatever the port
+/// has in front of it is time that the peer waits. What remains hides a descriptor and bytes read after it, at a latency of 150 clocks, each behind
+/// the 256 beats that others have asked for and the pieces in front. With 1152 words the port ran dry once in 16 frames of eight connections.
+const AHEAD_WORDS: u64 = 1280;
+/// A frame of so many words is longer than any of ordinary size. It takes longer to land than those in front of it take to leave, so it begins as
+/// soon as there is room.
+const LONG_WORDS: u64 = 256;
 /// What rounds a length up to words wherever it begins in the first one.
 const ROUND_UP: u64 = 14;
 const PSH_BIT: usize = TCP_PSH.trailing_zeros() as usize;
@@ -89,6 +96,13 @@ pub struct Head {
     next: Dff<Item>,
     has_next: Dff<Bit>,
     is_short: Dff<Bit>,
+}
+
+/// A frame of `words` may begin while `ahead` words of the ring are taken.
+#[kernel]
+fn may_begin(words: Bits<14>, ahead: Bits<PLACE>) -> bool {
+    let room = bits::<PLACE>(RING_WORDS) - ahead;
+    (ahead < AHEAD_WORDS || words >= LONG_WORDS) && words <= bit_cast::<14, PLACE>(room)
 }
 
 /// What has to be found for a frame; `reads` = there is something.
@@ -166,8 +180,7 @@ impl Logic for Head {
         let job_turn = self.job_valid.val() && (!self.frame_valid.val() || !is_job);
         let len = if job_turn { j.len } else { f.len };
         let words = (bit_cast::<17, 16>(len) + ROUND_UP).get_bits::<14>(3);
-        let room = bits::<PLACE>(RING_WORDS) - (start - self.ring_done.val());
-        let fits = len > MAX_LEN || words <= bit_cast::<14, PLACE>(room);
+        let fits = len > MAX_LEN || may_begin(words, start - self.ring_done.val());
         let has_slot = !(slot - self.slots_done.val()).get_bit(SLOT_LOG2);
         let waits = self.job_valid.val() || self.frame_valid.val();
         if !works && waits && fits && has_slot && self.walk_room.val() {
