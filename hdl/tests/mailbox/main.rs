@@ -366,6 +366,19 @@ fn a_record_that_cannot_be_read_is_not_seen_by_the_engine() {
     assert_eq!((d.status(at), d.w.e.asks.len()), (Status::HardwareFailure, asked));
 }
 
+/// Before, a query after it offered PROTO the beats of the refused record.
+#[test]
+fn a_record_refused_for_its_family_is_not_fed_with_the_next_command() {
+    let mut d = Directed::new();
+    d.w.run(Opcode::Initiate, &[neighbor(0, 0), path(0, 1500), connection(2, 81)]);
+    let (header, mut body) = connection(3, 82);
+    body[4] |= CONST_IPV6 as u8;
+    let refused = d.w.run(Opcode::Initiate, &[(header, body)]);
+    let asked = d.w.run(Opcode::Query, &[connection(2, 81)]);
+    d.finish();
+    assert_eq!((d.status(refused), d.status(asked)), (Status::Rejected, Status::Success));
+}
+
 /// Before, the status said Success: the driver took an image for the connection's state that had never arrived.
 #[test]
 fn an_image_that_cannot_be_written_is_a_failure() {

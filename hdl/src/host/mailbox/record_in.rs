@@ -5,7 +5,7 @@
 //!
 //! Latency: the DMA of 36 beats, and of 32 for the page map. Throughput: one beat per clock to PROTO. Back-pressure: waits
 //! for PROTO. Reset: nothing in work.
-use super::job::{Job, Run, RunBeat, INITIATE};
+use super::job::{Job, Run, RunBeat, INITIATE, UPDATE};
 use crate::prelude::*;
 use crate::stream::Fifo;
 use chimney_abi::{desc, state};
@@ -70,7 +70,7 @@ pub struct RecordIn {
     pub run: Signal<Out, Run>,
     /// From the reader.
     pub news: Signal<In, RunBeat>,
-    /// PROTO may have the beats.
+    /// PROTO may have the beats, if `job` has some.
     pub feed: Signal<In, Bit>,
     /// A beat is offered.
     pub op_in_valid: Signal<Out, Bit>,
@@ -107,8 +107,10 @@ impl Logic for RecordIn {
         self.beats.reset.next = self.reset.val() || go || state != LoadState::Idle && news.done && news.error;
         self.beats.s_valid.next = got;
         self.beats.s_data.next = news.data;
-        self.beats.m_ready.next = self.feed.val() && self.op_in_ready.val();
-        self.op_in_valid.next = self.feed.val() && self.beats.m_valid.val();
+        // A record that was read and then refused before PROTO heard of it is still here.
+        let feed = self.feed.val() && (job.opcode == INITIATE || job.opcode == UPDATE);
+        self.beats.m_ready.next = feed && self.op_in_ready.val();
+        self.op_in_valid.next = feed && self.beats.m_valid.val();
         self.op_in.next = self.beats.m_data.val();
         self.ports.next = self.ports_of.q.val();
         if got {
