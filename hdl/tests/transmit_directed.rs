@@ -2,6 +2,7 @@
 
 mod transmit_model;
 
+use chimney_hdl::eth::tx::SLOT_LOG2;
 use chimney_hdl::tcp::tx::item::{NO_DATA, NO_ROUTE, SENT};
 use chimney_hdl::tcp::tx::tables::{NeighborEntry, PathEntry, TableOp, TABLE_NEIGHBOR, TABLE_PATH_NEW};
 use chimney_hdl::tcp::tx::transmit::Transmit;
@@ -199,6 +200,30 @@ fn walks_over_more_than_a_hundred_descriptors_and_back() {
 }
 
 /// The device does not hang on a ring that does not hold what PROTO believes.
+/// Before, a slot was given back while its result waited: with all slots in use, the frame that got it lost its place in the list, and its
+/// result.
+#[test]
+fn results_wait_until_they_are_taken_and_none_is_lost() {
+    const JOBS: u64 = 60;
+    let mut r = rig();
+    let (mut taken, mut results) = (0, vec![]);
+    for now in 0..2000 {
+        let ready = now > 1000;
+        r.clock(|u| {
+            u.done_ready.next = ready;
+            u.job_valid.next = taken < JOBS;
+            u.job.next = TxJob { conn: (taken % 8).into(), ..job(1, 0) };
+            taken += u64::from(u.job_ready.val());
+            if ready && u.done_valid.val() {
+                let done = u.done.val();
+                results.push((done.conn.to_u64(), done.result.to_u64()));
+            }
+        });
+        assert!(ready || taken <= 1 << SLOT_LOG2, "a slot for each");
+    }
+    assert_eq!(results, (0..JOBS).map(|i| (i % 8, NO_ROUTE)).collect::<Vec<_>>());
+}
+
 #[test]
 fn a_hole_in_the_ring_ends_the_job() {
     let mut r = rig();

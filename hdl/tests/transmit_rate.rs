@@ -361,14 +361,14 @@ fn a_full_segment_takes_its_beats_at_any_latency() {
     }
 }
 
-/// An acknowledgment is as old as its job: a full port has 10 KiB in front of the one taken last, and not the whole ring.
+/// An acknowledgment is as old as its job: a full port has 10 KiB and a frame in front of the one taken last, not the whole ring (13 frames).
 #[test]
-fn a_full_segment_leaves_within_nine_frames_of_being_taken() {
+fn a_full_segment_leaves_within_eleven_frames_of_being_taken() {
     for (connections, latency) in [(1, 0), (8, 150)] {
         let l = Load::of(FULL, connections, latency);
         let r = judge(&format!("full, {connections} connections, latency {latency}"), l, beats(l) + 1.0);
         eprintln!("taken {} cycles before its end, at most", r.longest);
-        assert!(r.longest as f64 <= 9.0 * beats(l), "{} cycles", r.longest);
+        assert!(r.longest as f64 <= 11.0 * beats(l), "{} cycles", r.longest);
     }
 }
 

@@ -1,13 +1,13 @@
 //! Retire: frame after frame, in the order begun, gets its number and its checksums and goes out; its result is told.
 //!
 //! ```text
-//!   Item -> [list] -> Wait -> Sum -> Fold -> Commit -> Report (jobs) -> Wait
-//!                      ^ all bytes landed        `--> TxFrame
+//!   Item -> [list] -> Wait -> Sum -> Fold -> Report (jobs) -> Commit -> Wait
+//!                      ^ all bytes landed     `--> TxDone     `--> TxFrame
 //! ```
 //! A packet is numbered when all of it is there (R-279): a segment that fails takes no number, and IPv6 has none. A frame that fails passes on
 //! as well, with `sends` = 0, because its slot and ring words are given back in order.
 //!
-//! Latency: 3 clocks from the last burst landed to `frame_valid`, 4 to `done`. Throughput: a segment per 5 clocks, a frame
+//! Latency: 3 clocks from the last burst landed to `done`, 4 to `frame_valid` (an ordinary frame: 3). Throughput: a segment per 5 clocks, a frame
 //! per 4. Back-pressure: waits in `Commit` for `frame_ready`, in `Report` for `done_ready`. Reset: nothing in hand.
 use crate::eth::tx::{wire_len, TxFrame, BEAT_LOG2, SLOTS, SLOT_LOG2};
 use crate::ip::checksum::{fold, SUM_BITS};
@@ -29,10 +29,10 @@ pub enum RetireState {
     Sum,
     /// They are folded.
     Fold,
-    /// The frame goes to the sender.
-    Commit,
     /// The result is told.
     Report,
+    /// The frame goes to the sender, and its slot with it.
+    Commit,
 }
 
 /// Counter increments of one clock.
@@ -200,13 +200,13 @@ impl Logic for Retire {
             bad_request: commit && self.bad.q.val(),
             bytes: bit_cast::<16, 14>(length),
         };
-        let over = reports || (commit && !i.is_job);
-        self.items.m_ready.next = over;
+        // Its slot is given back behind this: from then on another frame may have it, so nothing of this one is left here.
+        self.items.m_ready.next = commit;
         let one = bits::<{ 1 << SLOT_LOG2 }>(1);
-        let kept = if over { self.is_fetched.q.val() & !(one << at) } else { self.is_fetched.q.val() };
+        let kept = if commit { self.is_fetched.q.val() & !(one << at) } else { self.is_fetched.q.val() };
         self.is_fetched.d.next =
             if self.fetched_valid.val() { kept | (one << self.fetched_slot.val()) } else { kept };
-        self.at.d.next = self.at.q.val() + over;
+        self.at.d.next = self.at.q.val() + commit;
 
         match state {
             RetireState::Wait => {
@@ -233,15 +233,15 @@ impl Logic for Retire {
                 let c = !fold(self.sum.q.val());
                 self.ip_csum.d.next = !fold(self.ip_sum.q.val());
                 self.csum.d.next = if i.is_job { c } else { field(c, i.is_odd) };
-                self.state.d.next = RetireState::Commit;
-            }
-            RetireState::Commit => {
-                if commit {
-                    self.state.d.next = if i.is_job { RetireState::Report } else { RetireState::Wait };
-                }
+                self.state.d.next = if i.is_job { RetireState::Report } else { RetireState::Commit };
             }
             RetireState::Report => {
                 if reports {
+                    self.state.d.next = RetireState::Commit;
+                }
+            }
+            RetireState::Commit => {
+                if commit {
                     self.state.d.next = RetireState::Wait;
                 }
             }
