@@ -199,16 +199,17 @@ fn walks_over_more_than_a_hundred_descriptors_and_back() {
     }
 }
 
-/// The device does not hang on a ring that does not hold what PROTO believes.
 /// Before, a slot was given back while its result waited: with all slots in use, the frame that got it lost its place in the list, and its
 /// result.
 #[test]
 fn results_wait_until_they_are_taken_and_none_is_lost() {
-    const JOBS: u64 = 60;
+    // More than there are slots, and clocks enough for all of them, first without and then with somebody who takes results.
+    const JOBS: u64 = 2 << SLOT_LOG2;
+    const CLOCKS: u64 = 16 * JOBS;
     let mut r = rig();
     let (mut taken, mut results) = (0, vec![]);
-    for now in 0..2000 {
-        let ready = now > 1000;
+    for now in 0..2 * CLOCKS {
+        let ready = now >= CLOCKS;
         r.clock(|u| {
             u.done_ready.next = ready;
             u.job_valid.next = taken < JOBS;
@@ -224,6 +225,7 @@ fn results_wait_until_they_are_taken_and_none_is_lost() {
     assert_eq!(results, (0..JOBS).map(|i| (i % 8, NO_ROUTE)).collect::<Vec<_>>());
 }
 
+/// The device does not hang on a ring that does not hold what PROTO believes.
 #[test]
 fn a_hole_in_the_ring_ends_the_job() {
     let mut r = rig();

@@ -361,7 +361,8 @@ fn a_full_segment_takes_its_beats_at_any_latency() {
     }
 }
 
-/// An acknowledgment is as old as its job: a full port has 10 KiB and a frame in front of the one taken last, not the whole ring (13 frames).
+/// An acknowledgment is as old as its job: a full port has 10 KiB and a frame in front of the one taken last, not the whole ring, with which one
+/// connection took 2187 cycles, 11.5 frames.
 #[test]
 fn a_full_segment_leaves_within_eleven_frames_of_being_taken() {
     for (connections, latency) in [(1, 0), (8, 150)] {

@@ -21,7 +21,7 @@ pub fn compiler() -> &'static str {
 }
 
 /// Whether this compiler starts and finds its standard library.
-pub fn preprocesses(compiler: &str) -> bool {
+fn preprocesses(compiler: &str) -> bool {
     let mut command = Command::new(compiler);
     command.args(["-E", "-x", "c++", "-include", "cstdint", "/dev/null"]);
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());

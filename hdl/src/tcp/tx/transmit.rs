@@ -1,8 +1,8 @@
 //! The transmitter: the blocks of this folder wired together; see the module page for ports and picture.
 //!
 //! Latency: 16 clocks from a job without payload to its first beat, with payload that of host memory and its beats more.
-//! Throughput: a segment per 8 clocks, or per as many as it has beats, at any latency that 32 frames, 32 bursts and 16 KiB
-//! cover. Back-pressure: `job_ready` falls when one of these is used up: a MAC or loopback that takes no beats stops all.
+//! Throughput: a segment per 8 clocks, or per as many as it has beats, at any latency that 32 frames, 32 bursts and 10 KiB
+//! (16 KiB for frames of 2 KiB and more) cover. Back-pressure: `job_ready` falls when one of these is used up: a MAC or loopback that takes no beats stops all.
 //! Reset state: nothing in work; `tables` says how long its clearing takes.
 use crate::eth::tx::{TxStream, HEAD_LOG2, RING_LOG2};
 use crate::host::ord_tx::OrdTx;
