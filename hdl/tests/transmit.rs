@@ -49,6 +49,7 @@ struct Test {
     mac_out: Sink,
     lb_out: Sink,
     by_result: [usize; 3],
+    too_long: usize,
     pushed: usize,
     /// Segments sent, by family and LLC/SNAP.
     forms: [usize; 4],
@@ -135,18 +136,21 @@ impl Test {
         let n = self.neighbors[path.neighbor.to_u64() as usize];
         let len = j.len.to_u64() as usize;
         let text = self.streams[conn].text(&self.host, j.seq.to_u64() as u32, len);
-        let result = if !(path.usable && n.usable) {
-            NO_ROUTE
-        } else if text.is_none() {
-            NO_DATA
-        } else {
-            SENT
+        let way = Way { path, neighbor: n, counter: self.counters[path_id], own: MAC };
+        let usable = path.usable && n.usable;
+        let frame = text.map(|(text, push)| (segment(j, &way, &text, push), push));
+        // The length alone refuses a frame, whether its bytes can be read or not.
+        let too_long = segment(j, &way, &vec![0; len], false).len() > ethernet::MAX_JUMBO_LEN;
+        let result = match &frame {
+            _ if !usable => NO_ROUTE,
+            Some(_) if !too_long => SENT,
+            _ => NO_DATA,
         };
         self.results.push_back((j.conn.to_u64(), result));
         self.by_result[result as usize] += 1;
-        let Some((text, push)) = text.filter(|_| result == SENT) else { return };
-        let way = Way { path, neighbor: n, counter: self.counters[path_id], own: MAC };
-        let frame = segment(j, &way, &text, push);
+        self.too_long += usize::from(usable && too_long);
+        self.expected[BAD_REQUESTS] += u64::from(usable && too_long);
+        let Some((frame, push)) = frame.filter(|_| result == SENT) else { return };
         // IPv6 has no identification.
         self.counters[path_id] = self.counters[path_id].wrapping_add(u16::from(!path.v6));
         self.forms[usize::from(path.v6) + 2 * usize::from(n.snap)] += 1;
@@ -343,6 +347,7 @@ fn builds_every_frame_as_the_model_does() {
     );
     assert!(t.segments.len() < 34 && t.frames.len() < 34 && t.flight < 34);
     assert!(t.forms.iter().all(|n| *n > 10), "{:?}", t.forms);
+    assert!(t.too_long > 0 || !long(), "no segment was longer than a frame may be");
     assert!(t.by_result.iter().all(|n| *n > 1) && t.pushed > 3 && t.again > 3 && t.lb_out.got > 5);
     for (i, (got, want)) in t.counts.iter().zip(t.expected).enumerate() {
         assert!(*got <= want && want - got <= 40_000, "counter {i}: {got} of {want}");

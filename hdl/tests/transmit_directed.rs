@@ -2,6 +2,7 @@
 
 mod transmit_model;
 
+use chimney_abi::wire::ethernet::MAX_JUMBO_LEN;
 use chimney_hdl::eth::tx::SLOT_LOG2;
 use chimney_hdl::tcp::tx::item::{NO_DATA, NO_ROUTE, SENT};
 use chimney_hdl::tcp::tx::tables::{NeighborEntry, PathEntry, TableOp, TABLE_NEIGHBOR, TABLE_PATH_NEW};
@@ -239,6 +240,28 @@ fn a_hole_in_the_ring_ends_the_job() {
     assert_eq!(r.send(&job(20, 10)).0, SENT);
     assert_eq!(r.send(&job(0, 4000)).0, NO_DATA, "no frame is that long");
     assert_eq!(r.frames.len(), 1);
+}
+
+/// A host that offloads a larger MSS than the wire can carry gets the connection back, and the wire no such frame.
+#[test]
+fn the_longest_frame_leaves_and_one_byte_more_is_refused() {
+    const HEADERS: usize = 54;
+    let most = (MAX_JUMBO_LEN - HEADERS) as u64;
+    let mut r = rig();
+    let way = r.route();
+    r.host.put(RING, 0x5_0000);
+    r.host.put(RING + 8, 2 * most);
+    assert_eq!(r.send(&job(0, most)).0, SENT);
+    while r.frames.is_empty() {
+        assert!(r.now < PATIENCE, "no frame");
+        r.clock(|_| {});
+    }
+    let text = r.host.bytes(0x5_0000, most as usize);
+    assert_eq!(r.frames.pop(), Some(segment(&job(0, most), &way, &text, false)));
+    assert_eq!(r.send(&job(0, most + 1)).0, NO_DATA);
+    // With a timestamp the header is 12 bytes longer.
+    assert_eq!(r.send(&TxJob { has_ts: true, ..job(0, most - 11) }).0, NO_DATA);
+    assert!(r.frames.is_empty() && r.frame.is_empty());
 }
 
 /// 256 connections are only a wider address.
