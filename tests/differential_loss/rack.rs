@@ -11,6 +11,7 @@ use chimney_host_stack_core::tlp::{pto_us, PtoInput, Tlp, TlpAck};
 struct Pair {
     core: Rack,
     hw: k::Rack,
+    log: k::SendLog,
     una: SeqNum,
     max: SeqNum,
     now_us: u32,
@@ -21,7 +22,7 @@ impl Pair {
     fn new(r: &mut Rnd) -> Pair {
         let max = SeqNum([r.next_u64() as u32, u32::MAX - r.below(200_000) as u32][r.below(2) as usize]);
         let now_us = r.next_u64() as u32;
-        Pair { core: Rack::new(max), hw: k::new(b(max.get())), una: max, max, now_us, srtt_us: 0 }
+        Pair { core: Rack::new(max), hw: k::Rack::default(), log: k::new_log(b(max.get())), una: max, max, now_us, srtt_us: 0 }
     }
 
     fn send(&mut self, r: &mut Rnd) {
@@ -29,7 +30,7 @@ impl Pair {
         let spacing = Rack::spacing_us(self.srtt_us);
         assert_eq!(n(k::spacing(k::limit(b(self.srtt_us)))), spacing);
         self.core.log.on_send(self.max, self.now_us, spacing);
-        self.hw.log = k::on_send(self.hw.log, b(self.max.get()), t(self.now_us), b(spacing));
+        self.log = k::on_send(self.log, b(self.max.get()), t(self.now_us), b(spacing));
     }
 
     fn deliver(&mut self, r: &mut Rnd) {
@@ -45,7 +46,7 @@ impl Pair {
         if r.chance(1, 2) {
             self.una += r.below(u64::from(self.max - self.una) + 1) as u32;
             self.core.log.advance(self.una);
-            self.hw.log = k::advance(self.hw.log, b(self.una.get()));
+            self.log = k::advance(self.log, b(self.una.get()));
         }
     }
 
@@ -61,7 +62,7 @@ impl Pair {
             }
             2 => {
                 self.core.log.split();
-                self.hw.log.is_split = true;
+                self.log.is_split = true;
             }
             3 => {
                 self.core.is_reordering_seen = r.chance(1, 2);
@@ -72,12 +73,12 @@ impl Pair {
     }
 
     fn compare(&self) {
-        let (c, h) = (&self.core, &self.hw);
-        let bursts = [h.log.b0, h.log.b1, h.log.b2, h.log.b3];
-        let newest_first = bursts[..h.log.len.index()].iter().map(|x| (n(x.end), n(x.start_us)));
+        let (c, h, log) = (&self.core, &self.hw, &self.log);
+        let bursts = [log.b0, log.b1, log.b2, log.b3];
+        let newest_first = bursts[..log.len.index()].iter().map(|x| (n(x.end), n(x.start_us)));
         let got: Vec<_> = newest_first.rev().collect();
         let want: Vec<_> = c.log.bursts().iter().map(|x| (x.end.get(), x.start_us)).collect();
-        assert_eq!((got, n(h.log.floor), h.log.is_split), (want, c.log.floor.get(), c.log.is_split));
+        assert_eq!((got, n(log.floor), log.is_split), (want, c.log.floor.get(), c.log.is_split));
         let got = (n(h.xmit_us), n(h.rtt_us), [n(h.min_us), n(h.old_min_us)], h.is_odd, h.is_reordering_seen);
         let want = (c.xmit_us, c.rtt_us, c.min_rtts_us, c.is_odd_window, c.is_reordering_seen);
         assert_eq!(got, want);
@@ -100,7 +101,7 @@ impl Pair {
 
         let flight = u64::from(self.max - self.una);
         let end = [self.una + r.below(flight + 2) as u32, SeqNum(r.next_u64() as u32)][r.below(2) as usize];
-        let found = k::find(self.hw.log, b(end.get()));
+        let found = k::find(self.log, b(end.get()));
         let early = (found.is_known && !found.is_below).then(|| n(found.start_us));
         assert_eq!(early, self.core.log.earliest(end));
         let spacing = Rack::spacing_us(self.srtt_us);

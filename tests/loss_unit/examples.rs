@@ -4,6 +4,7 @@ use super::{b, n, Unit};
 use chimney_hdl::prelude::Bits;
 use chimney_hdl::tcp::cwnd::{Cwnd, Recovery, PHASE_FAST, PHASE_OPEN, PHASE_RTO};
 use chimney_hdl::tcp::loss::job::{LossJob, LossKind, LossResult, LossTimer};
+use chimney_hdl::tcp::loss::rack::{advance, limit, on_send, spacing, SendLog};
 use chimney_hdl_kernel::diff::Bench;
 
 const SMSS: u32 = 1000;
@@ -16,13 +17,17 @@ struct Sender<C> {
     max: u32,
     now_us: u32,
     rc: Recovery,
+    is_calm: bool,
+    /// Bytes sent since the last job.
+    sent: u32,
+    log: SendLog,
 }
 
 fn sender(segments: u32) -> Sender<impl FnMut(&mut Unit, bool)> {
     let cwnd = b(segments * SMSS);
     let rc = Recovery { cw: Cwnd { cwnd, ssthresh: cwnd, ..Cwnd::default() }, ..Recovery::default() };
     let unit = Bench::new(Unit::default(), |u: &mut Unit, clk: bool| u.clock.next = clk.into());
-    let mut s = Sender { unit, una: 0, max: 0, now_us: 5_000_000, rc };
+    let mut s = Sender { unit, una: 0, max: 0, now_us: 5_000_000, rc, is_calm: true, sent: 0, log: SendLog::default() };
     s.unit.cycle(|u| u.reset.next = true);
     s.unit.cycle(|u| u.reset.next = false);
     s.tell(LossJob { kind: LossKind::HandedOver, ..LossJob::default() });
@@ -46,6 +51,9 @@ impl<C: FnMut(&mut Unit, bool)> Sender<C> {
             now_us: b(self.now_us),
             threshold: b(3),
             rc: self.rc,
+            is_first: self.is_calm,
+            sent: b(std::mem::take(&mut self.sent)),
+            log: self.log,
             ..job
         };
         while !self.unit.u.job_ready.val() {
@@ -61,14 +69,22 @@ impl<C: FnMut(&mut Unit, bool)> Sender<C> {
         }
         let result = self.unit.u.result.val();
         self.unit.cycle(|u| u.result_ready.next = true);
-        self.rc = result.rc;
+        (self.rc, self.is_calm) = (result.rc, result.is_calm);
+        self.log = advance(self.log, b(self.una));
         result
     }
 
-    fn send(&mut self) -> LossResult {
-        let from = b(self.max);
+    /// A segment of new text: the unit hears of it with the next event.
+    fn send(&mut self) {
         self.max += SMSS;
-        self.tell(LossJob { kind: LossKind::Send, from, ..LossJob::default() })
+        self.sent += SMSS;
+        let now = limit(b(self.now_us & 0xff_ffff));
+        self.log = on_send(self.log, b(self.max), now, spacing(limit(b(RTT_US))));
+    }
+
+    /// What a kind of job that needs no more says.
+    fn event(&mut self, kind: LossKind, flag: bool) -> LossResult {
+        self.tell(LossJob { kind, flag, from: b(self.una), ..LossJob::default() })
     }
 
     /// An acknowledgment a millisecond later, with at most one block.
@@ -90,6 +106,11 @@ impl<C: FnMut(&mut Unit, bool)> Sender<C> {
         })
     }
 
+    /// Ranges known above SND.UNA.
+    fn ranges(&self) -> usize {
+        self.unit.u.hand.q.val().board.len.index()
+    }
+
     /// What is lost is sent again, as far as the window lets it.
     fn resend(&mut self, mut at: LossResult) -> Vec<(u32, u32)> {
         let mut sent = vec![];
@@ -98,6 +119,7 @@ impl<C: FnMut(&mut Unit, bool)> Sender<C> {
             sent.push((from, to));
             at =
                 self.tell(LossJob { kind: LossKind::Resend, from: b(from), to: b(to), ..LossJob::default() });
+            self.log.is_split = true;
         }
         sent
     }
@@ -110,14 +132,15 @@ fn three_reports_begin_a_recovery_that_a_full_acknowledgment_ends() {
     for count in 1..=2 {
         let at = s.ack(0, Some((1000, 1000 + count * SMSS)));
         assert!(!at.has_entered && !at.has_lost);
-        assert_eq!(n(at.pipe), (10 - count) * SMSS, "reported segments have left the network");
+        assert_eq!(n(at.edge), 10_000 + count * SMSS, "reported segments have left the network");
     }
     let at = s.ack(0, Some((1000, 4000)));
     assert!(at.has_entered);
     assert_eq!((n(at.rc.cw.ssthresh), n(at.rc.recover)), (4000, 10_000), "8 segments were in flight");
     assert_eq!(s.resend(at), [(0, 1000)]);
     let at = s.ack(10_000, None);
-    assert_eq!((at.rc.phase, n(at.rc.cw.cwnd), at.is_empty), (PHASE_OPEN.into(), 4000, true));
+    assert_eq!((at.rc.phase, n(at.rc.cw.cwnd), at.is_calm), (PHASE_OPEN.into(), 4000, true));
+    assert_eq!(n(at.edge), 14_000);
 }
 
 /// RFC 8985 6.3: fewer than three reports, so only the time says it.
@@ -154,12 +177,14 @@ fn a_lost_retransmission_is_sent_again() {
 #[test]
 fn a_probe_that_repaired_a_loss_halves_the_window() {
     let mut s = sender(10);
-    s.tell(LossJob { kind: LossKind::Probe, flag: true, ..LossJob::default() });
+    assert!(!s.event(LossKind::Probe, true).is_calm);
+    s.log.is_split = true;
     s.send();
     s.now_us += RTT_US;
     let at = s.ack(11_000, None);
     // The acknowledgment of more than that window lets it grow by a segment.
     assert_eq!((n(at.rc.cw.ssthresh), n(at.rc.cw.cwnd), at.has_entered), (5500, 6500, false));
+    assert!(at.is_calm);
 }
 
 /// RFC 5681 3.1 (7), RFC 2018 8: everything is lost after a timeout; after a second one the reports are forgotten.
@@ -167,12 +192,12 @@ fn a_probe_that_repaired_a_loss_halves_the_window() {
 fn a_timeout_sends_all_again_and_a_second_one_forgets_the_reports() {
     let mut s = sender(10);
     s.ack(0, Some((1000, 2000)));
-    let at = s.tell(LossJob { kind: LossKind::Rto, flag: true, ..LossJob::default() });
-    assert_eq!((at.rc.phase, n(at.rc.cw.cwnd), n(at.pipe)), (PHASE_RTO.into(), SMSS, 0));
-    assert_eq!((n(at.rc.cw.ssthresh), at.is_empty), (4500, false));
+    let at = s.event(LossKind::Rto, true);
+    assert_eq!((at.rc.phase, n(at.rc.cw.cwnd), n(at.edge)), (PHASE_RTO.into(), SMSS, 11_000));
+    assert_eq!((n(at.rc.cw.ssthresh), s.ranges()), (4500, 1));
     assert_eq!(s.resend(at), [(0, 1000)], "the window is a segment");
-    let at = s.tell(LossJob { kind: LossKind::Rto, ..LossJob::default() });
-    assert_eq!((n(at.rc.cw.ssthresh), at.is_empty, n(at.lost)), (4500, true, 0));
+    let at = s.event(LossKind::Rto, false);
+    assert_eq!((n(at.rc.cw.ssthresh), s.ranges(), n(at.lost)), (4500, 0, 0));
 }
 
 /// RFC 9937 6.1: 20 segments in flight, the first is lost; every second acknowledgment of the rest lets a segment go.
@@ -186,10 +211,8 @@ fn one_loss_of_twenty_sends_every_second_acknowledgment() {
     let mut sent = vec![];
     for end in 5..=20 {
         let at = s.ack(0, Some((1000, end * SMSS)));
-        let room = n(at.rc.cw.cwnd).saturating_sub(n(at.pipe)) / SMSS;
-        (0..room).for_each(|_| {
-            s.send();
-        });
+        let room = (n(at.edge) - s.max) / SMSS;
+        (0..room).for_each(|_| s.send());
         sent.push(room);
     }
     let all: u32 = sent.iter().sum();

@@ -1,4 +1,7 @@
 //! A connection of the core, with the events that can happen to it, sane and hostile ones.
+//!
+//! The unit hears only what the pipeline tells it: nothing while the connection is calm, and of new text only how much it was. The
+//! core hears everything; when a calm time ends it forgets what the unit cannot know ([`Conn::forget`]).
 
 use super::{b, n};
 use chimney_abi::SeqNum;
@@ -6,13 +9,16 @@ use chimney_hdl::prelude::Bits;
 use chimney_hdl::tcp::cwnd as kw;
 use chimney_hdl::tcp::loss::hand::Hand;
 use chimney_hdl::tcp::loss::job::{LossJob, LossKind, LossResult, LossTimer};
+use chimney_hdl::tcp::loss::rack as k;
 use chimney_hdl_kernel::diff::Rnd;
 use chimney_host_stack_core::ack::SendVars;
 use chimney_host_stack_core::congestion::Control;
 use chimney_host_stack_core::cwnd::{Cwnd, MAX_CWND};
 use chimney_host_stack_core::loss_recovery::{AckEvent, AckResult, LossRecovery, Moment, TimerKind};
+use chimney_host_stack_core::rack::{Rack, SendLog};
 use chimney_host_stack_core::recovery::{Phase, Recovery};
-use chimney_host_stack_core::scoreboard::SeqRange;
+use chimney_host_stack_core::scoreboard::{Scoreboard, SeqRange};
+use chimney_host_stack_core::tlp::Tlp;
 
 /// How far the clock moves: mostly a little, sometimes past every horizon.
 pub fn pause_us(r: &mut Rnd) -> u32 {
@@ -21,10 +27,14 @@ pub fn pause_us(r: &mut Rnd) -> u32 {
 }
 
 /// A connection.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default)]
 pub struct Conn {
     /// The unit has a record of it.
     is_born: bool,
+    /// It hears nothing of it.
+    is_calm: bool,
+    /// New text since the last job, bytes.
+    sent: u32,
     loss: LossRecovery,
     cw: Cwnd,
     rec: Option<Recovery>,
@@ -43,9 +53,13 @@ pub struct Expected {
     rec: Recovery,
     result: AckResult,
     timer: (TimerKind, u32),
-    pipe: u32,
     lost: Option<SeqRange>,
     may_resend: bool,
+    has_moved: bool,
+    edge: u32,
+    is_calm: bool,
+    /// In fast recovery before the event.
+    pub was_fast: bool,
     /// Ranges known before and after the event.
     pub ranges: (u64, u64),
 }
@@ -111,47 +125,99 @@ impl Conn {
         (0..r.below(5)).map(|_| any(r)).collect()
     }
 
-    /// Something happens: the job, and what the unit has to answer.
-    pub fn event(&mut self, r: &mut Rnd, now_us: u32, conn: usize) -> (LossJob, Expected) {
-        if r.chance(1, 16) {
-            self.set_times(r);
+    /// Time passes until something happens that the unit has to hear: the job, and what it has to answer.
+    pub fn event(&mut self, r: &mut Rnd, now_us: &mut u32, conn: usize) -> (LossJob, Expected) {
+        loop {
+            *now_us = now_us.wrapping_add(pause_us(r));
+            if r.chance(1, 16) {
+                self.set_times(r);
+            }
+            if self.is_born && r.chance(1, 3) {
+                self.send(r, *now_us);
+            } else if let Some(job) = self.try_event(r, *now_us, conn) {
+                return job;
+            }
         }
-        let mut job = LossJob { conn: b(conn as u32), ..LossJob::default() };
+    }
+
+    /// Something happens; `None`: the unit does not hear of it.
+    fn try_event(&mut self, r: &mut Rnd, now_us: u32, conn: usize) -> Option<(LossJob, Expected)> {
         let mut result = AckResult::default();
-        let before = (self.cw, self.rec());
-        let ranges = self.loss.board.ranges().len() as u64;
-        let kind = if !self.is_born || r.chance(1, 60) { 0 } else { 1 + r.below(15) };
+        let (before, is_calm) = (*self, self.is_calm);
+        let una = b(self.snd.snd_una.get());
+        let mut job = LossJob { conn: b(conn as u32), from: una, ..LossJob::default() };
+        let kind = if !self.is_born || r.chance(1, 60) { 0 } else { 1 + r.below(12) };
         match kind {
             0 => self.hand_over(r, now_us, &mut job),
-            1 => result = self.reorder_timer(now_us, &mut job),
+            1 if !is_calm => result = self.reorder_timer(now_us, &mut job),
             2 if r.chance(1, 4) => self.time_out(r, now_us, &mut job),
-            3 | 4 => self.resend(now_us, &mut job),
+            3 | 4 if self.lost().is_some() => self.resend(now_us, &mut job),
             5 if r.chance(1, 6) => {
                 job.kind = LossKind::WindowOpened;
+                self.forget(self.snd.snd_una);
                 self.loss.on_window_opened(&self.snd);
             }
             6 if r.chance(1, 2) => {
                 (job.kind, job.flag) = (LossKind::Probe, r.chance(1, 2));
+                self.forget(self.snd.snd_una);
                 self.loss.on_probe(self.snd.snd_max, job.flag);
             }
-            7..=9 if self.snd.flight_size() < 1 << 26 => self.send(r, now_us, &mut job),
             _ => result = self.acknowledge(r, now_us, &mut job),
         }
-        if kind == 0 {
-            job.rc = recovery(&self.cw, &self.rec());
-        } else {
-            job.rc = recovery(&before.0, &before.1);
+        if is_calm && kind != 0 && job.kind == LossKind::Ack && job.count == 0 {
+            return None;
         }
+        job.is_first = is_calm || kind == 0;
+        job.rc = match (kind, is_calm) {
+            (0, _) => recovery(&self.cw, &self.rec()),
+            (_, true) => recovery(&before.cw, &before.rec()),
+            // The unit has its own.
+            _ => r.any(),
+        };
+        job.log = log(&before.loss.rack.log, r);
+        job.sent = b(std::mem::take(&mut self.sent));
         self.is_born = true;
-        self.finish(job, result, (now_us, ranges))
+        self.is_calm = self.finds_calm();
+        Some(self.finish(job, result, (now_us, &before)))
+    }
+
+    /// A calm time ends: of the reports there were none, and of round trips the unit heard nothing.
+    fn forget(&mut self, una_before: SeqNum) {
+        if !self.is_calm {
+            return;
+        }
+        let (old, flight) = (self.loss.rack, self.snd.flight_size());
+        self.loss.rack = Rack {
+            log: old.log,
+            is_reordering_seen: old.is_reordering_seen,
+            extra_mult: old.extra_mult,
+            persist: old.persist,
+            dsack_round: old.dsack_round.filter(|end| *end - self.snd.snd_una <= flight),
+            ..Rack::default()
+        };
+        assert!(self.loss.board.is_empty() && !self.loss.tlp.is_outstanding);
+        self.loss.tlp = Tlp::default();
+        self.loss.board = Scoreboard::new(una_before);
+    }
+
+    /// Nothing that the unit knows of it counts any more.
+    fn finds_calm(&self) -> bool {
+        let (board, una) = (&self.loss.board, self.snd.snd_una);
+        let is_open = self.rec().phase == Phase::Open && !self.loss.tlp.is_outstanding;
+        is_open && board.is_empty() && board.lost_to().at_or_before(una)
+    }
+
+    fn lost(&self) -> Option<SeqRange> {
+        self.loss.board.next_lost(&self.snd, self.smss)
     }
 
     fn at(&self, now_us: u32) -> Moment {
         Moment { snd: self.snd, smss: self.smss, srtt_us: self.srtt_us, now_us }
     }
 
-    fn finish(&self, mut job: LossJob, result: AckResult, before: (u32, u64)) -> (LossJob, Expected) {
-        let (now_us, ranges_before) = before;
+    fn finish(&self, mut job: LossJob, result: AckResult, times: (u32, &Conn)) -> (LossJob, Expected) {
+        let (now_us, before) = times;
+        let ranges = |conn: &Conn| conn.loss.board.ranges().len() as u64;
         job.una = b(self.snd.snd_una.get());
         job.max = b(self.snd.snd_max.get());
         job.smss = b(self.smss);
@@ -166,10 +232,16 @@ impl Conn {
             rec,
             result,
             timer: self.loss.timer(&self.at(now_us), &rec, result.wait_us, self.rto_us),
-            pipe: self.loss.board.pipe(&self.snd),
-            lost: self.loss.board.next_lost(&self.snd, self.smss),
+            lost: self.lost(),
             may_resend: self.loss.next_resend(&self.snd, &self.cw, self.smss).is_some(),
-            ranges: (ranges_before, self.loss.board.ranges().len() as u64),
+            has_moved: match job.kind {
+                LossKind::Ack => job.from != job.una,
+                kind => kind == LossKind::Resend && job.from == job.una,
+            },
+            edge: (self.snd.snd_max + self.loss.room(&self.snd, &self.cw)).get(),
+            is_calm: self.is_calm,
+            was_fast: before.is_born && before.rec().phase == Phase::FastRecovery,
+            ranges: (ranges(before), ranges(self)),
         };
         (job, expected)
     }
@@ -188,24 +260,28 @@ impl Conn {
         };
         job.kind = LossKind::HandedOver;
         job.from = b(from.get());
+        job.flag = r.chance(1, 4);
         let loss = LossRecovery::handed_over(&self.at(now_us), Control::NewReno, &self.cw, phase, from);
         self.loss = loss.without_hystart();
+        if job.flag {
+            let first = self.smss.min(self.snd.flight_size());
+            self.loss.board.mark_lost_to(self.snd.snd_una + first);
+        }
     }
 
-    fn send(&mut self, r: &mut Rnd, now_us: u32, job: &mut LossJob) {
+    fn send(&mut self, r: &mut Rnd, now_us: u32) {
+        if self.snd.flight_size() >= 1 << 26 {
+            return;
+        }
         let len = [1, self.smss, r.below(3000) as u32][r.below(3) as usize];
-        job.kind = LossKind::Send;
-        job.from = b(self.snd.snd_max.get());
         self.snd.snd_max += len;
         self.snd.snd_nxt = self.snd.snd_max;
+        self.sent += len;
         self.loss.on_send(&self.at(now_us), &self.rec(), len);
     }
 
     fn resend(&mut self, now_us: u32, job: &mut LossJob) {
-        let Some(part) = self.loss.board.next_lost(&self.snd, self.smss) else {
-            job.kind = LossKind::Ask;
-            return;
-        };
+        let part = self.lost().expect("asked before");
         job.kind = LossKind::Resend;
         (job.from, job.to) = (b(part.start.get()), b(part.end.get()));
         self.loss.on_resend(&self.rec(), part, now_us);
@@ -213,6 +289,7 @@ impl Conn {
 
     fn time_out(&mut self, r: &mut Rnd, now_us: u32, job: &mut LossJob) {
         (job.kind, job.flag) = (LossKind::Rto, r.chance(1, 2));
+        self.forget(self.snd.snd_una);
         let (at, mut rec) = (self.at(now_us), self.rec());
         self.loss.on_rto(&at, &mut self.cw, &mut rec, job.flag);
         self.rec = Some(rec);
@@ -220,7 +297,6 @@ impl Conn {
 
     fn reorder_timer(&mut self, now_us: u32, job: &mut LossJob) -> AckResult {
         job.kind = LossKind::Ack;
-        job.from = b(self.snd.snd_una.get());
         job.threshold = b(3);
         let (at, mut rec) = (self.at(now_us), self.rec());
         let result = self.loss.on_reorder_timer(&at, &mut self.cw, &mut rec, 3);
@@ -230,10 +306,14 @@ impl Conn {
 
     fn acknowledge(&mut self, r: &mut Rnd, now_us: u32, job: &mut LossJob) -> AckResult {
         let blocks = self.blocks(r);
+        let is_heard = !self.is_calm || !blocks.is_empty();
         let una_before = self.snd.snd_una;
         let ack = self.point(r);
         if r.chance(1, 2) && ack.after(una_before) && ack.at_or_before(self.snd.snd_max) {
             self.snd.snd_una = ack;
+        }
+        if is_heard {
+            self.forget(una_before);
         }
         let dup_threshold = [1, 2, 3, 3, 3, 255][r.below(6) as usize];
         let rtt_us =
@@ -254,6 +334,17 @@ impl Conn {
         self.rec = Some(rec);
         result
     }
+}
+
+/// The log as the pipeline has it: newest first, and old entries behind.
+fn log(core: &SendLog, r: &mut Rnd) -> k::SendLog {
+    let mut all: [k::Burst; 4] = std::array::from_fn(|_| r.any());
+    for (here, burst) in all.iter_mut().zip(core.bursts().iter().rev()) {
+        *here = k::Burst { end: b(burst.end.get()), start_us: b(burst.start_us) };
+    }
+    let [b0, b1, b2, b3] = all;
+    let (floor, len) = (b(core.floor.get()), (core.bursts().len() as u64).into());
+    k::SendLog { b0, b1, b2, b3, floor, len, is_split: core.is_split }
 }
 
 trait Blocks {
@@ -279,7 +370,8 @@ impl Expected {
             TimerKind::Reorder => LossTimer::Reorder,
         };
         assert_eq!((got.timer, n(got.timer_us)), (kind, self.timer.1), "{job}");
-        assert_eq!((n(got.pipe), got.is_empty), (self.pipe, self.loss.board.is_empty()), "{job}");
+        let got_ends = (got.has_moved, n(got.edge), got.is_calm);
+        assert_eq!(got_ends, (self.has_moved, self.edge, self.is_calm), "{job}");
         let lost = got.has_lost.then(|| SeqRange::new(SeqNum(n(got.lost)), n(got.lost_len)));
         assert_eq!((lost, got.has_lost && got.has_room), (self.lost, self.may_resend), "{job}");
         self.compare_board(hand, job);
@@ -304,11 +396,6 @@ impl Expected {
 
     fn compare_rest(&self, hand: &Hand, job: &str) {
         let (h, c) = (&hand.r.rack, &self.loss.rack);
-        let bursts = [h.log.b0, h.log.b1, h.log.b2, h.log.b3];
-        let newest_first = bursts[..h.log.len.index()].iter().map(|x| (n(x.end), n(x.start_us)));
-        let got: Vec<_> = newest_first.rev().collect();
-        let want: Vec<_> = c.log.bursts().iter().map(|x| (x.end.get(), x.start_us)).collect();
-        assert_eq!((got, n(h.log.floor), h.log.is_split), (want, c.log.floor.get(), c.log.is_split), "{job}");
         let got = (n(h.xmit_us), n(h.rtt_us), [n(h.min_us), n(h.old_min_us)], h.is_odd, h.is_reordering_seen);
         let want = (c.xmit_us, c.rtt_us, c.min_rtts_us, c.is_odd_window, c.is_reordering_seen);
         assert_eq!(got, want, "{job}");

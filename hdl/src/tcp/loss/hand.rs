@@ -20,6 +20,8 @@ pub struct Rest {
     pub tlp: Tlp,
     /// Bytes in all ranges of the scoreboard.
     pub sacked: Bits<32>,
+    /// Congestion and recovery variables.
+    pub rc: Recovery,
 }
 
 /// What follows from the job alone, a clock after the other.
@@ -253,8 +255,6 @@ pub struct Hand {
     pub board: Board,
     /// The rest of the record.
     pub r: Rest,
-    /// Congestion and recovery variables.
-    pub rc: Recovery,
     /// Bytes in all ranges.
     pub sums: Sums,
     /// The same, before the acknowledgment.
@@ -325,6 +325,10 @@ pub struct Hand {
     pub pipe_then: Bits<32>,
     /// The window has room for them.
     pub has_room: Bit,
+    /// New text may go up to here.
+    pub edge: Bits<32>,
+    /// The connection is calm.
+    pub is_calm: Bit,
     /// What the timer is for.
     pub timer: LossTimer,
     /// In how many microseconds it is due.

@@ -1,5 +1,11 @@
 //! What the unit is asked, and what it answers.
+//!
+//! While a connection is *calm* (phase Open, nothing reported, nothing lost, no probe on its way) the unit hears nothing of it, and its
+//! record here is not kept. The first job after that has `is_first`: the unit takes `rc` from it and begins with an empty
+//! scoreboard. From then on the connection is *guarded*, every job is one of it, and `rc` is the unit's, until an answer says
+//! `is_calm`. Answers come in the order of the jobs; of several under way the last one tells what holds.
 
+use super::rack::SendLog;
 use crate::prelude::*;
 use crate::tcp::cwnd::Recovery;
 
@@ -9,20 +15,17 @@ pub enum LossKind {
     /// An acknowledgment was taken; SND.UNA was `from` before. Also the timer for reordered segments: without blocks and
     /// with `from` = SND.UNA.
     Ack,
-    /// The retransmission timer fired; for the first time, if `flag`.
+    /// The retransmission timer fired; for the first time since SND.UNA moved, if `flag`.
     Rto,
-    /// The connection is new or was handed over; what lies from `from` on has to be sent again (SND.MAX: nothing).
+    /// The connection is new or was handed over; what lies from `from` on has to be sent again (SND.MAX: nothing), and if
+    /// `flag`, the first segment. Always a first job; the record here begins afresh.
     HandedOver,
     /// `from` up to `to` was sent again.
     Resend,
     /// The peer's window was closed and is open again.
     WindowOpened,
-    /// A probe was sent; a retransmission, if `flag`.
+    /// A probe was sent; a retransmission, if `flag`. SND.MAX is what it is after it.
     Probe,
-    /// New text, `from` up to SND.MAX, was sent.
-    Send,
-    /// Nothing: only the questions are answered.
-    Ask,
 }
 
 /// An event of one connection, and the connection after it.
@@ -32,11 +35,13 @@ pub struct LossJob {
     pub kind: LossKind,
     /// To whom.
     pub conn: Bits<16>,
+    /// It was calm until now; never together with a Resend. Its SND.UNA was `from` until now.
+    pub is_first: Bit,
     /// SND.UNA.
     pub una: Bits<32>,
     /// SND.MAX.
     pub max: Bits<32>,
-    /// See [`LossKind`].
+    /// See [`LossKind`]; where that does not tell: SND.UNA.
     pub from: Bits<32>,
     /// See [`LossKind`].
     pub to: Bits<32>,
@@ -60,7 +65,11 @@ pub struct LossJob {
     pub now_us: Bits<32>,
     /// DupThresh, at least 1.
     pub threshold: Bits<8>,
-    /// Congestion and recovery variables.
+    /// Bytes of new text that were sent since the last job, a probe's own among them; PRR counts them before the event.
+    pub sent: Bits<32>,
+    /// When the bytes in flight were sent: the log as it was before this event.
+    pub log: SendLog,
+    /// Congestion and recovery variables; they count in a first job only.
     pub rc: Recovery,
 }
 
@@ -78,6 +87,8 @@ pub enum LossTimer {
 /// The answer.
 #[derive(Clone, Copy, Debug, Default, PartialEq, LogicStruct)]
 pub struct LossResult {
+    /// What had happened.
+    pub kind: LossKind,
     /// Whose.
     pub conn: Bits<16>,
     /// Congestion and recovery variables.
@@ -86,6 +97,8 @@ pub struct LossResult {
     pub has_entered: Bit,
     /// Bytes were reported for the first time, or acknowledged.
     pub has_news: Bit,
+    /// The acknowledgment moved SND.UNA, or what was sent again began there: the timer begins anew.
+    pub has_moved: Bit,
     /// What the timer is for.
     pub timer: LossTimer,
     /// In how many microseconds it is due.
@@ -98,8 +111,8 @@ pub struct LossResult {
     pub lost_len: Bits<16>,
     /// The window has room for them.
     pub has_room: Bit,
-    /// Bytes in flight; new text may go up to the window.
-    pub pipe: Bits<32>,
-    /// Nothing above SND.UNA is reported.
-    pub is_empty: Bit,
+    /// New text may go up to here: SND.MAX of the job, and what the window has beyond what is in flight.
+    pub edge: Bits<32>,
+    /// The connection is calm.
+    pub is_calm: Bit,
 }

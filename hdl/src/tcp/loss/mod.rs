@@ -13,6 +13,7 @@
 //! | [`cubic`] | `cubic` | how the window falls and grows; the unit has NewReno |
 //! | [`job`] | `loss_recovery` | what the unit is asked, and what it answers |
 //! | [`hand`], [`program`], [`walks`], [`step`], [`mod@unit`] | `loss_recovery` | its registers, the clocks of an acknowledgment, the walks over the holes, what is done once, the block |
+//! | [`queue`] | | the block behind a queue, as the pipeline needs it |
 
 pub mod board;
 pub mod cubic;
@@ -20,6 +21,7 @@ pub mod hand;
 pub mod job;
 pub mod program;
 pub mod prr;
+pub mod queue;
 pub mod rack;
 pub mod step;
 pub mod tlp;

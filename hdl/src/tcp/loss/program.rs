@@ -11,7 +11,7 @@ use super::hand::{add_up, cut, is_ack, learn, Hand, Item, LossState, OldWalk, Re
 use super::job::LossJob;
 use super::prr::{count_delivered, share, sub_limited};
 use super::rack::{self, find, known, min_rtt, on_delivered, on_recovered, on_rtt, reo_base, reo_wnd, Rack};
-use super::tlp;
+use super::tlp::{self, Tlp};
 use super::walks::{begin_new, enter, move_new, move_old, new_is_over};
 use crate::prelude::*;
 use crate::tcp::cwnd::{PHASE_FAST, PHASE_OPEN};
@@ -44,11 +44,17 @@ pub fn block(j: LossJob, i: Bits<2>) -> SeqRange {
 #[kernel]
 pub fn loaded(h: Hand, r: Rest) -> Hand {
     let dsack = is_dsack(block(h.j, bits::<2>(0)), block(h.j, bits::<2>(1)), h.j.count, h.j.una);
+    let none = bits::<32>(0);
+    let sacked = if h.j.is_first { none } else { r.sacked };
     Hand {
         st: LossState::LoadBoard,
-        r,
-        rc: h.j.rc,
-        sacked_before: r.sacked,
+        r: Rest {
+            tlp: if h.j.is_first { Tlp::default() } else { r.tlp },
+            sacked,
+            rc: if h.j.is_first { h.j.rc } else { r.rc },
+            ..r
+        },
+        sacked_before: sacked,
         has_moved: h.j.una != h.j.from,
         is_dsack: dsack,
         ..h
@@ -66,7 +72,7 @@ pub fn flow(h: Hand, old: Board) -> Hand {
         kept: if h.age == 3 { h.sums.all } else { h.kept },
         min_rtt: min_rtt(h.r.rack),
         reo_base: reo_base(known(h.min_rtt, h.f.srtt), h.r.rack.extra),
-        is_urgent: h.rc.phase != PHASE_OPEN || h.rc.dup_acks >= h.j.threshold || above,
+        is_urgent: h.r.rc.phase != PHASE_OPEN || h.r.rc.dup_acks >= h.j.threshold || above,
         filled: h.flight + h.f.smss + h.f.smss,
         old: move_old(h.old, old, h.board, (h.j.from, h.highest), (h.j.una, h.j.max)),
         ..h
@@ -90,7 +96,7 @@ fn take_una(h: Hand, n: Hand) -> Hand {
     m.is_repaired = probe.is_repaired;
     m.moved = j.una - j.from;
     m.flight = j.max - j.from;
-    m.was_recovering = h.rc.phase != PHASE_OPEN;
+    m.was_recovering = h.r.rc.phase != PHASE_OPEN;
     m.is_sane = is_sane(block(j, bits::<2>(0)), j.una, j.max);
     m.age = bits::<3>(0);
     m.t = if j.count == 0 { bits::<4>(5) } else { bits::<4>(1) };
@@ -114,11 +120,11 @@ fn take_block(h: Hand, n: Hand) -> Hand {
 #[kernel]
 fn leave(h: Hand, n: Hand) -> Hand {
     let mut m = n;
-    if h.has_moved && h.rc.phase != PHASE_OPEN && at_or_after(h.j.una, h.rc.recover) {
-        if h.rc.phase == PHASE_FAST {
-            m.rc.cw.cwnd = h.rc.cw.ssthresh;
+    if h.has_moved && h.r.rc.phase != PHASE_OPEN && at_or_after(h.j.una, h.r.rc.recover) {
+        if h.r.rc.phase == PHASE_FAST {
+            m.r.rc.cw.cwnd = h.r.rc.cw.ssthresh;
         }
-        m.rc.phase = bits::<8>(PHASE_OPEN);
+        m.r.rc.phase = bits::<8>(PHASE_OPEN);
         m.r.rack = on_recovered(h.r.rack);
     }
     m
@@ -142,9 +148,9 @@ fn count_dups(h: Hand, n: Hand) -> Hand {
     let is_new = h.kept < h.r.sacked;
     m.is_new = is_new;
     if h.has_moved {
-        m.rc.dup_acks = bits::<8>(0);
-    } else if is_new && h.rc.dup_acks != 255 {
-        m.rc.dup_acks = h.rc.dup_acks + 1;
+        m.r.rc.dup_acks = bits::<8>(0);
+    } else if is_new && h.r.rc.dup_acks != 255 {
+        m.r.rc.dup_acks = h.r.rc.dup_acks + 1;
     }
     m
 }
@@ -187,9 +193,9 @@ pub fn clock(h: Hand, n: Hand) -> Hand {
     } else if h.t == 5 {
         m = look(h, m);
     } else if h.t == 6 {
-        m.burst = find(h.r.rack.log, h.highest);
+        m.burst = find(h.j.log, h.highest);
     } else if h.t == 7 {
-        m.r.rack.log = rack::advance(h.r.rack.log, h.j.una);
+        m.j.log = rack::advance(h.j.log, h.j.una);
     } else if h.t == 8 {
         m.new = begin_new(h.new);
         if ack {
@@ -216,7 +222,7 @@ pub fn clock(h: Hand, n: Hand) -> Hand {
 /// From clock 11 on.
 #[kernel]
 fn lanes(h: Hand, n: Hand) -> Hand {
-    let fast = is_ack(h) && h.rc.phase == PHASE_FAST;
+    let fast = is_ack(h) && h.r.rc.phase == PHASE_FAST;
     let mut m = n;
     m.t = if h.t == LAST { h.t } else { h.t + 1 };
     if h.t == LANES && is_ack(h) {

@@ -3,15 +3,21 @@
 //! The log of send bursts is kept newest first: so a new burst shifts it by one, the newest is always the same entry, and
 //! SND.UNA shortens it without moving anything.
 //!
-//! | in PROTO, for every segment | here, one after the other |
+//! | in PROTO, for every segment: [`SendLog`] | in the unit, one after the other: [`Rack`] |
 //! |---|---|
-//! | [`spacing`] in one clock, [`on_send`] in the next; [`advance`]; [`on_rtt`]; [`on_delivered`] | [`on_dsack`], [`on_recovered`], [`reo_base`] and [`reo_wnd`], [`find`], [`latest`], [`judge`] |
+//! | [`spacing`] in one clock, [`on_send`] in the next; [`advance`] | [`first`]; [`on_rtt`], [`on_delivered`], [`on_dsack`], [`on_recovered`], [`reo_base`] and [`reo_wnd`], [`find`], [`latest`], [`judge`] |
+//!
+//! RFC 8985 6.1 wants the times of every acknowledgment. Here the unit does not see those of a connection that loses nothing: what it
+//! knows of round trips begins anew with the first event after that ([`first`]), and until one is measured the smoothed one
+//! counts as the smallest. So the reordering window is a little longer, never shorter.
 
 use crate::prelude::*;
 use crate::tcp::seq::{after, at_or_before, before, later};
 
 /// Bits of a [`Rack`].
-pub const RACK: usize = 4 * 56 + 32 + 3 + 1 + 4 * 24 + 2 + 4 + 5 + 33;
+pub const RACK: usize = 4 * 24 + 2 + 4 + 5 + 33;
+/// Bits of a [`SendLog`].
+pub const SEND_LOG: usize = 4 * 56 + 32 + 3 + 1;
 /// Recoveries after which a widened reordering window shrinks again (RFC 8985 6.2 step 4).
 const PERSIST: u64 = 16;
 /// Largest multiple of min_RTT / 4, minus 1.
@@ -52,8 +58,6 @@ pub struct SendLog {
 /// State of RACK.
 #[derive(Clone, Copy, Debug, Default, PartialEq, LogicStruct)]
 pub struct Rack {
-    /// First transmissions.
-    pub log: SendLog,
     /// Send time of the segment delivered last, of those sent last (`RACK.xmit_ts`).
     pub xmit_us: Bits<24>,
     /// Its round trip (`RACK.rtt`); 0 = none yet.
@@ -76,10 +80,24 @@ pub struct Rack {
     pub round: Bits<32>,
 }
 
-/// A fresh state.
+/// An empty log; bytes from `max` on will be known.
 #[kernel]
-pub fn new(max: Bits<32>) -> Rack {
-    Rack { log: SendLog { floor: max, ..SendLog::default() }, ..Rack::default() }
+pub fn new_log(max: Bits<32>) -> SendLog {
+    SendLog { floor: max, ..SendLog::default() }
+}
+
+/// The first event after a time without any: what was learnt of the path stays, times are old. A round counts as long as its
+/// end is in flight: `flight` bytes from `una` on.
+#[kernel]
+pub fn first(r: Rack, una: Bits<32>, flight: Bits<32>) -> Rack {
+    Rack {
+        is_reordering_seen: r.is_reordering_seen,
+        extra: r.extra,
+        persist: r.persist,
+        has_round: r.has_round && (r.round - una) <= flight,
+        round: r.round,
+        ..Rack::default()
+    }
 }
 
 /// A time, or a round trip, as far as 24 bits hold it.

@@ -17,13 +17,17 @@ use crate::tcp::seq::{after, before, min32};
 #[kernel]
 pub fn board_loaded(h: Hand, n: Hand, b: Board) -> Hand {
     let ack = is_ack(h);
-    let last = if h.j.kind == LossKind::Send { h.j.max } else { h.j.to };
+    let rack = if h.j.is_first { rack::first(h.r.rack, h.j.una, h.f.flight) } else { h.r.rack };
+    // Text goes while nothing is asked: in the phase that the last answer had.
+    let prr = if h.r.rc.phase == PHASE_FAST { on_send(h.r.prr, h.j.sent) } else { h.r.prr };
     Hand {
         st: if ack { LossState::Run } else { LossState::Event },
         t: if ack { bits::<4>(0) } else { bits::<4>(QUIET) },
         board: b,
+        r: Rest { rack, prr, ..h.r },
         flight: sub_limited(h.f.flight, h.r.sacked),
-        moved: last - h.j.from,
+        moved: h.j.to - h.j.from,
+        limit: min32(h.f.flight, h.f.smss),
         has_entered: false,
         is_new: false,
         is_repaired: false,
@@ -45,29 +49,12 @@ pub fn event(h: Hand, n: Hand) -> Hand {
         }
         LossKind::Resend => {
             m.board = on_resend(h.board, h.j.from, h.j.to, h.j.now_us.get_bits::<24>(0));
-            m.r.rack.log.is_split = true;
-            m = sent(h, m);
+            if h.r.rc.phase == PHASE_FAST {
+                m.r.prr = on_send(h.r.prr, h.moved);
+            }
         }
-        LossKind::Send => {
-            let now = h.j.now_us.get_bits::<24>(0);
-            m.r.rack.log = rack::on_send(h.r.rack.log, h.j.max, now, h.f.spacing);
-            m = sent(h, m);
-        }
-        LossKind::Probe => {
-            m.r.tlp = Tlp { is_outstanding: true, end: h.j.max, is_resent: h.j.flag };
-            m.r.rack.log.is_split = true;
-        }
-        LossKind::Ack | LossKind::Ask => {}
-    }
-    m
-}
-
-/// Bytes were sent: they count for a recovery.
-#[kernel]
-fn sent(h: Hand, n: Hand) -> Hand {
-    let mut m = n;
-    if h.rc.phase == PHASE_FAST {
-        m.r.prr = on_send(h.r.prr, h.moved);
+        LossKind::Probe => m.r.tlp = Tlp { is_outstanding: true, end: h.j.max, is_resent: h.j.flag },
+        LossKind::Ack => {}
     }
     m
 }
@@ -81,17 +68,17 @@ fn all_lost(h: Hand) -> Board {
 /// The retransmission timer fired.
 #[kernel]
 fn timed_out(h: Hand, n: Hand) -> Hand {
-    let reduced = reduce_ssthresh(h.rc.cw, h.flight, h.f.smss);
+    let reduced = reduce_ssthresh(h.r.rc.cw, h.flight, h.f.smss);
     let mut m = n;
     // RFC 5681 3.1 (7): once per loss; a recovery that fails has reduced already.
-    if h.j.flag && h.rc.phase == PHASE_OPEN {
-        m.rc.cw.ssthresh = reduced.ssthresh;
+    if h.j.flag && h.r.rc.phase == PHASE_OPEN {
+        m.r.rc.cw.ssthresh = reduced.ssthresh;
     }
-    m.rc.cw.cwnd = h.f.smss;
-    m.rc.cw.acked_sum = bits::<32>(0);
-    m.rc.phase = bits::<8>(PHASE_RTO);
-    m.rc.recover = h.j.max;
-    m.rc.dup_acks = bits::<8>(0);
+    m.r.rc.cw.cwnd = h.f.smss;
+    m.r.rc.cw.acked_sum = bits::<32>(0);
+    m.r.rc.phase = bits::<8>(PHASE_RTO);
+    m.r.rc.recover = h.j.max;
+    m.r.rc.dup_acks = bits::<8>(0);
     m.r.tlp = Tlp::default();
     // RFC 2018 8: without progress the peer may have reneged.
     m.board = if h.j.flag { mark_all_lost(h.board, h.j.una, h.j.max) } else { all_lost(h) };
@@ -113,11 +100,17 @@ fn handed_over(h: Hand, n: Hand) -> Hand {
         tail: Tail {
             rxt_end: if is_resent { h.j.from } else { h.j.una },
             rxt_us: if is_resent { now } else { bits::<24>(0) },
-            lost_to: if is_lost { h.j.max } else { h.j.una },
+            lost_to: if is_lost {
+                h.j.max
+            } else if h.j.flag {
+                h.j.una + h.limit
+            } else {
+                h.j.una
+            },
         },
         ..fresh
     };
-    m.r = Rest { rack: rack::new(h.j.max), ..Rest::default() };
+    m.r = Rest { rc: h.r.rc, ..Rest::default() };
     m
 }
 
@@ -135,31 +128,31 @@ fn pick(b: bool, yes: LossState, no: LossState) -> LossState {
 #[kernel]
 fn decide(h: Hand, n: Hand) -> Hand {
     let ack = is_ack(h);
-    let is_open = h.rc.phase == PHASE_OPEN;
+    let is_open = h.r.rc.phase == PHASE_OPEN;
     let enters = ack && is_open && h.new.has_lost;
     // RFC 8985 7.4.2: the loss was repaired before anybody noticed, but it was one.
     let repairs = ack && is_open && !h.new.has_lost && h.is_repaired;
-    let again = h.j.kind == LossKind::HandedOver && h.rc.phase == PHASE_FAST;
+    let again = h.j.kind == LossKind::HandedOver && h.r.rc.phase == PHASE_FAST;
     let one = bits::<32>(1);
     let flight = if again { h.f.flight } else { h.flight };
     let mut m = n;
     if enters || repairs {
-        m.rc.cw = reduce_ssthresh(h.rc.cw, h.flight, h.f.smss);
+        m.r.rc.cw = reduce_ssthresh(h.r.rc.cw, h.flight, h.f.smss);
     }
     if enters {
-        m.rc.phase = bits::<8>(PHASE_FAST);
-        m.rc.recover = h.j.max;
+        m.r.rc.phase = bits::<8>(PHASE_FAST);
+        m.r.rc.recover = h.j.max;
         m.has_entered = true;
     }
     if enters || again {
         m.flight = if flight == 0 { one } else { flight };
     }
     let grows = pick(
-        h.rc.phase == PHASE_RTO || !h.was_recovering && h.delivered != 0,
+        h.r.rc.phase == PHASE_RTO || !h.was_recovering && h.delivered != 0,
         LossState::Grow,
         LossState::Wait,
     );
-    let usual = pick(h.rc.phase == PHASE_FAST, LossState::Less, pick(repairs, LossState::Repair, grows));
+    let usual = pick(h.r.rc.phase == PHASE_FAST, LossState::Less, pick(repairs, LossState::Repair, grows));
     m.st = pick(enters || again, LossState::Begin, pick(ack, usual, LossState::Wait));
     m
 }
@@ -168,10 +161,10 @@ fn decide(h: Hand, n: Hand) -> Hand {
 #[kernel]
 fn grow(h: Hand, n: Hand) -> Hand {
     let twice = bit_cast::<33, 32>(h.flight) << bits::<1>(1);
-    let c = h.rc.cw;
+    let c = h.r.rc.cw;
     let c: Cwnd = c;
     let is_slow = c.cwnd < c.ssthresh;
-    let is_rto = h.rc.phase == PHASE_RTO;
+    let is_rto = h.r.rc.phase == PHASE_RTO;
     let two = h.f.smss + h.f.smss;
     let mut m = n;
     // RFC 7661 1: a window that was not used says nothing about the network. RFC 3465 2.3: one segment after a timeout.
@@ -185,31 +178,31 @@ fn grow(h: Hand, n: Hand) -> Hand {
 
 #[kernel]
 fn add(h: Hand, n: Hand) -> Hand {
-    let c = h.rc.cw;
+    let c = h.r.rc.cw;
     let c: Cwnd = c;
     let is_slow = c.cwnd < c.ssthresh;
     let mut m = n;
     m.is_used = h.is_used && !is_slow;
     m.st = LossState::Limit;
     if h.is_used && is_slow {
-        m.rc.cw.cwnd = c.cwnd + h.limit;
+        m.r.rc.cw.cwnd = c.cwnd + h.limit;
     }
     if h.is_used && !is_slow {
-        m.rc.cw.acked_sum = if h.amount >= c.cwnd { h.amount - c.cwnd } else { h.amount };
-        m.rc.cw.cwnd = if h.amount >= c.cwnd { c.cwnd + h.f.smss } else { c.cwnd };
+        m.r.rc.cw.acked_sum = if h.amount >= c.cwnd { h.amount - c.cwnd } else { h.amount };
+        m.r.rc.cw.cwnd = if h.amount >= c.cwnd { c.cwnd + h.f.smss } else { c.cwnd };
     }
     m
 }
 
 #[kernel]
 fn limited(h: Hand, n: Hand) -> Hand {
-    let c = h.rc.cw;
+    let c = h.r.rc.cw;
     let c: Cwnd = c;
     let mut m = n;
     if h.is_used {
-        m.rc.cw.acked_sum = min32(c.acked_sum, c.cwnd);
+        m.r.rc.cw.acked_sum = min32(c.acked_sum, c.cwnd);
     }
-    m.rc.cw.cwnd = min32(c.cwnd, bits::<32>(MAX_CWND));
+    m.r.rc.cw.cwnd = min32(c.cwnd, bits::<32>(MAX_CWND));
     m.st = LossState::Answer;
     m
 }
@@ -219,8 +212,8 @@ fn limited(h: Hand, n: Hand) -> Hand {
 fn proportion(h: Hand, n: Hand) -> Hand {
     let mut m = n;
     if h.st == LossState::Begin {
-        m.division = Division { rest: h.rc.cw.ssthresh, quotient: bits::<16>(0) };
-        m.is_one = h.rc.cw.ssthresh >= h.flight;
+        m.division = Division { rest: h.r.rc.cw.ssthresh, quotient: bits::<16>(0) };
+        m.is_one = h.r.rc.cw.ssthresh >= h.flight;
         m.left = bits::<4>(15);
         m.st = LossState::Divide;
     } else if h.st == LossState::Divide {
@@ -251,10 +244,10 @@ fn recover(h: Hand, n: Hand) -> Hand {
         m.bounds = less_sent(h.r.prr, h.bounds, h.f.smss, h.has_moved && !h.new.has_lost);
         m.st = LossState::Amount;
     } else if h.st == LossState::Amount {
-        m.amount = amount(h.bounds, h.new.pipe, h.rc.cw.ssthresh);
+        m.amount = amount(h.bounds, h.new.pipe, h.r.rc.cw.ssthresh);
         m.st = LossState::Window;
     } else {
-        m.rc.cw.cwnd = window(h.amount, h.new.pipe, h.f.smss, h.r.prr.out == 0);
+        m.r.rc.cw.cwnd = window(h.amount, h.new.pipe, h.f.smss, h.r.prr.out == 0);
         m.st = LossState::Answer;
     }
     m
@@ -263,9 +256,9 @@ fn recover(h: Hand, n: Hand) -> Hand {
 /// The questions that depend on the window, and the timer.
 #[kernel]
 fn answer(h: Hand, n: Hand) -> Hand {
-    let may_probe = h.rc.phase == PHASE_OPEN && h.board.len == 0 && !h.r.tlp.is_outstanding && h.f.is_sooner;
+    let may_probe = h.r.rc.phase == PHASE_OPEN && h.board.len == 0 && !h.r.tlp.is_outstanding && h.f.is_sooner;
     let mut m = n;
-    m.has_room = h.new.pipe == 0 || h.pipe_then <= h.rc.cw.cwnd;
+    m.has_room = h.new.pipe == 0 || h.pipe_then <= h.r.rc.cw.cwnd;
     if h.new.waits {
         m.timer = LossTimer::Reorder;
         m.timer_us = min32(bit_cast::<32, 26>(h.new.wait_us), h.j.rto_us);
@@ -276,6 +269,10 @@ fn answer(h: Hand, n: Hand) -> Hand {
         m.timer = LossTimer::Rto;
         m.timer_us = h.j.rto_us;
     }
+    m.edge = if h.new.pipe < h.r.rc.cw.cwnd { h.j.max + h.r.rc.cw.cwnd - h.new.pipe } else { h.j.max };
+    // Nothing lost: also nothing that was sent again and is not acknowledged yet.
+    let has_tail = h.new.tail.hi != h.new.tail.lo;
+    m.is_calm = h.r.rc.phase == PHASE_OPEN && h.board.len == 0 && !h.r.tlp.is_outstanding && !has_tail;
     m.st = LossState::Done;
     m
 }
@@ -287,7 +284,7 @@ pub fn after_walks(h: Hand, n: Hand) -> Hand {
     match h.st {
         LossState::Decide => m = decide(h, n),
         LossState::Repair => {
-            m.rc.cw.cwnd = h.rc.cw.ssthresh;
+            m.r.rc.cw.cwnd = h.r.rc.cw.ssthresh;
             m.st = pick(!h.was_recovering && h.delivered != 0, LossState::Grow, LossState::Wait);
         }
         LossState::Begin | LossState::Divide | LossState::Start => m = proportion(h, n),
@@ -304,18 +301,21 @@ pub fn after_walks(h: Hand, n: Hand) -> Hand {
 /// The answer.
 #[kernel]
 pub fn result(h: Hand) -> LossResult {
+    let begins = if is_ack(h) { h.has_moved } else { h.j.kind == LossKind::Resend && !h.has_moved };
     LossResult {
+        kind: h.j.kind,
         conn: h.j.conn,
-        rc: h.rc,
+        rc: h.r.rc,
         has_entered: h.has_entered,
         has_news: is_ack(h) && (h.has_moved || h.is_new),
+        has_moved: begins,
         timer: h.timer,
         timer_us: h.timer_us,
         has_lost: h.open_len != 0,
         lost: if h.new.first.is_open { h.new.first.at } else { h.new.tail.at },
         lost_len: h.open_len.get_bits::<16>(0),
         has_room: h.has_room,
-        pipe: h.new.pipe,
-        is_empty: h.board.len == 0,
+        edge: h.edge,
+        is_calm: h.is_calm,
     }
 }

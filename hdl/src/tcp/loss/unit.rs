@@ -5,12 +5,15 @@
 //!                                 `--> Event --> Run (8 .. 14) -'
 //! ```
 //!
+//! The row of the scoreboard stays at the memory's output while the job is in hand: it is the scoreboard before the event. For a
+//! first job an empty one takes its place.
+//!
 //! Latency, from a job taken to its answer: an acknowledgment 21 clocks, and one more for each block, each range known before
 //! and each known after it, and one if a probe repaired a loss; 20 more if it begins a recovery. Other events 16, and one for
 //! each range; a hand-over up to 33. Throughput: one job at a time. Back-pressure: `job_ready` is low while a job is in hand;
-//! the answer stays until `result_ready`. Reset: no job; then the memory is swept, a row per clock, and no job is taken
-//! before that is done.
-use super::board::{Board, BOARD};
+//! the answer stays until `result_ready`. Reset: no job. The records need none: a connection's first job reads nothing that
+//! must be right, and its hand-over writes all of it.
+use super::board::{Board, Tail, BOARD};
 use super::hand::{Hand, LossState, Rest};
 use super::job::{LossJob, LossResult};
 use super::program::{clock, flow, loaded};
@@ -21,7 +24,9 @@ use crate::prelude::*;
 /// Bits of a row.
 pub const ROW: usize = 576;
 /// Bits of [`Rest`].
-pub const REST: usize = super::rack::RACK + super::prr::PRR + super::tlp::TLP + 32;
+pub const REST: usize = super::rack::RACK + super::prr::PRR + super::tlp::TLP + 32 + RECOVERY;
+/// Bits of a [`Recovery`](crate::tcp::cwnd::Recovery).
+const RECOVERY: usize = 4 * 32 + 2 * 8;
 
 /// The block, for `1 << (AW - 1)` connections. See the module page.
 #[derive(LogicBlock, Default)]
@@ -44,8 +49,6 @@ pub struct LossUnit<const AW: usize> {
     pub result_ready: Signal<In, Bit>,
     /// All registers of the job in hand; a test compares them with the model.
     pub hand: Dff<Hand>,
-    swept: Dff<Bits<AW>>,
-    is_swept: Dff<Bit>,
     ram: SdpRam<Bits<ROW>, AW>,
 }
 
@@ -55,16 +58,26 @@ fn row<const AW: usize>(conn: Bits<16>, is_rest: bool) -> Bits<AW> {
     bit_cast::<AW, 17>(cat::<17, _>((conn, is_rest)))
 }
 
+/// The scoreboard before the event. Lanes that are not in use say nothing.
+#[kernel]
+fn before(row: Board, j: LossJob) -> Board {
+    if j.is_first {
+        Board { len: bits::<3>(0), tail: Tail { rxt_end: j.from, lost_to: j.from, ..Tail::default() }, ..row }
+    } else {
+        row
+    }
+}
+
 #[kernel]
 impl<const AW: usize> Logic for LossUnit<AW> {
     fn update(&mut self) {
-        dff_setup!(self, clock, hand, swept, is_swept);
+        dff_setup!(self, clock, hand);
         clock!(self, clock, ram);
         let h = self.hand.q.val();
         let data = self.ram.rdata.val();
-        let board = unpack::<Board, BOARD>(bit_cast::<BOARD, ROW>(data));
+        let board = before(unpack::<Board, BOARD>(bit_cast::<BOARD, ROW>(data)), h.j);
         let n = flow(h, board);
-        self.job_ready.next = h.st == LossState::Idle && self.is_swept.q.val();
+        self.job_ready.next = h.st == LossState::Idle;
         self.result_valid.next = h.st == LossState::Done;
         self.result.next = result(h);
         self.ram.re.next = h.st == LossState::Load || h.st == LossState::Idle;
@@ -73,26 +86,16 @@ impl<const AW: usize> Logic for LossUnit<AW> {
         } else {
             row::<AW>(h.j.conn, false)
         };
-        self.ram.we.next = h.st == LossState::Answer || h.st == LossState::Done || !self.is_swept.q.val();
-        self.ram.waddr.next = if self.is_swept.q.val() {
-            row::<AW>(h.j.conn, h.st == LossState::Done)
-        } else {
-            self.swept.q.val()
-        };
-        self.ram.wdata.next = if !self.is_swept.q.val() {
-            bits::<ROW>(0)
-        } else if h.st == LossState::Done {
+        self.ram.we.next = h.st == LossState::Answer || h.st == LossState::Done;
+        self.ram.waddr.next = row::<AW>(h.j.conn, h.st == LossState::Done);
+        self.ram.wdata.next = if h.st == LossState::Done {
             bit_cast::<ROW, REST>(pack::<REST, _>(h.r))
         } else {
             bit_cast::<ROW, BOARD>(pack::<BOARD, _>(h.board))
         };
-        if !self.is_swept.q.val() {
-            self.swept.d.next = self.swept.q.val() + 1;
-            self.is_swept.d.next = self.swept.q.val().all();
-        }
         match h.st {
             LossState::Idle => {
-                if self.job_valid.val() && self.is_swept.q.val() {
+                if self.job_valid.val() {
                     self.hand.d.next = Hand { st: LossState::Load, j: self.job.val(), ..h };
                 }
             }
@@ -109,6 +112,6 @@ impl<const AW: usize> Logic for LossUnit<AW> {
             }
             _ => self.hand.d.next = after_walks(h, n),
         }
-        dff_reset!(self, reset, hand, swept, is_swept);
+        dff_reset!(self, reset, hand);
     }
 }

@@ -140,7 +140,7 @@ pub fn move_new(h: Hand) -> Hand {
     let moved = NewWalk {
         m0: Moving::default(),
         m1: measured(w.m0, w.m1.part),
-        found: find(h.r.rack.log, w.m0.hole.end),
+        found: find(h.j.log, w.m0.hole.end),
         m2: w.m1,
         sent,
         m3: w.m2,

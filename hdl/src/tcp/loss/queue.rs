@@ -1,0 +1,65 @@
+//! The unit behind a queue of jobs, as the pipeline needs it: a pass asks and goes on, and an answer is an event of its own.
+//!
+//! No pass starts without `has_room`, but one that takes an answer: so the queue never overflows, and there is room for the job
+//! that the answer may lead to. Taking an answer must not wait for anything that waits for the unit.
+//!
+//! A word is some 1000 bits wide. 16 words of LUT RAM cost as much as 8 on an ECP5: 250 cells of 16 x 4, which is 1000 LUTs; block
+//! RAM would be 28 of them, used to a thirtieth.
+//!
+//! Latency: one clock more than the unit. Throughput: a job per clock until the queue is full, then as the unit. Back-pressure:
+//! `has_room`; a job offered to a full queue is lost. An answer stays until it is taken, and the unit with it. Reset: empty.
+use super::job::{LossJob, LossResult};
+use super::unit::LossUnit;
+use crate::prelude::*;
+use crate::stream::Fifo;
+
+/// log2 of the jobs that may wait.
+pub const QUEUE_LOG2: usize = 4;
+/// Bits of a count of them.
+const LEVEL: usize = QUEUE_LOG2 + 1;
+/// Passes start up to this many jobs: each that is in the pipeline then may still ask, and so may one that takes an answer.
+const HIGH: u64 = (1 << QUEUE_LOG2) - 2 * crate::tcp::proto::queues::PASSES;
+
+/// The block, for `1 << (AW - 1)` connections. See the module page.
+#[derive(LogicBlock, Default)]
+pub struct LossQueue<const AW: usize> {
+    /// Clock.
+    pub clock: Signal<In, Clock>,
+    /// Reset.
+    pub reset: Signal<In, Bit>,
+    /// A job is offered.
+    pub job_valid: Signal<In, Bit>,
+    /// The job.
+    pub job: Signal<In, LossJob>,
+    /// A pass that may ask can start.
+    pub has_room: Signal<Out, Bit>,
+    /// An answer is offered.
+    pub result_valid: Signal<Out, Bit>,
+    /// The answer.
+    pub result: Signal<Out, LossResult>,
+    /// It is taken.
+    pub result_ready: Signal<In, Bit>,
+    /// No job waits or is in hand.
+    pub idle: Signal<Out, Bit>,
+    jobs: Fifo<LossJob, QUEUE_LOG2, LEVEL>,
+    /// The unit.
+    pub unit: LossUnit<AW>,
+}
+
+#[kernel]
+impl<const AW: usize> Logic for LossQueue<AW> {
+    fn update(&mut self) {
+        clock!(self, clock, jobs, unit);
+        reset!(self, reset, jobs, unit);
+        self.jobs.s_valid.next = self.job_valid.val();
+        self.jobs.s_data.next = self.job.val();
+        self.unit.job_valid.next = self.jobs.m_valid.val();
+        self.unit.job.next = self.jobs.m_data.val();
+        self.jobs.m_ready.next = self.unit.job_ready.val();
+        self.unit.result_ready.next = self.result_ready.val();
+        self.has_room.next = self.jobs.level.val() <= HIGH;
+        self.result_valid.next = self.unit.result_valid.val();
+        self.result.next = self.unit.result.val();
+        self.idle.next = !self.jobs.m_valid.val() && self.unit.job_ready.val();
+    }
+}
