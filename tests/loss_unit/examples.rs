@@ -27,7 +27,16 @@ fn sender(segments: u32) -> Sender<impl FnMut(&mut Unit, bool)> {
     let cwnd = b(segments * SMSS);
     let rc = Recovery { cw: Cwnd { cwnd, ssthresh: cwnd, ..Cwnd::default() }, ..Recovery::default() };
     let unit = Bench::new(Unit::default(), |u: &mut Unit, clk: bool| u.clock.next = clk.into());
-    let mut s = Sender { unit, una: 0, max: 0, now_us: 5_000_000, rc, is_calm: true, sent: 0, log: SendLog::default() };
+    let mut s = Sender {
+        unit,
+        una: 0,
+        max: 0,
+        now_us: 5_000_000,
+        rc,
+        is_calm: true,
+        sent: 0,
+        log: SendLog::default(),
+    };
     s.unit.cycle(|u| u.reset.next = true);
     s.unit.cycle(|u| u.reset.next = false);
     s.tell(LossJob { kind: LossKind::HandedOver, ..LossJob::default() });

@@ -1,16 +1,18 @@
 //! The loss recovery unit of the RTL against `LossRecovery` of `host-stack/core`: random jobs of several connections, native
-//! and Verilated; answers, stored records and latency.
+//! and Verilated; answers, stored records and latency. The same with several jobs under way, behind its queue.
 
 mod examples;
 mod model;
+mod queue;
 
 use chimney_hdl::prelude::Bits;
+use chimney_hdl::tcp::loss::hand::Hand;
 use chimney_hdl::tcp::loss::job::{LossJob, LossKind, LossResult};
 use chimney_hdl::tcp::loss::unit::LossUnit;
 use chimney_hdl_kernel::diff::{long, Diff, Rnd};
 use model::{Conn, Expected};
 use std::cell::RefCell;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 
 /// `v` as hardware holds it.
 fn b<const N: usize>(v: u32) -> Bits<N> {
@@ -40,8 +42,10 @@ const DIVIDE_CLOCKS: u64 = 33;
 struct Test {
     conns: Vec<Conn>,
     now_us: u32,
-    /// Job in work: what is expected, and since when.
-    expected: Option<(Expected, LossJob, u64)>,
+    /// Jobs without an answer: what is expected.
+    expected: VecDeque<(Expected, LossJob)>,
+    /// Clocks since the last job was taken.
+    clocks: u64,
     is_answered: bool,
     /// What happened: by kind, entered, left in recovery, room denied, timers.
     seen: BTreeMap<String, u32>,
@@ -53,11 +57,34 @@ impl Test {
         *self.seen.entry(what.into()).or_default() += 1;
     }
 
-    fn answered(&mut self, u: &Unit) {
-        let Some((want, job, clocks)) = self.expected.take() else { panic!("an answer nobody asked for") };
-        let got: LossResult = u.result.val();
-        want.compare(&got, &u.hand.q.val(), &format!("{job:?}"));
-        let (before, after) = want.ranges;
+    /// Connections as after a reset.
+    fn begin(&mut self, r: &mut Rnd) {
+        self.conns = (0..1 << (ROWS - 1)).map(|_| Conn::new(r)).collect();
+        self.expected.clear();
+        self.is_answered = false;
+    }
+
+    /// Something happens to one of them.
+    fn event(&mut self, r: &mut Rnd) -> LossJob {
+        let conn = r.below(self.conns.len() as u64) as usize;
+        let (job, expected) = self.conns[conn].event(r, &mut self.now_us, conn);
+        self.expected.push_back((expected, job));
+        self.clocks = 0;
+        job
+    }
+
+    /// An answer, seen for the first time, with the unit's registers.
+    fn answered(&mut self, got: &LossResult, hand: &Hand) -> (Expected, LossJob) {
+        let Some((want, job)) = self.expected.pop_front() else { panic!("an answer nobody asked for") };
+        want.compare(got, hand, &format!("{job:?}"));
+        self.conns[got.conn.index()].answered(got);
+        self.note(got, &want, &job);
+        (want, job)
+    }
+
+    /// The unit alone is in time.
+    fn time(&mut self, got: &LossResult, want: &Expected, job: &LossJob) {
+        let (clocks, (before, after)) = (self.clocks, want.ranges);
         let (name, bound) = match job.kind {
             LossKind::Ack => {
                 let more = if got.has_entered { ENTER_CLOCKS } else { 1 };
@@ -71,6 +98,9 @@ impl Test {
         let name = if got.has_entered { "recovery begins".into() } else { name };
         let slowest = self.slowest.entry(name).or_default();
         *slowest = clocks.max(*slowest);
+    }
+
+    fn note(&mut self, got: &LossResult, want: &Expected, job: &LossJob) {
         self.see(&format!("{:?}", job.kind));
         self.see(&format!("timer {:?}", got.timer));
         self.see(&format!("phase {}", n(got.rc.phase)));
@@ -87,29 +117,34 @@ impl Test {
         let resets = r.chance(1, 4000);
         u.reset.next = resets;
         if u.result_valid.val() && !self.is_answered {
-            self.answered(u);
+            let got = u.result.val();
+            let (want, job) = self.answered(&got, &u.hand.q.val());
+            self.time(&got, &want, &job);
             self.is_answered = true;
         }
         u.result_ready.next = r.chance(3, 4);
         if u.result_valid.val() && u.result_ready.next {
             self.is_answered = false;
         }
-        if let Some((.., clocks)) = &mut self.expected {
-            *clocks += 1;
-        }
+        self.clocks += 1;
         let offers = r.chance(7, 8);
         u.job_valid.next = offers;
-        u.job.next = r.any();
-        if offers && u.job_ready.val() && !resets {
-            let conn = r.below(self.conns.len() as u64) as usize;
-            let (job, expected) = self.conns[conn].event(r, &mut self.now_us, conn);
-            u.job.next = job;
-            self.expected = Some((expected, job, 0));
-        }
+        u.job.next = if offers && u.job_ready.val() && !resets { self.event(r) } else { r.any() };
         if resets {
-            self.expected = None;
-            self.is_answered = false;
-            self.conns.iter_mut().for_each(|c| *c = Conn::new(r));
+            self.begin(r);
+        }
+    }
+
+    /// Everything happened often enough.
+    fn judge(&self, least: u32) {
+        eprintln!("{:?}\nslowest, clocks: {:?}", self.seen, self.slowest);
+        for what in ["Ack", "Rto", "HandedOver", "Resend", "WindowOpened", "Probe"] {
+            assert!(self.seen.get(what).is_some_and(|count| *count >= least), "{what} was not tried");
+        }
+        let calm = ["first true calm false", "first true calm true", "first false calm true"];
+        let timers = ["timer Reorder", "timer Probe", "timer Rto"];
+        for what in [calm, timers, ["entered true", "lost true room false", "sent in recovery"]].concat() {
+            assert!(self.seen.get(what).is_some_and(|count| *count >= least), "{what} did not happen");
         }
     }
 }
@@ -124,22 +159,12 @@ fn the_unit_decides_as_the_core_does() {
         |u, r| {
             let mut t = test.borrow_mut();
             if t.conns.is_empty() {
-                t.conns = (0..1 << (ROWS - 1)).map(|_| Conn::new(r)).collect();
+                t.begin(r);
                 t.now_us = r.next_u64() as u32;
             }
             t.poke(u, r);
         },
         |u, clk| u.clock.next = clk.into(),
     );
-    let t = test.into_inner();
-    eprintln!("{:?}\nslowest, clocks: {:?}", t.seen, t.slowest);
-    for what in ["Ack", "Rto", "HandedOver", "Resend", "WindowOpened", "Probe"] {
-        assert!(t.seen.get(what).is_some_and(|count| *count > 10), "{what} was not tried");
-    }
-    for what in ["first true calm false", "first true calm true", "first false calm true", "sent in recovery"] {
-        assert!(t.seen.get(what).is_some_and(|count| *count > 10), "{what} did not happen");
-    }
-    for what in ["timer Reorder", "timer Probe", "timer Rto", "entered true", "lost true room false"] {
-        assert!(t.seen.get(what).is_some_and(|count| *count > 10), "{what} did not happen");
-    }
+    test.into_inner().judge(11);
 }

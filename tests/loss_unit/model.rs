@@ -33,6 +33,8 @@ pub struct Conn {
     is_born: bool,
     /// It hears nothing of it.
     is_calm: bool,
+    /// Jobs without an answer: no text goes.
+    asked: u32,
     /// New text since the last job, bytes.
     sent: u32,
     loss: LossRecovery,
@@ -132,12 +134,18 @@ impl Conn {
             if r.chance(1, 16) {
                 self.set_times(r);
             }
-            if self.is_born && r.chance(1, 3) {
+            if self.is_born && self.asked == 0 && r.chance(1, 3) {
                 self.send(r, *now_us);
             } else if let Some(job) = self.try_event(r, *now_us, conn) {
                 return job;
             }
         }
+    }
+
+    /// An answer came; the last one tells what holds.
+    pub fn answered(&mut self, got: &LossResult) {
+        self.asked -= 1;
+        self.is_calm = self.asked == 0 && got.is_calm;
     }
 
     /// Something happens; `None`: the unit does not hear of it.
@@ -152,7 +160,7 @@ impl Conn {
             1 if !is_calm => result = self.reorder_timer(now_us, &mut job),
             2 if r.chance(1, 4) => self.time_out(r, now_us, &mut job),
             3 | 4 if self.lost().is_some() => self.resend(now_us, &mut job),
-            5 if r.chance(1, 6) => {
+            5 if r.chance(1, 3) => {
                 job.kind = LossKind::WindowOpened;
                 self.forget(self.snd.snd_una);
                 self.loss.on_window_opened(&self.snd);
@@ -177,7 +185,8 @@ impl Conn {
         job.log = log(&before.loss.rack.log, r);
         job.sent = b(std::mem::take(&mut self.sent));
         self.is_born = true;
-        self.is_calm = self.finds_calm();
+        self.is_calm = false;
+        self.asked += 1;
         Some(self.finish(job, result, (now_us, &before)))
     }
 
@@ -239,7 +248,7 @@ impl Conn {
                 kind => kind == LossKind::Resend && job.from == job.una,
             },
             edge: (self.snd.snd_max + self.loss.room(&self.snd, &self.cw)).get(),
-            is_calm: self.is_calm,
+            is_calm: self.finds_calm(),
             was_fast: before.is_born && before.rec().phase == Phase::FastRecovery,
             ranges: (ranges(before), ranges(self)),
         };

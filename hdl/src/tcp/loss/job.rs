@@ -3,7 +3,8 @@
 //! While a connection is *calm* (phase Open, nothing reported, nothing lost, no probe on its way) the unit hears nothing of it, and its
 //! record here is not kept. The first job after that has `is_first`: the unit takes `rc` from it and begins with an empty
 //! scoreboard. From then on the connection is *guarded*, every job is one of it, and `rc` is the unit's, until an answer says
-//! `is_calm`. Answers come in the order of the jobs; of several under way the last one tells what holds.
+//! `is_calm`. Answers come in the order of the jobs; of several under way the last one tells what holds, also about `is_calm`. No
+//! text is sent while an answer is due.
 
 use super::rack::SendLog;
 use crate::prelude::*;

@@ -256,7 +256,8 @@ fn recover(h: Hand, n: Hand) -> Hand {
 /// The questions that depend on the window, and the timer.
 #[kernel]
 fn answer(h: Hand, n: Hand) -> Hand {
-    let may_probe = h.r.rc.phase == PHASE_OPEN && h.board.len == 0 && !h.r.tlp.is_outstanding && h.f.is_sooner;
+    let may_probe =
+        h.r.rc.phase == PHASE_OPEN && h.board.len == 0 && !h.r.tlp.is_outstanding && h.f.is_sooner;
     let mut m = n;
     m.has_room = h.new.pipe == 0 || h.pipe_then <= h.r.rc.cw.cwnd;
     if h.new.waits {
