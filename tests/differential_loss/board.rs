@@ -3,7 +3,7 @@
 use super::{b, n, pause_us, steps, t};
 use chimney_abi::SeqNum;
 use chimney_hdl::prelude::Bits;
-use chimney_hdl::tcp::loss::board as k;
+use chimney_hdl::tcp::loss::{board as k, lanes as l};
 use chimney_hdl::tcp::ranges::SeqRange as Block;
 use chimney_hdl_kernel::diff::Rnd;
 use chimney_host_stack_core::ack::SendVars;
@@ -86,11 +86,15 @@ impl Pair {
     fn delivered(&mut self, una_before: SeqNum, blocks: &[SeqRange]) -> (Delivery, Option<u32>) {
         let (una, max) = (b(self.snd.snd_una.get()), b(self.snd.snd_max.get()));
         let old = self.hw;
-        self.hw = k::advance(old, una);
+        while l::is_gone(self.hw, una) {
+            self.step(l::gone(), self.hw.len - 1);
+        }
+        self.step(l::raised(self.hw, una), self.hw.len);
+        self.hw.tail = k::risen(self.hw.tail, una);
         let kept = sacked(&self.hw);
         for range in blocks.iter().map(|r| block(*r)) {
-            if k::is_sane(range, una, max) {
-                self.hw = k::insert(self.hw, range);
+            if k::is_sane(range, una, b(self.snd.flight_size())) {
+                self.insert(range);
             }
         }
         let after = self.core_highest();
@@ -115,6 +119,21 @@ impl Pair {
         (delivery, all.is_resent.then_some(n(all.rxt_us)))
     }
 
+    fn step(&mut self, s: l::LaneStep, len: Bits<3>) {
+        self.hw = k::Board { len, ..l::step(self.hw, s) };
+    }
+
+    /// A block: two clocks, and one for each range that is merged.
+    fn insert(&mut self, range: Block) {
+        let p = l::place(self.hw, range);
+        self.step(l::put(self.hw, p, range), l::len_put(self.hw, p));
+        let mut left = l::left_to_merge(p);
+        while left.any() {
+            self.step(l::closed(left), self.hw.len - 1);
+            left = l::less_one(left);
+        }
+    }
+
     fn core_highest(&self) -> SeqNum {
         let top = [self.hw.l0, self.hw.l0, self.hw.l1, self.hw.l2, self.hw.l3][self.hw.len.index()];
         match self.hw.len.index() {
@@ -127,7 +146,12 @@ impl Pair {
         let smss = [1, 500, 1448, 9000][r.below(4) as usize];
         if let Some(part) = self.core.next_lost(&self.snd, smss) {
             self.core.on_resend(part, self.now_us);
-            self.hw = k::on_resend(self.hw, b(part.start.get()), b(part.end.get()), t(self.now_us));
+            let (end, now) = (b(part.end.get()), t(self.now_us));
+            let at = l::hole_of(self.hw, b(part.start.get()));
+            self.step(l::resent(at, end, now), self.hw.len);
+            if !at.any() {
+                (self.hw.tail.rxt_end, self.hw.tail.rxt_us) = (end, now);
+            }
         }
     }
 
@@ -136,7 +160,8 @@ impl Pair {
         match r.below(8) {
             0 => {
                 self.core.mark_all_lost(&self.snd);
-                self.hw = k::mark_all_lost(self.hw, una, max);
+                self.step(l::all_lost(una), self.hw.len);
+                (self.hw.tail.rxt_end, self.hw.tail.lost_to) = (una, max);
             }
             1 => {
                 self.core.clear(self.snd.snd_una);
@@ -169,11 +194,16 @@ impl Pair {
         let len = h.len.index();
         assert_eq!(len, self.core.ranges().len());
         let core_holes = self.core.holes();
+        let mut hole_start = self.snd.snd_una;
         for (i, range) in self.core.ranges().iter().enumerate() {
             let (l, hole) = (lanes[i], core_holes[i]);
-            let got = (n(l.start), n(l.end), n(l.rxt_end), n(l.rxt_us), l.is_lost);
-            let want = (range.start.get(), range.end.get(), hole.rxt_end.get(), hole.rxt_us, hole.is_lost);
+            // Below the hole it only says that nothing of that was sent again.
+            let rxt_end = SeqNum(n(l.rxt_end)).later(hole_start);
+            let got = (n(l.start), n(l.end), rxt_end, n(l.rxt_us), l.is_lost);
+            let rxt_end = hole.rxt_end.later(hole_start);
+            let want = (range.start.get(), range.end.get(), rxt_end, hole.rxt_us, hole.is_lost);
             assert_eq!(got, want, "lane {i}");
+            hole_start = range.end;
         }
         let got = (n(h.tail.rxt_end), n(h.tail.rxt_us), n(h.tail.lost_to));
         let tail = core_holes[len];

@@ -27,9 +27,11 @@ fn n<const N: usize>(x: Bits<N>) -> u32 {
 const ROWS: usize = 4;
 type Unit = LossUnit<ROWS>;
 
-/// Clocks from a job to its answer, of an acknowledgment: and one more for each block, each range known before, and each
-/// known after it; one more if the probe repaired a loss.
+/// Clocks from a job to its answer, of an acknowledgment: and two more for each block, one for each range known before, and each
+/// known after it, and for each range that goes, because it is acknowledged or merged; one more if the probe repaired a loss.
 const ACK_CLOCKS: u64 = 21;
+/// An acknowledgment never takes longer, unless it begins a recovery.
+const MOST_ACK_CLOCKS: u64 = 40;
 /// A recovery begins: a division more.
 const ENTER_CLOCKS: u64 = 20;
 /// Everything else, and one more for each range; a hand-over in fast recovery divides.
@@ -89,7 +91,9 @@ impl Test {
             LossKind::Ack => {
                 let more = if got.has_entered { ENTER_CLOCKS } else { 1 };
                 let blocks = job.count.to_u64();
-                (format!("ack of {blocks} blocks"), ACK_CLOCKS + blocks + before + after + more)
+                let most = ACK_CLOCKS + 2 * blocks + before + after + (before + blocks - after) + more;
+                assert!(got.has_entered || clocks <= MOST_ACK_CLOCKS, "{clocks} clocks");
+                (format!("ack of {blocks} blocks"), most)
             }
             LossKind::HandedOver => ("hand-over".into(), DIVIDE_CLOCKS),
             _ => ("event".into(), EVENT_CLOCKS + after),

@@ -50,6 +50,7 @@ pub struct Conn {
 #[derive(Clone, Debug)]
 pub struct Expected {
     conn: usize,
+    una: SeqNum,
     loss: LossRecovery,
     cw: Cwnd,
     rec: Recovery,
@@ -236,6 +237,7 @@ impl Conn {
         let rec = self.rec();
         let expected = Expected {
             conn: job.conn.index(),
+            una: self.snd.snd_una,
             loss: self.loss,
             cw: self.cw,
             rec,
@@ -391,12 +393,16 @@ impl Expected {
         let (h, core) = (&hand.board, &self.loss.board);
         let lanes = [h.l0, h.l1, h.l2, h.l3];
         let len = core.ranges().len();
+        let mut hole_start = self.una;
         assert_eq!((h.len.index(), n(hand.r.sacked)), (len, core.sacked_bytes()), "{job}");
         for (i, (range, hole)) in core.ranges().iter().zip(core.holes()).enumerate() {
             let l = lanes[i];
             let got = (n(l.start), n(l.end), n(l.rxt_end), n(l.rxt_us), l.is_lost);
-            let want = (range.start.get(), range.end.get(), hole.rxt_end.get(), hole.rxt_us, hole.is_lost);
+            // Below the hole it only says that nothing of that was sent again; the unit keeps its start.
+            let rxt_end = hole.rxt_end.later(hole_start);
+            let want = (range.start.get(), range.end.get(), rxt_end.get(), hole.rxt_us, hole.is_lost);
             assert_eq!(got, want, "lane {i} {job}");
+            hole_start = range.end;
         }
         let got = (n(h.tail.rxt_end), n(h.tail.rxt_us), n(h.tail.lost_to));
         let tail = core.holes()[len];

@@ -4,15 +4,14 @@
 //! them are used. 575 bits.
 //!
 //! ```text
-//!   advance   SND.UNA moved            one clock, all lanes side by side
-//!   insert    one SACK block           one clock
+//!   lanes     how they change: a range goes, a block comes, ..      (super::lanes)
 //!   meet, judge_old   what was delivered: an old lane against the new board, one lane per clock
 //!   clamp, in_pipe, open   what is in flight and what is to be sent again: one lane per clock
 //! ```
 
 use crate::prelude::*;
 use crate::tcp::ranges::SeqRange;
-use crate::tcp::seq::{after, at_or_after, at_or_before, before, earlier, later};
+use crate::tcp::seq::{after, at_or_before, before, later};
 
 /// Bits of a [`Board`].
 pub const BOARD: usize = 4 * 121 + 88 + 3;
@@ -68,53 +67,18 @@ pub fn new(una: Bits<32>) -> Board {
     Board { l0: lane, l1: lane, l2: lane, l3: lane, tail, ..Board::default() }
 }
 
-/// Number of ones, at most four.
+/// SND.UNA moved: of what lies above all ranges. Old numbers must not come back after half of the sequence space.
 #[kernel]
-pub fn ones(a: bool, b: bool, c: bool, d: bool) -> Bits<3> {
-    let none = bits::<3>(0);
-    none + a + b + c + d
+pub fn risen(t: Tail, una: Bits<32>) -> Tail {
+    Tail { rxt_end: later(t.rxt_end, una), rxt_us: t.rxt_us, lost_to: later(t.lost_to, una) }
 }
 
-/// A lane after SND.UNA moved: old numbers must not come back after half of the sequence space.
+/// A block is believed that lies above SND.UNA, and below SND.MAX, `flight` bytes from there; by distance, for three pairs in
+/// order on the circle would not say that all three are.
 #[kernel]
-fn risen(l: Lane, una: Bits<32>) -> Lane {
-    Lane { rxt_end: later(l.rxt_end, una), ..l }
-}
-
-/// SND.UNA moved: forgets what lies below.
-#[kernel]
-pub fn advance(b: Board, una: Bits<32>) -> Board {
-    let gone = ones(
-        b.len > 0 && at_or_before(b.l0.end, una),
-        b.len > 1 && at_or_before(b.l1.end, una),
-        b.len > 2 && at_or_before(b.l2.end, una),
-        b.len > 3 && at_or_before(b.l3.end, una),
-    );
-    // An acknowledgment inside a range: the peer had less than it reported. Nothing is missing below.
-    let firsts =
-        [later(b.l0.start, una), later(b.l1.start, una), later(b.l2.start, una), later(b.l3.start, una)];
-    let lanes = [risen(b.l0, una), risen(b.l1, una), risen(b.l2, una), risen(b.l3, una)];
-    let l0 = select(lanes, gone);
-    Board {
-        l0: Lane { start: select(firsts, gone), ..l0 },
-        l1: select([lanes[1], lanes[2], lanes[3], lanes[3]], gone),
-        l2: select([lanes[2], lanes[3], lanes[3]], gone),
-        l3: lanes[3],
-        tail: Tail {
-            rxt_end: later(b.tail.rxt_end, una),
-            rxt_us: b.tail.rxt_us,
-            lost_to: later(b.tail.lost_to, una),
-        },
-        len: b.len - gone,
-    }
-}
-
-/// A block is believed that lies above SND.UNA, and below SND.MAX; by distance, for three pairs in order on the circle
-/// would not say that all three are.
-#[kernel]
-pub fn is_sane(r: SeqRange, una: Bits<32>, max: Bits<32>) -> bool {
+pub fn is_sane(r: SeqRange, una: Bits<32>, flight: Bits<32>) -> bool {
     let (from, to) = (r.start - una, r.end - una);
-    from != 0 && from < to && to <= (max - una)
+    from != 0 && from < to && to <= flight
 }
 
 /// RFC 2883 4: the first block reports bytes that arrived twice, below `ack` or inside the second block.
@@ -122,159 +86,6 @@ pub fn is_sane(r: SeqRange, una: Bits<32>, max: Bits<32>) -> bool {
 pub fn is_dsack(first: SeqRange, second: SeqRange, count: Bits<3>, ack: Bits<32>) -> bool {
     let inside = count > 1 && at_or_before(second.start, first.start) && at_or_before(first.end, second.end);
     count > 0 && before(first.start, first.end) && (at_or_before(first.end, ack) || inside)
-}
-
-/// Where a block belongs.
-#[derive(Clone, Copy, Debug, Default, PartialEq, LogicStruct)]
-struct Place {
-    /// Lanes below it.
-    below: Bits<3>,
-    /// Lanes it touches.
-    touched: Bits<3>,
-}
-
-#[kernel]
-fn place(b: Board, r: SeqRange) -> Place {
-    let b0 = b.len > 0 && before(b.l0.end, r.start);
-    let b1 = b.len > 1 && before(b.l1.end, r.start) && b0;
-    let b2 = b.len > 2 && before(b.l2.end, r.start) && b1;
-    let b3 = b.len > 3 && before(b.l3.end, r.start) && b2;
-    let t0 = b.len > 0 && at_or_before(b.l0.start, r.end) && !b0;
-    let t1 = b.len > 1 && at_or_before(b.l1.start, r.end) && !b1 && (b0 || t0);
-    let t2 = b.len > 2 && at_or_before(b.l2.start, r.end) && !b2 && (b1 || t1);
-    let t3 = b.len > 3 && at_or_before(b.l3.start, r.end) && !b3 && (b2 || t2);
-    Place { below: ones(b0, b1, b2, b3), touched: ones(t0, t1, t2, t3) }
-}
-
-/// Adds a sane block; it merges with every range that it touches.
-#[kernel]
-pub fn insert(b: Board, r: SeqRange) -> Board {
-    let p = place(b, r);
-    if p.touched == 0 {
-        split(b, r, p.below)
-    } else {
-        merge(b, r, p.below, p.touched)
-    }
-}
-
-/// The merged range keeps the lowest hole; those inside are gone.
-#[kernel]
-fn merge(b: Board, r: SeqRange, at: Bits<3>, touched: Bits<3>) -> Board {
-    let lanes = [b.l0, b.l1, b.l2, b.l3];
-    let starts = [
-        earlier(b.l0.start, r.start),
-        earlier(b.l1.start, r.start),
-        earlier(b.l2.start, r.start),
-        earlier(b.l3.start, r.start),
-    ];
-    let ends =
-        [later(b.l0.end, r.end), later(b.l1.end, r.end), later(b.l2.end, r.end), later(b.l3.end, r.end)];
-    let gone = touched - 1;
-    let hole = select(lanes, at);
-    let merged = Lane { start: select(starts, at), end: select(ends, at + gone), ..hole };
-    let above1 = select([b.l1, b.l2, b.l3, b.l3], gone);
-    let above2 = select([b.l2, b.l3, b.l3, b.l3], gone);
-    Board {
-        l0: if at == 0 { merged } else { b.l0 },
-        l1: if at > 1 {
-            b.l1
-        } else if at == 1 {
-            merged
-        } else {
-            above1
-        },
-        l2: if at > 2 {
-            b.l2
-        } else if at == 2 {
-            merged
-        } else {
-            above2
-        },
-        l3: if at == 3 { merged } else { b.l3 },
-        tail: b.tail,
-        len: b.len - gone,
-    }
-}
-
-/// A new range in the middle of hole `at`: both parts keep what is known of it. In a full board the second range from
-/// the top is forgotten, and the hole above it becomes part of the one below.
-#[kernel]
-fn split(b: Board, r: SeqRange, at: Bits<3>) -> Board {
-    let hole = select([b.l0, b.l1, b.l2, b.l3], at);
-    let is_top = at == b.len;
-    let new = Lane {
-        start: r.start,
-        end: r.end,
-        rxt_end: if is_top { b.tail.rxt_end } else { hole.rxt_end },
-        rxt_us: if is_top { b.tail.rxt_us } else { hole.rxt_us },
-        // The tail has its own mark.
-        is_lost: if is_top { at_or_after(b.tail.lost_to, r.start) } else { hole.is_lost },
-    };
-    let third = if at < 3 {
-        b.l2
-    } else if at == 3 {
-        new
-    } else {
-        b.l3
-    };
-    let top = if at == 4 { new } else { b.l3 };
-    let is_full = b.len == 4;
-    Board {
-        l0: if at == 0 { new } else { b.l0 },
-        l1: if at > 1 {
-            b.l1
-        } else if at == 1 {
-            new
-        } else {
-            b.l0
-        },
-        l2: if at > 2 {
-            b.l2
-        } else if at == 2 {
-            new
-        } else {
-            b.l1
-        },
-        l3: if is_full { Lane { start: top.start, end: top.end, ..third } } else { third },
-        tail: b.tail,
-        len: if is_full { b.len } else { b.len + 1 },
-    }
-}
-
-/// A timeout: everything that was not reported counts as lost, also what was sent again (RFC 5681 3.1 (7)).
-#[kernel]
-pub fn mark_all_lost(b: Board, una: Bits<32>, max: Bits<32>) -> Board {
-    Board {
-        l0: Lane { is_lost: true, rxt_end: una, ..b.l0 },
-        l1: Lane { is_lost: true, rxt_end: una, ..b.l1 },
-        l2: Lane { is_lost: true, rxt_end: una, ..b.l2 },
-        l3: Lane { is_lost: true, rxt_end: una, ..b.l3 },
-        tail: Tail { rxt_end: una, rxt_us: b.tail.rxt_us, lost_to: max },
-        len: b.len,
-    }
-}
-
-/// `[start, end)` is sent again now.
-#[kernel]
-pub fn on_resend(b: Board, start: Bits<32>, end: Bits<32>, now: Bits<24>) -> Board {
-    let u0 = b.len > 0 && at_or_before(b.l0.start, start);
-    let u1 = b.len > 1 && at_or_before(b.l1.start, start) && u0;
-    let u2 = b.len > 2 && at_or_before(b.l2.start, start) && u1;
-    let u3 = b.len > 3 && at_or_before(b.l3.start, start) && u2;
-    let i = ones(u0, u1, u2, u3);
-    let mut n = b;
-    if i == b.len {
-        n.tail = Tail { rxt_end: end, rxt_us: now, lost_to: b.tail.lost_to };
-    } else if i == 0 {
-        n.l0 = Lane { rxt_end: end, rxt_us: now, ..b.l0 };
-    } else if i == 1 {
-        n.l1 = Lane { rxt_end: end, rxt_us: now, ..b.l1 };
-    } else if i == 2 {
-        n.l2 = Lane { rxt_end: end, rxt_us: now, ..b.l2 };
-    } else {
-        n.l3 = Lane { rxt_end: end, rxt_us: now, ..b.l3 };
-    }
-    n
 }
 
 /// Hole `i` with its bounds: `start` up to `end`, which is SND.MAX for the tail.

@@ -2,6 +2,7 @@
 
 use super::board::{Board, Hole, Met, News, Part};
 use super::job::{LossJob, LossKind, LossTimer};
+use super::lanes::Place;
 use super::prr::{Bounds, Division, Prr};
 use super::rack::{first_rtt, known, limit, spacing, Found, Rack, Verdict};
 use super::tlp::{limited, wait, Tlp};
@@ -148,6 +149,8 @@ pub struct Moving {
     pub part: Part,
     /// Something of it was.
     pub is_resent: Bit,
+    /// It was, beyond its first byte; it may have ended there since.
+    pub is_ahead: Bit,
     /// It has bytes.
     pub has_bytes: Bit,
 }
@@ -238,6 +241,17 @@ pub enum LossState {
     Done,
 }
 
+/// The clocks of a block.
+#[derive(Clone, Copy, Debug, PartialEq, LogicState)]
+pub enum BlockPart {
+    /// Is it believed, and where does it belong?
+    Place,
+    /// It comes in.
+    Put,
+    /// A lane that was merged goes.
+    Merge,
+}
+
 /// Everything.
 #[derive(Clone, Copy, Debug, Default, PartialEq, LogicStruct)]
 pub struct Hand {
@@ -269,8 +283,12 @@ pub struct Hand {
     pub delivered: Bits<32>,
     /// Bytes in flight before the acknowledgment.
     pub flight: Bits<32>,
-    /// The next block is believed.
+    /// The block is believed.
     pub is_sane: Bit,
+    /// Where it belongs.
+    pub place: Place,
+    /// Its clock.
+    pub part: BlockPart,
     /// The first block reports a duplicate.
     pub is_dsack: Bit,
     /// The probe repaired a loss.

@@ -7,6 +7,7 @@
 //! | module | core | what |
 //! |---|---|---|
 //! | [`board`] | `scoreboard` | ranges, holes, what is in flight |
+//! | [`lanes`] | `scoreboard` | how the ranges change |
 //! | [`rack`] | `rack` | when what was sent, what is lost |
 //! | [`prr`] | `prr` | how much to send in recovery |
 //! | [`tlp`] | `tlp` | the probe |
@@ -19,6 +20,7 @@ pub mod board;
 pub mod cubic;
 pub mod hand;
 pub mod job;
+pub mod lanes;
 pub mod program;
 pub mod prr;
 pub mod queue;

@@ -1,12 +1,11 @@
 //! What is done once for an event: the record changes, the window follows, the answer is put together.
 
-use super::board::{mark_all_lost, new, on_resend, Board, Tail};
+use super::board::{Board, Tail};
 use super::hand::{is_ack, Hand, LossState, Rest};
 use super::job::{LossKind, LossResult, LossTimer};
+use super::lanes;
 use super::program::QUIET;
-use super::prr::{
-    amount, bounds, count_delivered, divide, less_sent, on_send, share, start, sub_limited, window, Division,
-};
+use super::prr::{amount, count_delivered, divide, less_sent, on_send, start, sub_limited, window, Division};
 use super::rack;
 use super::tlp::Tlp;
 use crate::prelude::*;
@@ -19,14 +18,13 @@ pub fn board_loaded(h: Hand, n: Hand, b: Board) -> Hand {
     let ack = is_ack(h);
     let rack = if h.j.is_first { rack::first(h.r.rack, h.j.una, h.f.flight) } else { h.r.rack };
     // Text goes while nothing is asked: in the phase that the last answer had.
-    let prr = if h.r.rc.phase == PHASE_FAST { on_send(h.r.prr, h.j.sent) } else { h.r.prr };
+    let prr = if h.r.rc.phase == PHASE_FAST { on_send(h.r.prr, h.moved) } else { h.r.prr };
     Hand {
         st: if ack { LossState::Run } else { LossState::Event },
         t: if ack { bits::<4>(0) } else { bits::<4>(QUIET) },
         board: b,
         r: Rest { rack, prr, ..h.r },
         flight: sub_limited(h.f.flight, h.r.sacked),
-        moved: h.j.to - h.j.from,
         limit: min32(h.f.flight, h.f.smss),
         has_entered: false,
         is_new: false,
@@ -43,14 +41,11 @@ pub fn event(h: Hand, n: Hand) -> Hand {
     match h.j.kind {
         LossKind::Rto => m = timed_out(h, m),
         LossKind::HandedOver => m = handed_over(h, m),
-        LossKind::WindowOpened => {
-            m.board = all_lost(h);
-            m.r.sacked = bits::<32>(0);
-        }
+        LossKind::WindowOpened => m = forgotten(h, m),
         LossKind::Resend => {
-            m.board = on_resend(h.board, h.j.from, h.j.to, h.j.now_us.get_bits::<24>(0));
-            if h.r.rc.phase == PHASE_FAST {
-                m.r.prr = on_send(h.r.prr, h.moved);
+            if !lanes::hole_of(h.board, h.j.from).any() {
+                m.board.tail.rxt_end = h.j.to;
+                m.board.tail.rxt_us = h.j.now_us.get_bits::<24>(0);
             }
         }
         LossKind::Probe => m.r.tlp = Tlp { is_outstanding: true, end: h.j.max, is_resent: h.j.flag },
@@ -61,8 +56,12 @@ pub fn event(h: Hand, n: Hand) -> Hand {
 
 /// Nothing is reported, everything is lost.
 #[kernel]
-fn all_lost(h: Hand) -> Board {
-    mark_all_lost(new(h.j.una), h.j.una, h.j.max)
+fn forgotten(h: Hand, n: Hand) -> Hand {
+    let mut m = n;
+    m.board.tail = Tail { rxt_end: h.j.una, lost_to: h.j.max, ..Tail::default() };
+    m.board.len = bits::<3>(0);
+    m.r.sacked = bits::<32>(0);
+    m
 }
 
 /// The retransmission timer fired.
@@ -81,9 +80,11 @@ fn timed_out(h: Hand, n: Hand) -> Hand {
     m.r.rc.dup_acks = bits::<8>(0);
     m.r.tlp = Tlp::default();
     // RFC 2018 8: without progress the peer may have reneged.
-    m.board = if h.j.flag { mark_all_lost(h.board, h.j.una, h.j.max) } else { all_lost(h) };
-    if !h.j.flag {
-        m.r.sacked = bits::<32>(0);
+    if h.j.flag {
+        m.board.tail.rxt_end = h.j.una;
+        m.board.tail.lost_to = h.j.max;
+    } else {
+        m = forgotten(h, m);
     }
     m
 }
@@ -91,24 +92,21 @@ fn timed_out(h: Hand, n: Hand) -> Hand {
 /// A new record; what is to be sent again is lost.
 #[kernel]
 fn handed_over(h: Hand, n: Hand) -> Hand {
-    let fresh = new(h.j.una);
     let is_lost = before(h.j.from, h.j.max);
     let is_resent = is_lost && after(h.j.from, h.j.una);
     let now = h.j.now_us.get_bits::<24>(0);
     let mut m = n;
-    m.board = Board {
-        tail: Tail {
-            rxt_end: if is_resent { h.j.from } else { h.j.una },
-            rxt_us: if is_resent { now } else { bits::<24>(0) },
-            lost_to: if is_lost {
-                h.j.max
-            } else if h.j.flag {
-                h.j.una + h.limit
-            } else {
-                h.j.una
-            },
+    m.board.len = bits::<3>(0);
+    m.board.tail = Tail {
+        rxt_end: if is_resent { h.j.from } else { h.j.una },
+        rxt_us: if is_resent { now } else { bits::<24>(0) },
+        lost_to: if is_lost {
+            h.j.max
+        } else if h.j.flag {
+            h.j.una + h.limit
+        } else {
+            h.j.una
         },
-        ..fresh
     };
     m.r = Rest { rc: h.r.rc, ..Rest::default() };
     m
@@ -235,10 +233,8 @@ fn recover(h: Hand, n: Hand) -> Hand {
         m.r.prr = count_delivered(h.r.prr, h.delivered);
         m.st = LossState::Share;
     } else if h.st == LossState::Share {
-        m.product = share(h.r.prr);
         m.st = LossState::Bounds;
     } else if h.st == LossState::Bounds {
-        m.bounds = bounds(h.r.prr, h.product, h.delivered);
         m.st = LossState::Less;
     } else if h.st == LossState::Less {
         m.bounds = less_sent(h.r.prr, h.bounds, h.f.smss, h.has_moved && !h.new.has_lost);

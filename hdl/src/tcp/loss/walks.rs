@@ -1,7 +1,8 @@
 //! The two walks over the holes: one through the scoreboard as it was, one through the scoreboard as it is.
 
-use super::board::{clamp, gather, hole, judge_old, meet, Board, Hole, Lane, Part};
-use super::hand::{is_ack, Hand, Item, Moving, NewWalk, OldWalk};
+use super::board::{clamp, gather, hole, judge_old, meet, Board, Hole, Part};
+use super::hand::{is_ack, Hand, Item, LossState, Moving, NewWalk, OldWalk};
+use super::program::{BURST, LANES, TAIL, TAIL_RESENT};
 use super::rack::{find, judge, latest};
 use crate::prelude::*;
 use crate::tcp::seq::after;
@@ -46,9 +47,26 @@ pub fn begin_new(w: NewWalk) -> NewWalk {
     }
 }
 
+/// What enters the walk in this clock.
+#[kernel]
+fn entering(h: Hand) -> Item {
+    if h.st != LossState::Run {
+        Item::None
+    } else if h.t == TAIL {
+        Item::Tail
+    } else if h.t == TAIL_RESENT {
+        Item::TailResent
+    } else if h.t >= LANES && h.new.at < h.board.len {
+        Item::Hole
+    } else {
+        Item::None
+    }
+}
+
 /// The first clock of an item: the next lane, or the tail.
 #[kernel]
-pub fn enter(h: Hand, item: Item) -> Moving {
+fn enter(h: Hand) -> Moving {
+    let item = entering(h);
     let at = if item == Item::Hole { h.new.at } else { h.board.len };
     let around = hole(h.board, at, h.j.una, h.j.max);
     let around: Hole = around;
@@ -61,56 +79,65 @@ pub fn enter(h: Hand, item: Item) -> Moving {
 fn measured(m: Moving, lost: Part) -> Moving {
     let h = m.hole;
     let hi = if m.item == Item::TailResent { lost.at } else { h.end };
-    Moving {
-        part: clamp(h.rxt_end, h.start, hi),
-        is_resent: after(h.rxt_end, h.start) && after(h.end, h.start),
-        has_bytes: after(h.end, h.start),
-        ..m
+    let (is_ahead, has_bytes) = (after(h.rxt_end, h.start), after(h.end, h.start));
+    Moving { part: clamp(h.rxt_end, h.start, hi), is_resent: is_ahead && has_bytes, is_ahead, has_bytes, ..m }
+}
+
+/// The fifth clock: what counts of the verdict.
+#[derive(Clone, Copy, Debug, Default, PartialEq, LogicStruct)]
+pub struct Ruling {
+    /// It is lost.
+    pub is_lost: Bit,
+    /// Once more: what was sent again is lost too.
+    pub is_again: Bit,
+    /// Nothing of it counts as sent again: that ends where the hole begins.
+    pub is_raised: Bit,
+    /// It will be lost.
+    pub waits: Bit,
+}
+
+/// See [`Ruling`].
+#[kernel]
+pub fn ruling(h: Hand) -> Ruling {
+    let (m, v) = (h.new.m3, h.new.verdict);
+    let m: Moving = m;
+    let is_hole = m.item == Item::Hole;
+    let counts = is_ack(h) && is_hole && (!m.hole.is_lost || m.is_resent);
+    let is_again = counts && v.is_lost && m.hole.is_lost;
+    Ruling {
+        is_lost: counts && v.is_lost,
+        is_again,
+        is_raised: is_hole && (is_again || !m.is_ahead),
+        waits: counts && v.waits,
     }
 }
 
-/// A lane of which something became known: it is lost, for the first time or again.
-#[kernel]
-fn marked(l: Lane, is_it: bool, start: Bits<32>) -> Lane {
-    Lane { is_lost: l.is_lost || is_it, rxt_end: if is_it && l.is_lost { start } else { l.rxt_end }, ..l }
-}
-
-/// The fifth clock: the verdict counts, and with it what is in flight.
+/// With it goes what is in flight.
 #[kernel]
 fn settled(h: Hand, n: Hand) -> Hand {
-    let (m, v) = (h.new.m3, h.new.verdict);
-    let m: Moving = m;
-    let counts = is_ack(h) && m.item == Item::Hole && (!m.hole.is_lost || m.is_resent);
-    let is_lost = counts && v.is_lost;
-    let (waits, wait_us) = (counts && v.waits, v.wait_us);
-    let again = is_lost && m.hole.is_lost;
+    let (m, v) = (h.new.m3, ruling(h));
+    let (m, v): (Moving, Ruling) = (m, v);
+    let wait_us = h.new.verdict.wait_us;
     // A hole that is not lost is in flight, all of it.
-    let counted = m.item != Item::Hole || m.hole.is_lost || is_lost;
+    let counted = m.item != Item::Hole || m.hole.is_lost || v.is_lost;
     let part = Part {
-        at: if again {
+        at: if v.is_again {
             m.part.lo
         } else if counted {
             m.part.at
         } else {
             m.part.hi
         },
-        is_open: if again { m.has_bytes } else { counted && m.part.is_open },
+        is_open: if v.is_again { m.has_bytes } else { counted && m.part.is_open },
         ..m.part
     };
     let mut r = n;
     r.new.item = m.item;
     r.new.part = part;
-    r.new.has_lost = h.new.has_lost || is_lost;
-    r.new.waits = h.new.waits || waits;
-    if waits && h.new.wait_us < wait_us {
+    r.new.has_lost = h.new.has_lost || v.is_lost;
+    r.new.waits = h.new.waits || v.waits;
+    if v.waits && h.new.wait_us < wait_us {
         r.new.wait_us = wait_us;
-    }
-    if is_lost {
-        let start = m.hole.start;
-        r.board.l0 = marked(h.board.l0, m.at == 0, start);
-        r.board.l1 = marked(h.board.l1, m.at == 1, start);
-        r.board.l2 = marked(h.board.l2, m.at == 2, start);
-        r.board.l3 = marked(h.board.l3, m.at == 3, start);
     }
     r
 }
@@ -138,9 +165,10 @@ pub fn move_new(h: Hand) -> Hand {
     let sent = if w.m1.hole.is_lost { w.m1.hole.rxt_us } else { latest(w.found, h.f.spacing, now) };
     let has_wnd = h.reo_wnd != 0;
     let moved = NewWalk {
-        m0: Moving::default(),
+        at: if entering(h) == Item::Hole { w.at + 1 } else { w.at },
+        m0: enter(h),
         m1: measured(w.m0, w.m1.part),
-        found: find(h.j.log, w.m0.hole.end),
+        found: find(h.j.log, if h.t == BURST { h.highest } else { w.m0.hole.end }),
         m2: w.m1,
         sent,
         m3: w.m2,
