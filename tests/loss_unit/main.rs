@@ -30,8 +30,8 @@ type Unit = LossUnit<ROWS>;
 /// Clocks from a job to its answer, of an acknowledgment: and two more for each block, one for each range known before, and each
 /// known after it, and for each range that goes, because it is acknowledged or merged; one more if the probe repaired a loss.
 const ACK_CLOCKS: u64 = 21;
-/// An acknowledgment never takes longer, unless it begins a recovery.
-const MOST_ACK_CLOCKS: u64 = 40;
+/// An acknowledgment never takes longer, unless it begins a recovery: four ranges go, four blocks come, and a probe repaired a loss.
+const MOST_ACK_CLOCKS: u64 = 41;
 /// A recovery begins: a division more.
 const ENTER_CLOCKS: u64 = 20;
 /// Everything else, and one more for each range; a hand-over in fast recovery divides.

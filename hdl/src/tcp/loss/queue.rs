@@ -3,8 +3,8 @@
 //! No pass starts without `has_room`, but one that takes an answer: so the queue never overflows, and there is room for the job
 //! that the answer may lead to. Taking an answer must not wait for anything that waits for the unit.
 //!
-//! A word is some 1000 bits wide. 16 words of LUT RAM cost as much as 8 on an ECP5: 250 cells of 16 x 4, which is 1000 LUTs; block
-//! RAM would be 28 of them, used to a thirtieth.
+//! A word is some 1000 bits wide. 16 words of LUT RAM cost as much as 8 on an ECP5: 250 cells of 16 x 4, which is 1500 LUTs; of
+//! block RAM it would be 28, used to a thirtieth.
 //!
 //! Latency: one clock more than the unit. Throughput: a job per clock until the queue is full, then as the unit. Back-pressure:
 //! `has_room`; a job offered to a full queue is lost. An answer stays until it is taken, and the unit with it. Reset: empty.

@@ -8,11 +8,11 @@
 //! The row of the scoreboard stays at the memory's output while the job is in hand: it is the scoreboard before the event. For a
 //! first job an empty one takes its place.
 //!
-//! Latency, from a job taken to its answer: an acknowledgment 21 clocks, and one more for each block, each range known before
-//! and each known after it, and one if a probe repaired a loss; 20 more if it begins a recovery. Other events 16, and one for
-//! each range; a hand-over up to 33. Throughput: one job at a time. Back-pressure: `job_ready` is low while a job is in hand;
-//! the answer stays until `result_ready`. Reset: no job. The records need none: a connection's first job reads nothing that
-//! must be right, and its hand-over writes all of it.
+//! Latency, from a job taken to its answer: an acknowledgment 21 clocks, two more for each block, and one for each range known
+//! before, each known after it and each that goes, because it is acknowledged or merged; one more if a probe repaired a loss:
+//! at most 41; and 20 more if it begins a recovery. Other events 16, and one for each range; a hand-over up to 33. Throughput:
+//! one job at a time. Back-pressure: `job_ready` is low while a job is in hand; the answer stays until `result_ready`. Reset:
+//! no job. The records need none: a connection's first job reads nothing that must be right, and its hand-over writes all of it.
 use super::board::{Board, Tail, BOARD};
 use super::hand::{Hand, LossState, Rest};
 use super::job::{LossJob, LossResult};
