@@ -228,15 +228,15 @@ pub struct Part {
 /// `v`, limited to `lo` up to `hi`.
 #[kernel]
 pub fn clamp(v: Bits<32>, lo: Bits<32>, hi: Bits<32>) -> Part {
-    let (is_low, is_high) = (before(v, lo), after(v, hi));
-    let at = if is_high {
+    let (is_above, is_below) = (after(v, lo), after(hi, v));
+    let at = if !is_below {
         hi
-    } else if is_low {
+    } else if !is_above {
         lo
     } else {
         v
     };
-    Part { lo, at, hi, is_open: after(hi, v) && after(hi, lo) }
+    Part { lo, at, hi, is_open: is_below && after(hi, lo) }
 }
 
 /// How far a hole was sent again, if it is lost; all of it, if not: `lo` to `at` is in flight (RFC 6675 4).

@@ -8,7 +8,7 @@
 //!   5      the old walk begins
 //!   6 7    burst of the highest byte
 //! ```
-//! The lanes change in one place ([`lane_step`]), whatever the job.
+//! The lanes change in one place (`lane_step`), whatever the job.
 use super::board::{is_dsack, is_sane, risen, Board};
 use super::hand::{add_up, cut, is_ack, learn, BlockPart, Hand, LossState, OldWalk, Rest};
 use super::job::{LossJob, LossKind};
@@ -90,9 +90,10 @@ pub fn flow(h: Hand, old: Board) -> Hand {
         product: share(h.r.prr),
         bounds: bounds(h.r.prr, h.product, h.delivered),
         old: move_old(h.old, old, h.board, (h.j.from, h.highest), (h.j.una, h.j.max)),
+        new: move_new(h),
         ..h
     };
-    cut(move_new(n))
+    cut(n)
 }
 
 /// What becomes of the lanes in this clock.

@@ -114,7 +114,7 @@ pub fn ruling(h: Hand) -> Ruling {
 
 /// With it goes what is in flight.
 #[kernel]
-fn settled(h: Hand, n: Hand) -> Hand {
+fn settled(h: Hand, n: NewWalk) -> NewWalk {
     let (m, v) = (h.new.m3, ruling(h));
     let (m, v): (Moving, Ruling) = (m, v);
     let wait_us = h.new.verdict.wait_us;
@@ -132,12 +132,12 @@ fn settled(h: Hand, n: Hand) -> Hand {
         ..m.part
     };
     let mut r = n;
-    r.new.item = m.item;
-    r.new.part = part;
-    r.new.has_lost = h.new.has_lost || v.is_lost;
-    r.new.waits = h.new.waits || v.waits;
+    r.item = m.item;
+    r.part = part;
+    r.has_lost = h.new.has_lost || v.is_lost;
+    r.waits = h.new.waits || v.waits;
     if v.waits && h.new.wait_us < wait_us {
-        r.new.wait_us = wait_us;
+        r.wait_us = wait_us;
     }
     r
 }
@@ -158,7 +158,7 @@ fn summed(w: NewWalk, n: NewWalk) -> NewWalk {
 
 /// One clock of the walk through the scoreboard as it is.
 #[kernel]
-pub fn move_new(h: Hand) -> Hand {
+pub fn move_new(h: Hand) -> NewWalk {
     let w = h.new;
     let w: NewWalk = w;
     let now = h.j.now_us.get_bits::<24>(0);
@@ -175,9 +175,7 @@ pub fn move_new(h: Hand) -> Hand {
         verdict: judge(h.r.rack, w.sent, w.m2.hole.is_lost, h.patience, has_wnd, now),
         ..w
     };
-    let n = settled(h, Hand { new: moved, ..h });
-    let n: Hand = n;
-    Hand { new: summed(w, n.new), ..n }
+    summed(w, settled(h, moved))
 }
 
 /// Nothing is on its way any more.
