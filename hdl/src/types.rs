@@ -107,6 +107,8 @@ pub struct WriteCmd {
     pub len: Bits<16>,
     /// Payload: byte address in packet memory.
     pub src: Bits<16>,
+    /// Payload: bytes of packet memory that are free again when it was read, a multiple of 8.
+    pub free: Bits<16>,
     /// Inline data, first byte in bits 7:0.
     pub data: Bits<256>,
     /// 1 = report the write response of this command's last burst.

@@ -18,6 +18,44 @@ fn arriving() -> TcpRecord {
     TcpRecord { deleg_flags: r.deleg_flags | DELEG_ARRIVING, delack_deadline: 20_000, ..r }
 }
 
+/// A doorbell whose edge no record under way says: the last of these finds that the peer has used up what it knows of.
+#[test]
+fn an_edge_that_came_while_records_were_under_way_is_told_behind_them() {
+    let edge = PEER.wrapping_add(2000);
+    let mut w = World::with(4, &TcpRecord { rcv_right: edge, adv_right: edge, ..image() });
+    w.e.plan(Todo::Hold(true));
+    let a = text(1000, 1);
+    for i in 0..2 {
+        w.segment(PEER.wrapping_add(i * 1000), OURS, 0, &a);
+    }
+    w.run_for(300);
+    w.bell(true, 0, PEER.wrapping_add(60_000), 0);
+    w.run_for(300);
+    assert!(w.e.sent.is_empty(), "nothing is durable: {:?}", w.e.sent);
+    w.e.plan(Todo::Hold(false));
+    w.run();
+    let last = w.e.sent.last().expect("a window update");
+    assert_eq!((last.ack, last.wnd), (edge, 58_000));
+}
+
+/// A small step of the edge waits for the next record: that of text (SWS avoidance, RFC 9293 3.8.6.2.2).
+#[test]
+fn a_small_step_of_the_edge_is_told_with_the_next_acknowledgment() {
+    let edge = PEER.wrapping_add(50_000);
+    let mut w = World::with(4, &TcpRecord { rcv_right: edge, adv_right: edge, ..image() });
+    let tag = w.e.shadow(2).expect("the first shadow record").tag;
+    w.bell(true, 0, edge.wrapping_add(100), 0);
+    w.run();
+    assert_eq!((w.e.shadow(2).expect("the same").tag, w.e.sent.len()), (tag, 0));
+    let a = text(1000, 1);
+    for i in 0..2 {
+        w.segment(PEER.wrapping_add(i * 1000), OURS, 0, &a);
+    }
+    w.run();
+    let ack = w.e.sent.last().expect("an ACK");
+    assert_eq!((ack.ack, ack.wnd), (PEER.wrapping_add(2000), 48_100));
+}
+
 /// Verifies
 #[test]
 fn upload_gives_back_what_the_offload_brought() {

@@ -5,13 +5,14 @@ use chimney_abi::desc::{PAGE_BYTES, PAGE_SLOTS, RECV_NO_PUSH};
 use chimney_hdl::mirror::{PageMapEntry, RecvDesc, Shadow};
 use chimney_hdl::prelude::*;
 use chimney_hdl::tcp::pages::{LoadSlot, PageSlot};
+use chimney_hdl::tcp::place::later::Later;
 use chimney_hdl::tcp::place::order::{
     PlaceAsk, PlaceOrder, Posts as RtlPosts, Snap, PLACE_LOAD, PLACE_TELL, PLACE_WORK,
 };
 use chimney_hdl::tcp::place::placer::Placer;
 use chimney_hdl::types::{ReadBeat, TcpParams, WriteCmd, WRITE_FREE, WRITE_INLINE, WRITE_PAYLOAD};
 use chimney_hdl_kernel::diff::{long, Diff, Rnd};
-use placer_model::{page, ring, Model, Order, Out, Post, Posts, MAPS, POOL, RECV_LOG2, SHADOWS};
+use placer_model::{page, ring, Model, Order, Out, Post, Posts, Record, MAPS, POOL, RECV_LOG2, SHADOWS};
 use std::cell::RefCell;
 use std::collections::VecDeque;
 
@@ -65,8 +66,8 @@ fn rtl(o: &Order, r: &mut Rnd) -> PlaceOrder {
         free: u64::from(o.free).into(),
         publish: o.publish,
         snap: Snap { rcv_nxt: u64::from(o.rcv_nxt).into(), rcv_right: u64::from(o.right).into(), ..r.any() },
-        data: r.chance(1, 2),
-        now: r.chance(1, 2),
+        data: o.data,
+        now: o.now,
         raise: o.raise,
     }
 }
@@ -79,7 +80,6 @@ fn rtl_posts(conn: u64, p: &Posts) -> RtlPosts {
         producer: u64::from(p.producer).into(),
         idx: u64::from(p.idx).into(),
         pool_mode: p.pool,
-        tag: u64::from(p.tag).into(),
         ..RtlPosts::default()
     }
 }
@@ -108,6 +108,13 @@ struct Test {
     queued: u64,
     idle: bool,
     bad: u64,
+    /// Tag of the next shadow record.
+    tags: [u16; 4],
+    /// What an order left to the record of the next one, and whether an event is due with that.
+    held: [Option<(Record, bool)>; 4],
+    left: usize,
+    /// Frames that went back with their last piece.
+    freed: usize,
     seen: [usize; 12],
 }
 
@@ -133,6 +140,10 @@ impl Test {
             queued: 0,
             idle: false,
             bad: 0,
+            tags: [0; 4],
+            held: [None; 4],
+            left: 0,
+            freed: 0,
             seen: [0; 12],
         }
     }
@@ -212,6 +223,8 @@ impl Test {
             rcv_nxt: self.nxt[i],
             right: self.nxt[i].wrapping_add(r.below(60_000) as u32),
             publish: r.chance(3, 4),
+            data: r.chance(1, 2),
+            now: r.chance(1, 2),
             raise: r.chance(1, 4),
             tell: r.chance(1, 10),
             ..Order::default()
@@ -222,7 +235,7 @@ impl Test {
                 Order { is_segment: true, handed_up: true, publish: false, ..base }
             }
             _ if !self.live[i] => self.begin(base, r),
-            0 if quiet && self.m.posts[i].tag > 8 => self.begin(base, r),
+            0 if quiet && self.m.posts[i].records > 8 => self.begin(base, r),
             1 | 2 if quiet => self.bell(base, r),
             0..3 => base,
             _ => self.segment(base, r),
@@ -233,6 +246,7 @@ impl Test {
         let at = r.below(1 << 16) as u16;
         let posts = Posts { producer: at, idx: at, pool: r.chance(1, 2), ..Posts::default() };
         self.generation[o.conn as usize] = r.next_u64() as u8;
+        self.tags[o.conn as usize] = 0;
         self.live[o.conn as usize] = true;
         self.m.map.retain(|(conn, _), _| *conn != o.conn);
         self.load = Some((o.conn, posts));
@@ -346,6 +360,9 @@ impl Test {
         if u.write_cmd_valid.val() && u.write_cmd_ready.val() {
             self.wrote(u.write_cmd.val(), u);
         }
+        if u.unwritten.val() {
+            self.leave();
+        }
         if u.raise.val().valid && u.raise_ready.val() {
             let raise = u.raise.val();
             self.expect(Out::Raise { conn: n(raise.conn), generation: n(raise.generation) as u8 }, 0);
@@ -385,18 +402,33 @@ impl Test {
     fn wrote(&mut self, c: WriteCmd, u: &Dut) {
         let (iova, len) = (n(c.iova), n(c.len));
         match n(c.kind) {
-            WRITE_PAYLOAD => self.expect(Out::Piece { src: n(c.src) as u16, iova, len: len as u16 }, 7),
+            WRITE_PAYLOAD => {
+                self.expect(Out::Piece { src: n(c.src) as u16, iova, len: len as u16 }, 7);
+                self.frees(n(c.free) as u16, u);
+            }
             WRITE_FREE if !u.turn.val() => panic!("not its turn"),
             WRITE_FREE => self.expect(Out::Free { len: len as u16 }, 8),
             WRITE_INLINE if len == 32 => {
                 let s = unpack::<Shadow, 256>(c.data);
                 let commit = u.commit.val();
                 assert!(u.commit_valid.val() && c.notify && s.tag == s.tag_end && commit.nxt == s.rcv_nxt);
-                let (tag, idx) = (n(s.tag) as u16, n(s.post_idx) as u16);
-                let (nxt, right) = (n(s.rcv_nxt) as u32, n(commit.right) as u32);
-                let (pool, fault) = (s.flags.get_bit(0), commit.fault);
-                let off = n(s.post_off) as u32;
-                self.expect(Out::Shadow { iova, tag, idx, off, pool, nxt, right, fault }, 9);
+                let conn = n(commit.conn);
+                let tag = &mut self.tags[conn as usize];
+                assert_eq!((iova, n(s.tag) as u16), (placer_model::shadow_at(conn, *tag), *tag));
+                *tag = tag.wrapping_add(1);
+                let record = Record {
+                    conn,
+                    idx: n(s.post_idx) as u16,
+                    off: n(s.post_off) as u32,
+                    pool: s.flags.get_bit(0),
+                    nxt: n(s.rcv_nxt) as u32,
+                    right: n(commit.right) as u32,
+                    fault: commit.fault,
+                    count: n(commit.count),
+                    data: n(commit.data),
+                    now: commit.now,
+                };
+                self.recorded(record);
             }
             _ if (MAPS..MAPS + 0x1_0000).contains(&iova) => {
                 let e = unpack::<PageMapEntry, 64>(c.data.get_bits::<64>(0));
@@ -410,6 +442,54 @@ impl Test {
                 self.expect(Out::Retire { iova, len, flags, seq }, 11);
             }
         }
+    }
+
+    /// A frame that goes back with its last piece: nothing else is read of it.
+    fn frees(&mut self, len: u16, u: &Dut) {
+        if len == 0 {
+            return;
+        }
+        assert!(u.turn.val(), "not its turn");
+        let at = self.m.out.iter().position(|o| *o == Out::Free { len }).expect("the order frees so much");
+        let reads = |o: &Out| matches!(o, Out::Piece { .. } | Out::Free { .. } | Out::Verdict { .. });
+        assert!(!self.m.out.iter().take(at).any(reads), "it was the last piece");
+        self.m.out.remove(at);
+        self.freed += 1;
+    }
+
+    /// An order ends without a shadow record: it wanted none, or leaves it to one that waits.
+    fn leave(&mut self) {
+        let record = match self.m.out.pop_front() {
+            Some(Out::Nothing) => return,
+            Some(Out::Shadow(record)) => record,
+            other => panic!("{other:?} is left out"),
+        };
+        let i = record.conn as usize;
+        let raises = matches!(self.m.out.front(), Some(Out::Raise { .. }));
+        if raises {
+            self.m.out.pop_front();
+        }
+        let is_next = |o: &Out| matches!(o, Out::Shadow(r) if r.conn == record.conn && r.count == 1);
+        assert!(self.m.out.iter().any(is_next), "nobody writes the record");
+        assert!(record.count == 1 && self.held[i].is_none(), "two in a row");
+        self.held[i] = Some((record, raises));
+        self.left += 1;
+    }
+
+    /// A shadow record, which may answer for one that was left to it.
+    fn recorded(&mut self, got: Record) {
+        let i = got.conn as usize;
+        if let (Some((held, raises)), Some(Out::Shadow(next))) = (self.held[i].take(), self.m.out.front_mut())
+        {
+            next.count += held.count;
+            next.data += held.data;
+            next.now |= held.now;
+            if raises && !matches!(self.m.out.get(1), Some(Out::Raise { .. })) {
+                let raise = Out::Raise { conn: got.conn, generation: self.generation[i] };
+                self.m.out.insert(1, raise);
+            }
+        }
+        self.expect(Out::Shadow(got), 9);
     }
 
     fn expect(&mut self, got: Out, kind: usize) {
@@ -435,4 +515,40 @@ fn orders_become_the_right_commands_in_the_right_order() {
     let t = t.borrow();
     assert!(t.bad > 3 && t.m.bad - t.bad <= 16, "{} of {}", t.bad, t.m.bad);
     assert!(t.seen.iter().all(|n| *n > 3), "{:?}", t.seen);
+    assert!(t.left > 3 && t.freed > 3, "{} records left, {} frames freed", t.left, t.freed);
+}
+
+/// The list beside the queue tells what the queue holds.
+#[test]
+fn an_order_that_waits_is_found_by_its_connection() {
+    let queue = RefCell::new(VecDeque::<(u64, bool)>::new());
+    // What the connection asked about in this step, and the one before, has in the queue.
+    let (mut found, seen) = (false, RefCell::new([0; 2]));
+    let expected = RefCell::new(false);
+    Diff::new("placer_later", if long() { 100_000 } else { 10_000 }).run_seen(
+        Later::<2>::default(),
+        |u, r| {
+            let mut queue = queue.borrow_mut();
+            *expected.borrow_mut() = found;
+            u.reset.next = false;
+            u.put.next = queue.len() < 16 && r.chance(1, 3);
+            u.conn.next = r.bits_below(4);
+            u.publish.next = r.chance(1, 3);
+            u.take.next = !queue.is_empty() && r.chance(1, 3);
+            u.about.next = r.bits_below(4);
+            found = queue.contains(&(n(u.about.next), true));
+            if u.take.next {
+                queue.pop_front();
+            }
+            if u.put.next {
+                queue.push_back((n(u.conn.next), u.publish.next));
+            }
+        },
+        |u| {
+            assert_eq!(u.found.val(), *expected.borrow());
+            seen.borrow_mut()[usize::from(u.found.val())] += 1;
+        },
+        |u, c| u.clock.next = c.into(),
+    );
+    assert!(seen.borrow().iter().all(|n| *n > 100), "{seen:?}");
 }

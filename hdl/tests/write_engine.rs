@@ -85,6 +85,7 @@ impl Test {
                 c.kind = WRITE_PAYLOAD.into();
                 c.len = len.into();
                 c.src = r.below(0x4000).into();
+                c.free = if r.chance(1, 3) { 8 + 8 * r.below(100) } else { 0 }.into();
             }
             4..=6 => {
                 self.next_iova = (self.next_iova + 15 + r.below(60)) & !7;
@@ -113,6 +114,10 @@ impl Test {
                 vec![]
             }
         };
+        if c.free.to_u64() != 0 {
+            self.accepted_frees += 1;
+            self.frees.push_back(c.free.to_u64());
+        }
         self.accepted.push_back(Accepted {
             client,
             notify: c.notify,

@@ -14,9 +14,11 @@ use std::net::Ipv4Addr;
 const WINDOW_SHIFT: u8 = 7;
 const WINDOW: u16 = u16::MAX;
 const TTL: u8 = 64;
-/// Frame bytes, and frames, that wait at the NIC or in it: more than it works on at once, less than it can keep.
-const BYTES_AHEAD: u32 = 12 << 10;
-const FRAMES_AHEAD: u32 = 24;
+/// Frame bytes, and frames, that are sent and not acknowledged. A NIC that keeps up with its port has few of them in its memory; the
+/// others wait for their acknowledgment, which waits for the frames in front of it: so the peer is never the reason to wait.
+const BYTES_AHEAD: u32 = 24 << 10;
+/// More than it works on at once, less than it has room for descriptions (48): small frames come faster than it takes them.
+const FRAMES_AHEAD: u32 = 36;
 /// A direction without progress for so long starts again: at the first unacknowledged byte, or with an ACK; microseconds.
 const STILL_US: u64 = 400;
 /// What every byte of its streams is.

@@ -60,6 +60,7 @@ fn payload_cmd(m: Listed, buffer: Bits<64>) -> WriteCmd {
         iova: buffer,
         len: m.len,
         src: m.src,
+        free: bits::<16>(0),
         data: bits::<256>(0),
         notify: true,
         tag: bits::<48>(TAG_PAYLOAD),

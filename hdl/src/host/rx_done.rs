@@ -90,6 +90,7 @@ fn entry_cmd(entry: RxDone, ring: Bits<64>, used: Bits<16>, log2: Bits<4>) -> Wr
         iova: ring + cat::<64, _>((bits::<45>(0), slot, bits::<3>(0))),
         len: bits::<16>(8),
         src: bits::<16>(0),
+        free: bits::<16>(0),
         data: bit_cast::<256, _>(pack::<64, _>(entry)),
         notify: true,
         tag: bits::<48>(TAG_ENTRY),

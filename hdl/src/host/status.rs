@@ -125,6 +125,7 @@ impl Logic for Status {
                 iova: self.base.val(),
                 len: bits::<16>(LINE_BYTES),
                 src: bits::<16>(0),
+                free: bits::<16>(0),
                 data: bit_cast::<256, 128>(pack::<128, _>(line)),
                 notify: true,
                 tag: bits::<48>(1 << STATUS_TAG),

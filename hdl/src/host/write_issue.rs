@@ -62,6 +62,8 @@ pub struct Burst {
 pub struct Work {
     /// Data comes from packet memory.
     pub payload: Bit,
+    /// Bytes of it that are free behind the last beat.
+    pub free: Bits<16>,
     /// The word before the first one must be read.
     pub prime: Bit,
     /// No beat was issued yet.
@@ -122,6 +124,7 @@ fn load(c: ClientCmd) -> Work {
     let skip = low != 0 && !prime;
     Work {
         payload,
+        free: c.cmd.free,
         prime: payload && prime,
         first: true,
         word: word + skip,
@@ -233,8 +236,9 @@ impl Logic for WriteIssue {
         let mark = waits && no_bus && !active && self.burst_room.val();
         let take = waits && !no_bus && (!active || finish);
         self.cmd_ready.next = mark || take;
-        self.free_valid.next = mark && c.cmd.kind == WRITE_FREE;
-        self.free_len.next = c.cmd.len;
+        let frees = finish && w.payload && w.free != 0;
+        self.free_valid.next = frees || (mark && c.cmd.kind == WRITE_FREE);
+        self.free_len.next = if frees { w.free } else { c.cmd.len };
 
         self.mem_re.next = read;
         self.mem_addr.next = w.word;

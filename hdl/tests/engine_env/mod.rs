@@ -494,8 +494,8 @@ impl Env {
             self.busy_segs -= 1;
         }
         let c = u.write_cmd.val();
-        if u.write_cmd_valid.val() && u.write_cmd_ready.val() && n(c.kind) == WRITE_FREE {
-            self.freed += n(c.len);
+        if u.write_cmd_valid.val() && u.write_cmd_ready.val() {
+            self.freed += if n(c.kind) == WRITE_FREE { n(c.len) } else { n(c.free) };
         }
     }
 

@@ -45,8 +45,8 @@ pub struct Posts {
     pub pool: bool,
     /// A descriptor could not be read.
     pub fault: bool,
-    /// Tag of the next shadow record.
-    pub tag: u16,
+    /// Shadow records since the connection began.
+    pub records: usize,
 }
 
 /// An order, or a question.
@@ -71,6 +71,8 @@ pub struct Order {
     pub publish: bool,
     pub rcv_nxt: u32,
     pub right: u32,
+    pub data: bool,
+    pub now: bool,
     pub raise: bool,
 }
 
@@ -86,13 +88,38 @@ pub enum Out {
     /// Packet memory is given back.
     Free { len: u16 },
     /// A shadow record, and what it makes durable.
-    Shadow { iova: u64, tag: u16, idx: u16, off: u32, pool: bool, nxt: u32, right: u32, fault: bool },
+    Shadow(Record),
+    /// No shadow record.
+    Nothing,
     /// An event.
     Raise { conn: u64, generation: u8 },
     /// A verdict.
     Verdict { handed_up: bool },
     /// Posts are told: index, bytes in it, pool mode.
     Told { idx: u16, off: u32, pool: bool },
+}
+
+/// A shadow record, and what it makes durable.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Record {
+    pub conn: u64,
+    pub idx: u16,
+    pub off: u32,
+    pub pool: bool,
+    pub nxt: u32,
+    pub right: u32,
+    pub fault: bool,
+    /// Orders that wanted it.
+    pub count: u64,
+    /// Segments whose text it counts.
+    pub data: u64,
+    /// Acknowledge at once.
+    pub now: bool,
+}
+
+/// Address of shadow record number `tag` of a connection.
+pub fn shadow_at(conn: u64, tag: u16) -> u64 {
+    SHADOWS + u64::from(SHADOW_STRIDE) * conn + u64::from(SHADOW_STRIDE / 2) * u64::from(tag & 1)
 }
 
 /// Page of pool ring entry `index`.
@@ -256,17 +283,18 @@ impl Model {
             self.out.push_back(Out::Free { len: o.free });
         }
         let p = &mut self.posts[o.conn as usize];
-        if o.publish {
-            let iova = SHADOWS
-                + u64::from(SHADOW_STRIDE) * o.conn
-                + u64::from(SHADOW_STRIDE / 2) * u64::from(p.tag & 1);
-            let Posts { tag, idx, off, pool, fault, .. } = *p;
+        if o.publish || self.changed {
+            let Posts { idx, off, pool, fault, .. } = *p;
             let (nxt, right) = (o.rcv_nxt, o.right);
-            self.out.push_back(Out::Shadow { iova, tag, idx, off, pool, nxt, right, fault });
-            p.tag = tag.wrapping_add(1);
+            let (count, data, now) = (u64::from(o.publish), u64::from(o.data), o.now);
+            let record = Record { conn: o.conn, idx, off, pool, nxt, right, fault, count, data, now };
+            self.out.push_back(Out::Shadow(record));
+            p.records += 1;
             if o.raise || self.changed {
                 self.out.push_back(Out::Raise { conn: o.conn, generation: o.generation });
             }
+        } else {
+            self.out.push_back(Out::Nothing);
         }
         let told = Out::Told { idx: p.idx, off: p.off, pool: p.pool };
         self.out.extend((o.tell || o.load.is_some()).then_some(told));

@@ -4,15 +4,17 @@
 //! order writes is in host memory when the write response of its shadow record comes (law L2: one AXI ID, in order):
 //!
 //! ```text
-//!   text --piece--> [PostAsk, PostWait, PostGot | Page] -> [PageMap] -> Piece -> .. -> [Retire] -> Free -> Shadow -> Raise
+//!   text --piece--> [PostAsk, PostWait, PostGot | Page] -> [PageMap] -> Piece -> .. -> [Retire] -> [Free] -> Shadow -> Raise
 //! ```
 //! | file | job |
 //! |---|---|
 //! | `order` | orders, and what is kept per connection |
 //! | `step` | the decisions, one pure function per state |
 //! | `write` | the commands to the write engine |
+//! | `later` | which connections have an order that waits |
 //! | `placer` | the block: queue of orders, table of posts, page map |
 
+pub mod later;
 pub mod order;
 pub mod placer;
 pub mod step;

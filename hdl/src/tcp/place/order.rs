@@ -42,8 +42,11 @@ pub struct Commit {
     pub nxt: Bits<32>,
     /// Right edge.
     pub right: Bits<32>,
-    /// It counts the text of one more segment.
-    pub data: Bit,
+    /// Orders with [`PlaceOrder::publish`] that it answers: 1; 2 if one before it left its record to it; 0 if only the posts
+    /// had changed.
+    pub count: Bits<2>,
+    /// Segments whose text it counts for the first time.
+    pub data: Bits<2>,
     /// Acknowledge at once.
     pub now: Bit,
     /// A post could not be read: the connection must stop.
@@ -85,7 +88,7 @@ pub struct PlaceOrder {
     pub handed_up: Bit,
     /// Bytes of packet memory to free, a multiple of 8.
     pub free: Bits<16>,
-    /// Write a shadow record.
+    /// Write a shadow record, or leave it to the next order of the connection that has this too and waits already.
     pub publish: Bit,
     /// Its contents.
     pub snap: Snap,
@@ -94,6 +97,19 @@ pub struct PlaceOrder {
     /// See [`Commit::now`].
     pub now: Bit,
     /// Raise an event.
+    pub raise: Bit,
+}
+
+/// What an order left to the shadow record of a later one.
+#[derive(Clone, Copy, Debug, Default, PartialEq, LogicStruct)]
+pub struct Held {
+    /// There is one.
+    pub waits: Bit,
+    /// See [`PlaceOrder`].
+    pub data: Bit,
+    /// See [`PlaceOrder`].
+    pub now: Bit,
+    /// See [`PlaceOrder`].
     pub raise: Bit,
 }
 
@@ -124,6 +140,8 @@ pub struct Posts {
     pub fault: Bit,
     /// Tag of the next shadow record.
     pub tag: Bits<16>,
+    /// What the next one also answers.
+    pub held: Held,
 }
 
 /// Does this text fit, before PROTO takes it without a reservation?

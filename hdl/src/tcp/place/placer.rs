@@ -1,15 +1,19 @@
 //! The block. See [`super`] for what it does, [`super::step`] for the states.
 //!
-//! Latency: 2 cycles from an order to its first write command. Throughput: 5 cycles for a segment that lies in one page or post, 4 for a
-//! shadow record alone (a cycle more each if the order before is of the same connection), and 2 to 4 for each further piece. Back-pressure: `order_ready` when 16 orders wait; `level` says how many do. It waits for the turn of a frame, the write
+//! Under load a shadow record is left to that of the connection's next order, if one waits ([`super::step::settled`]).
+//!
+//! Latency: 2 cycles from an order to its first write command. Throughput: 4 cycles for a segment that lies in one page or post (a cycle
+//! more if its frame is not the oldest one yet), 3 for a shadow record alone (a cycle more each if the order before is of the same
+//! connection, a cycle less if the record is left to the next order), and 2 to 4 for each further piece. Back-pressure: `order_ready` when 16 orders wait; `level` says how many do. It waits for the turn of a frame, the write
 //! engine, the event ring, and reads of posts, which are bounded by the bus, not by the host (law L5). Reset: no order in hand;
 //! posts and page map are loaded whole when a connection begins.
+use super::later::Later;
 use super::order::{Commit, PlaceAsk, PlaceFits, PlaceOrder, Posts};
 use super::step::{
-    after_free, begin, end, enter_pool, paged, placed, post_beat, post_got, published, retired, taken, tells,
+    begin, end, enter_pool, paged, placed, post_beat, post_got, published, retired, settled, taken, tells,
     text, Hand, PlaceState,
 };
-use super::write::{command, commit, post_req, writes};
+use super::write::{commit, frees, offered, post_req, writes};
 use crate::host::events::RaiseEvent;
 use crate::mem::SdpRam;
 use crate::prelude::*;
@@ -69,6 +73,8 @@ pub struct Placer<const LOG2: usize, const MAP: usize> {
     pub commit_valid: Signal<Out, Bit>,
     /// What it will make durable.
     pub commit: Signal<Out, Commit>,
+    /// Pulse: an order ends without a shadow record.
+    pub unwritten: Signal<Out, Bit>,
     /// Pulse: a post of length 0 was skipped, or a doorbell not believed.
     pub bad_post: Signal<Out, Bit>,
     /// Write command.
@@ -117,49 +123,66 @@ pub struct Placer<const LOG2: usize, const MAP: usize> {
     h: Dff<Hand>,
     looked: Dff<Bit>,
     reserved: Dff<Bits<COUNT>>,
+    later: Later<LOG2>,
 }
 
-/// Who lets the state go on.
+/// What the order in hand may depend on besides itself.
 #[derive(Clone, Copy, Debug, Default, PartialEq, LogicStruct)]
-struct Ready {
+struct Around {
+    /// The write engine takes a command.
     write: Bit,
-    page: Bit,
-    post: Bit,
-    beat: Bit,
+    /// The event ring takes an event.
     raise: Bit,
+    /// The read of a post is taken.
+    post: Bit,
+    /// `beat` is of the post that is read.
+    has_beat: Bit,
+    /// See there.
+    beat: ReadBeat,
+    /// See the port.
     turn: Bit,
+    /// Posts of the order's connection.
+    posts: Posts,
+    /// See the port.
+    load: Posts,
+    /// Answer of the page map.
+    page: FoundSlot,
+    /// See `TcpParams`.
+    pool_base: Bits<64>,
+    /// Another order of the connection waits that has `publish`.
+    later: Bit,
 }
 
 /// The state waits for another block.
 #[kernel]
-fn is_stalled(st: PlaceState, up: bool, raises: bool, r: Ready) -> bool {
-    match st {
-        PlaceState::Free => !(r.turn && r.write),
-        PlaceState::Store => (up && !r.turn) || (raises && !r.raise),
-        PlaceState::Page => !r.page,
-        PlaceState::PostAsk => !r.post,
-        PlaceState::PostWait => !r.beat,
-        _ => writes(st) && !r.write,
+fn is_stalled(h: Hand, a: Around) -> bool {
+    match h.st {
+        PlaceState::Free => !(a.turn && a.write),
+        PlaceState::Store => (h.o.is_segment && h.o.handed_up && !a.turn) || (h.raises && !a.raise),
+        PlaceState::Page => !a.page.valid,
+        PlaceState::PostAsk => !a.post,
+        PlaceState::PostWait => !a.has_beat,
+        _ => writes(h.st) && !a.write,
     }
 }
 
 /// The next state; not asked while the state waits.
 #[kernel]
-fn next(h: Hand, p: Posts, load: Posts, a: FoundSlot, b: ReadBeat, pool_base: Bits<64>) -> Hand {
+fn next(h: Hand, a: Around) -> Hand {
     match h.st {
         PlaceState::Idle => h,
-        PlaceState::Begin => begin(h, p, load),
+        PlaceState::Begin => begin(h, a.posts, a.load),
         PlaceState::Text => text(h),
-        PlaceState::Page => paged(h, a, pool_base),
+        PlaceState::Page => paged(h, a.page, a.pool_base),
         PlaceState::PageMap => Hand { st: PlaceState::Piece, ..h },
-        PlaceState::Piece => placed(h),
+        PlaceState::Piece => placed(h, frees(h, a.turn), a.later),
         PlaceState::PostAsk => Hand { st: PlaceState::PostWait, ..h },
-        PlaceState::PostWait => post_beat(h, b),
+        PlaceState::PostWait => post_beat(h, a.beat),
         PlaceState::PostGot => post_got(h),
         PlaceState::Retire => retired(h),
         PlaceState::EnterPool => enter_pool(h),
-        PlaceState::End => end(h),
-        PlaceState::Free => Hand { st: after_free(h), ..h },
+        PlaceState::End => end(h, a.later),
+        PlaceState::Free => settled(h, a.later),
         PlaceState::Shadow => published(h),
         PlaceState::Store => Hand { st: PlaceState::Idle, ..h },
     }
@@ -169,24 +192,25 @@ fn next(h: Hand, p: Posts, load: Posts, a: FoundSlot, b: ReadBeat, pool_base: Bi
 impl<const LOG2: usize, const MAP: usize> Logic for Placer<LOG2, MAP> {
     fn update(&mut self) {
         dff_setup!(self, clock, h, looked, reserved);
-        clock!(self, clock, orders, pages, posts);
-        reset!(self, reset, orders, pages);
+        clock!(self, clock, orders, pages, posts, later);
+        reset!(self, reset, orders, pages, later);
         let h = self.h.q.val();
         let st = h.st;
         let answer = self.pages.answer.val();
-        let stalled = is_stalled(
-            st,
-            h.o.is_segment && h.o.handed_up,
-            h.raises,
-            Ready {
-                write: self.write_cmd_ready.val(),
-                page: answer.valid,
-                post: self.post_req_ready.val(),
-                beat: self.post_beat_valid.val(),
-                raise: self.raise_ready.val(),
-                turn: self.turn.val(),
-            },
-        );
+        let around = Around {
+            write: self.write_cmd_ready.val(),
+            raise: self.raise_ready.val(),
+            post: self.post_req_ready.val(),
+            has_beat: self.post_beat_valid.val(),
+            beat: self.post_beat.val(),
+            turn: self.turn.val(),
+            posts: self.posts.rdata.val(),
+            load: self.load.val(),
+            page: answer,
+            pool_base: self.params.val().pool_base,
+            later: self.later.found.val(),
+        };
+        let stalled = is_stalled(h, around);
         let waits = self.orders.m_valid.val();
         let done = st == PlaceState::Store && !stalled;
         // The next order begins with the end of this one, unless it needs the posts that only now go back.
@@ -211,6 +235,13 @@ impl<const LOG2: usize, const MAP: usize> Logic for Placer<LOG2, MAP> {
             post: h.in_post,
             pages: bit_cast::<COUNT, 3>(h.missing) <= level,
         };
+
+        // Does an order of the same connection wait whose record says all that this one's would?
+        self.later.put.next = self.order_valid.val() && self.orders.s_ready.val();
+        self.later.conn.next = bit_cast::<LOG2, 16>(self.order.val().conn);
+        self.later.publish.next = self.order.val().publish;
+        self.later.take.next = takes;
+        self.later.about.next = bit_cast::<LOG2, 16>(h.o.conn);
 
         // Posts and pages.
         self.posts.re.next = takes || asked;
@@ -240,13 +271,10 @@ impl<const LOG2: usize, const MAP: usize> Logic for Placer<LOG2, MAP> {
         // Other blocks.
         self.idle.next = st == PlaceState::Idle && !waits && self.pages.idle.val();
         self.write_cmd_valid.next = writes(st) && (st != PlaceState::Free || self.turn.val());
-        self.write_cmd.next = if writes(st) {
-            command(h, self.params.val().shadow_base, self.params.val().page_map_base)
-        } else {
-            WriteCmd::default()
-        };
+        self.write_cmd.next = offered(h, self.turn.val(), self.params.val());
         self.commit_valid.next = st == PlaceState::Shadow && !stalled;
         self.commit.next = commit(h);
+        self.unwritten.next = done && !h.is_ask && !h.wrote;
         self.verdict_valid.next = done && h.o.is_segment;
         self.verdict_handed_up.next = h.o.handed_up;
         self.bad_post.next = (st == PlaceState::PostGot && h.p.len == 0 && !h.p.fault) || (done && h.bad);
@@ -257,9 +285,7 @@ impl<const LOG2: usize, const MAP: usize> Logic for Placer<LOG2, MAP> {
         if takes || asked {
             self.h.d.next = taken(asked, order, self.ask.val());
         } else if !stalled {
-            let base = self.params.val().pool_base;
-            let found = self.posts.rdata.val();
-            self.h.d.next = next(h, found, self.load.val(), answer, self.post_beat.val(), base);
+            self.h.d.next = next(h, around);
         }
         dff_reset!(self, reset, h, looked, reserved);
     }

@@ -1,5 +1,5 @@
 //! The placer's decisions (programmer's guide 6, spec 9.3), one function per state.
-use super::order::{PlaceAsk, PlaceOrder, Posts, PLACE_LOAD, PLACE_WORK};
+use super::order::{Held, PlaceAsk, PlaceOrder, Posts, PLACE_LOAD, PLACE_WORK};
 use crate::prelude::*;
 use crate::tcp::pages::FoundSlot;
 use crate::tcp::seq::min32;
@@ -77,6 +77,8 @@ pub struct Hand {
     pub changed: Bit,
     /// A shadow record was written that the host is told of.
     pub raises: Bit,
+    /// A shadow record was written.
+    pub wrote: Bit,
     /// The doorbell was not believed.
     pub bad: Bit,
     /// Question: all of it fits into the post.
@@ -204,10 +206,13 @@ pub fn paged(h: Hand, a: FoundSlot, pool_base: Bits<64>) -> Hand {
     }
 }
 
-/// `Piece`, when the write engine has taken it.
+/// `Piece`, when the write engine has taken it. `later`: see [`settled`].
 #[kernel]
-pub fn placed(h: Hand) -> Hand {
+pub fn placed(h: Hand, freed: bool, later: bool) -> Hand {
     let mut n = past(h, h.len);
+    if freed {
+        n.o.free = bits::<16>(0);
+    }
     if !h.o.is_ooo && !h.p.pool_mode {
         n.p.off = h.p.off + bit_cast::<32, 16>(h.len);
         if n.p.off == bit_cast::<32, 24>(h.p.len) {
@@ -215,7 +220,7 @@ pub fn placed(h: Hand) -> Hand {
         }
     }
     if n.left == 0 && n.st == PlaceState::Text {
-        end(n)
+        end(n, later)
     } else {
         n
     }
@@ -291,37 +296,32 @@ pub fn post_got(h: Hand) -> Hand {
 
 /// `End`: what the text means for the post in use.
 #[kernel]
-pub fn end(h: Hand) -> Hand {
+pub fn end(h: Hand, later: bool) -> Hand {
     let pushes = h.o.push && (h.p.flags & bits::<8>(NO_PUSH)) == 0;
-    let mut n = h;
-    n.st = if is_part_filled(h.p) && (h.o.fin || pushes) {
-        PlaceState::Retire
+    if is_part_filled(h.p) && (h.o.fin || pushes) {
+        Hand { st: PlaceState::Retire, ..h }
     } else if h.o.jump && !h.p.pool_mode {
-        PlaceState::EnterPool
+        Hand { st: PlaceState::EnterPool, ..h }
+    } else if h.o.free != 0 {
+        Hand { st: PlaceState::Free, ..h }
     } else {
-        after_end(h)
-    };
+        settled(h, later)
+    }
+}
+
+/// Text and posts are done with: a shadow record, if one is wanted or the posts have changed. Under load the next order of the
+/// connection waits already (`later`) and its record says all that this one would: then this one is left to it, but not two in
+/// a row, so that no acknowledgment waits for more than one order.
+#[kernel]
+pub fn settled(h: Hand, later: bool) -> Hand {
+    let leaves = h.o.publish && later && !h.p.held.waits && h.o.kind == PLACE_WORK;
+    let mut n = h;
+    if leaves {
+        n.p.held = Held { waits: true, data: h.o.data, now: h.o.now, raise: h.o.raise || h.changed };
+    }
+    let writes = !leaves && (h.o.publish || h.changed);
+    n.st = if writes { PlaceState::Shadow } else { PlaceState::Store };
     n
-}
-
-/// What an order still needs behind its text.
-#[kernel]
-fn after_end(h: Hand) -> PlaceState {
-    if h.o.free != 0 {
-        PlaceState::Free
-    } else {
-        after_free(h)
-    }
-}
-
-/// See `after_end`.
-#[kernel]
-pub fn after_free(h: Hand) -> PlaceState {
-    if h.o.publish {
-        PlaceState::Shadow
-    } else {
-        PlaceState::Store
-    }
 }
 
 /// `Shadow`, when the write engine has taken it.
@@ -329,7 +329,9 @@ pub fn after_free(h: Hand) -> PlaceState {
 pub fn published(h: Hand) -> Hand {
     let mut n = h;
     n.p.tag = h.p.tag + 1;
-    n.raises = h.o.raise || h.changed;
+    n.p.held = Held::default();
+    n.raises = h.o.raise || h.changed || h.p.held.raise;
+    n.wrote = true;
     n.st = PlaceState::Store;
     n
 }

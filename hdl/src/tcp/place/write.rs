@@ -3,7 +3,7 @@ use super::order::{Commit, Posts};
 use super::step::{Hand, PlaceState};
 use crate::mirror::{PageMapEntry, RecvDesc, Shadow};
 use crate::prelude::*;
-use crate::types::{ReadReq, WriteCmd, WRITE_FREE, WRITE_INLINE, WRITE_PAYLOAD};
+use crate::types::{ReadReq, TcpParams, WriteCmd, WRITE_FREE, WRITE_INLINE, WRITE_PAYLOAD};
 use chimney_abi::desc::{PAGE_MAP_STRIDE, RECV_RETIRED, SHADOW_STRIDE};
 
 const RETIRED: u64 = RECV_RETIRED as u64;
@@ -112,15 +112,22 @@ pub fn commit(h: Hand) -> Commit {
         conn: h.o.conn,
         nxt: h.o.snap.rcv_nxt,
         right: h.o.snap.rcv_right,
-        data: h.o.data,
-        now: h.o.now,
+        count: bit_cast::<2, 1>(h.o.publish.into()) + h.p.held.waits,
+        data: bit_cast::<2, 1>(h.o.data.into()) + h.p.held.data,
+        now: h.o.now || h.p.held.now,
         fault: h.p.fault,
     }
 }
 
-/// The command that the state offers to the write engine.
+/// With the last piece of text its frame goes back, if it is the oldest one.
 #[kernel]
-pub fn command(h: Hand, shadow_base: Bits<64>, page_map_base: Bits<64>) -> WriteCmd {
+pub fn frees(h: Hand, turn: bool) -> bool {
+    h.st == PlaceState::Piece && turn && h.len == h.left
+}
+
+/// The command of a state that [`writes`].
+#[kernel]
+fn command(h: Hand, frees: bool, shadow_base: Bits<64>, page_map_base: Bits<64>) -> WriteCmd {
     let slot = cat::<9, _>((h.p.tag.get_bit(0), bits::<8>(0))) >> bits::<2>(3);
     let mut cmd = WriteCmd { tag: bit_cast::<48, 16>(h.o.conn), ..WriteCmd::default() };
     if h.st == PlaceState::Piece {
@@ -128,6 +135,7 @@ pub fn command(h: Hand, shadow_base: Bits<64>, page_map_base: Bits<64>) -> Write
         cmd.iova = h.iova;
         cmd.len = h.len;
         cmd.src = h.src;
+        cmd.free = if frees { h.o.free } else { bits::<16>(0) };
     } else if h.st == PlaceState::Free {
         cmd.kind = bits::<2>(WRITE_FREE);
         cmd.len = h.o.free;
@@ -150,6 +158,16 @@ pub fn command(h: Hand, shadow_base: Bits<64>, page_map_base: Bits<64>) -> Write
         cmd.notify = true;
     }
     cmd
+}
+
+/// The command that the state offers to the write engine; all zero if none.
+#[kernel]
+pub fn offered(h: Hand, turn: bool, p: TcpParams) -> WriteCmd {
+    if writes(h.st) {
+        command(h, frees(h, turn), p.shadow_base, p.page_map_base)
+    } else {
+        WriteCmd::default()
+    }
 }
 
 #[cfg(test)]

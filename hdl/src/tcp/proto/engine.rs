@@ -266,6 +266,7 @@ impl<const LOG2: usize, const MAP: usize, const TABLE: usize, const EARLY: usize
         self.intake.fits.next = self.placer.fits.val();
         self.intake.commit.next = self.placer.commit.val();
         self.intake.commit_valid.next = self.placer.commit_valid.val();
+        self.intake.unwritten.next = self.placer.unwritten.val();
         self.placer.turn.next = self.turn.val();
         self.verdict_valid.next = self.placer.verdict_valid.val();
         self.verdict_handed_up.next = self.placer.verdict_handed_up.val();

@@ -121,8 +121,8 @@ pub fn is_clear(b: Busy, conn: Bits<16>) -> bool {
 pub struct Outcome {
     /// The connection.
     pub conn: Bits<16>,
-    /// A shadow record was ordered.
-    pub publish: Bit,
+    /// An order went to the placer.
+    pub order: Bit,
     /// A job was issued.
     pub job: Bit,
     /// The room for one was not used.

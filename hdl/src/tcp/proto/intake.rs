@@ -91,6 +91,8 @@ pub struct Intake<const LOG2: usize> {
     pub commit: Signal<In, Commit>,
     /// There is one in this cycle.
     pub commit_valid: Signal<In, Bit>,
+    /// An order ended without one.
+    pub unwritten: Signal<In, Bit>,
     /// Orders that wait in front of the placer.
     pub orders: Signal<In, Bits<ORDERS>>,
     /// Pages that can be reserved.
@@ -197,7 +199,8 @@ impl<const LOG2: usize> Logic for Intake<LOG2> {
         }
 
         // The queues.
-        self.commits.order.next = out.publish;
+        self.commits.order.next = out.order;
+        self.commits.unwritten.next = self.unwritten.val();
         self.commits.push.next = self.commit_valid.val();
         self.commits.commit.next = self.commit.val();
         self.commits.done_valid.next = self.write_done_valid.val();

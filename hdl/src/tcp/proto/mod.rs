@@ -14,7 +14,7 @@
 //! | `path_mtu: PathMtu` | in | with `valid`: a path was stored or updated; kept here, and obeyed from the next event on |
 //! | `rx_seg: RxSeg` | in, valid/ready | a segment whose 4-tuple was found; several may be under way, their verdicts come in order |
 //! | `turn` | in | the oldest segment under way belongs to the oldest frame in packet memory; until then its memory is not freed and it gets no verdict |
-//! | `verdict_valid`, `verdict_handed_up` | out | one-cycle pulse for every segment taken, in order, at least one cycle later. `handed_up` = 0: consumed, and all its commands, the `kind = 2` free of the frame last, have been accepted by the write engine. 1: not consumed, nothing was issued or freed; the frame is the ordinary path's |
+//! | `verdict_valid`, `verdict_handed_up` | out | one-cycle pulse for every segment taken, in order, at least one cycle later. `handed_up` = 0: consumed, and all its commands, the one that gives the frame's memory back among them, have been accepted by the write engine. 1: not consumed, nothing was issued or freed; the frame is the ordinary path's |
 //! | `doorbell: Doorbell` | in, valid/ready | a doorbell; taken before any command |
 //! | `op: ConnOp` | in, valid/ready | a command for one connection; the next one only after `op_done` |
 //! | `op_in: Bits<64>` | in, valid/ready | Initiate: 36 record beats, then 32 page map beats. Update: 36 record beats. Others: none. All beats are taken even when the command fails |

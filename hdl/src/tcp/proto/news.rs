@@ -1,5 +1,5 @@
 //! What is not a segment: doorbells, durable shadow records, failed jobs, deadlines; and the end of every pass.
-use super::record::{Clocks, Side, Work};
+use super::record::{Cached, Clocks, Fixed, Receive, Side, Work};
 use super::rx::is_pending;
 use super::step::{
     fin_acked, is_active, reason, Ctx, Pick, Step, CLOSED, FIN_WAIT_2, HARDWARE, INVALID_STATE, TIMEOUT,
@@ -56,16 +56,25 @@ pub fn bell(s: Step, d: Doorbell, now: Bits<32>) -> Step {
         }
         n.c.bell = is_active(w);
         n.c.producer = d.producer;
-        n.c.publish = true;
+        // The edge may be told when it is durable; if the peer need not hear of it now, the next record will say it.
+        n.c.publish =
+            !is_active(w) || (w.side.commits == 0 && edge_due(n.w.rcv, w.cached, w.fixed, w.rcv.durable_nxt));
     }
     n
+}
+
+/// The peer would hear of the right edge at once if it were durable (SWS avoidance, RFC 9293 3.8.6.2.2).
+#[kernel]
+fn edge_due(r: Receive, c: Cached, f: Fixed, nxt: Bits<32>) -> bool {
+    update_due(nxt, r.adv_right, r.right, c.initial_rcv_wnd, bit_cast::<32, 16>(f.eff_mss))
 }
 
 /// Stage 1: everything the shadow record counts is in host memory; only now it may be acknowledged.
 #[kernel]
 pub fn committed(s: Step, k: Commit, now: Bits<32>, p: TcpParams) -> Step {
     let mut n = s;
-    n.w.side.commits = s.w.side.commits - 1;
+    let commits = s.w.side.commits - bit_cast::<8, 2>(k.count);
+    n.w.side.commits = commits;
     if k.fault {
         if !s.w.flags.stopped {
             n.w.flags.stopped = true;
@@ -76,18 +85,23 @@ pub fn committed(s: Step, k: Commit, now: Bits<32>, p: TcpParams) -> Step {
     } else {
         n.w.rcv.durable_nxt = k.nxt;
         n.w.rcv.durable_right = k.right;
-        let pending = s.w.rcv.ack_pending + k.data;
+        let pending = s.w.rcv.ack_pending + bit_cast::<8, 2>(k.data);
+        let has_data = k.data != 0;
         n.w.rcv.ack_pending = pending;
         let mss = bit_cast::<32, 16>(s.w.fixed.eff_mss);
-        if k.now || (k.data && pending >= p.ack_frequency) {
+        if k.now || (has_data && pending >= p.ack_frequency) {
             n.w.flags.ack_now = true;
             n.c.want_tx = true;
-        } else if k.data && !s.w.tm.on.delack {
+        } else if has_data && !s.w.tm.on.delack {
             n.w.tm.on.delack = true;
             n.w.tm.delack = now + p.delayed_ack_us;
         }
         if update_due(k.nxt, s.w.rcv.adv_right, k.right, s.w.cached.initial_rcv_wnd, mss) {
             n.c.want_tx = true;
+        }
+        // A doorbell that came meanwhile left its edge to this record, which did not say it yet.
+        if commits == 0 && s.w.rcv.right != k.right && edge_due(s.w.rcv, s.w.cached, s.w.fixed, k.nxt) {
+            n.c.publish = true;
         }
     }
     n

@@ -156,8 +156,7 @@ fn leave<const EARLY: usize>(s6: Step, seg: RxSeg, quiet: bool, v: Env) -> Leavi
         let end = stage6(s6, quiet, v);
         let acts = !end.c.forget;
         let sends = acts && s6.c.plan.why != Why::Nothing;
-        let publish = acts && end.c.publish;
-        let orders = publish || has_order(end.c);
+        let orders = (acts && end.c.publish) || has_order(end.c);
         let is_op = s6.c.pick == Pick::Op || s6.c.pick == Pick::Close;
         let image = if is_op && end.c.tell {
             pack::<RECORD, TcpRecord>(store(end.w, v.now_us, v.now_ms))
@@ -169,7 +168,7 @@ fn leave<const EARLY: usize>(s6: Step, seg: RxSeg, quiet: bool, v: Env) -> Leavi
             stored: Step { c: end.c, w: left(end) },
             out: Outcome {
                 conn: s6.c.conn,
-                publish,
+                order: orders,
                 job: sends,
                 no_job: s6.c.may_send && !sends,
                 ready: acts && end.w.side.queued && !s6.w.side.queued,

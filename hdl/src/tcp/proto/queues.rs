@@ -4,7 +4,7 @@ use crate::prelude::*;
 use crate::tcp::place::order::Commit;
 use crate::types::WriteDone;
 
-/// log2 of the shadow records that may be ordered and not taken back as events.
+/// log2 of the orders whose shadow record may be under way or not taken back as an event.
 const COMMIT_LOG2: usize = 6;
 /// Bits of a count of them.
 const COMMITS: usize = COMMIT_LOG2 + 1;
@@ -13,7 +13,7 @@ const COMMITS_HIGH: u64 = (1 << COMMIT_LOG2) - 2 - PASSES;
 /// Passes in the pipeline at most.
 pub const PASSES: u64 = 4;
 
-/// Shadow records: ordered by a pass, pushed when the placer has issued the write, answered in that order by the write engine, and taken
+/// Shadow records: possible with every order of a pass, pushed when the placer has issued the write, answered in that order by the write engine, and taken
 /// as events.
 ///
 /// Latency: an answer counts in the next cycle. Throughput: one in, one answer per cycle, one out every second cycle. Back-pressure: none;
@@ -24,8 +24,10 @@ pub struct CommitQueue {
     pub clock: Signal<In, Clock>,
     /// Reset.
     pub reset: Signal<In, Bit>,
-    /// One is ordered.
+    /// An order that may write one goes to the placer.
     pub order: Signal<In, Bit>,
+    /// An order ends without one.
+    pub unwritten: Signal<In, Bit>,
     /// It is on its way.
     pub push: Signal<In, Bit>,
     /// The record.
@@ -73,11 +75,10 @@ impl Logic for CommitQueue {
         self.memory.wdata.next = self.commit.val();
         self.wr.d.next = wr + self.push.val();
         self.rd.d.next = rd + take;
-        if self.order.val() && !take {
-            self.owed.d.next = owed + 1;
-        } else if take && !self.order.val() {
-            self.owed.d.next = owed - 1;
-        }
+        let less: Bits<1> = take.into();
+        let fewer: Bits<1> = self.unwritten.val().into();
+        self.owed.d.next =
+            owed + self.order.val() - bit_cast::<COMMITS, 1>(less) - bit_cast::<COMMITS, 1>(fewer);
         if self.done_valid.val() {
             let bit = bits::<64>(1) << bit_cast::<COMMIT_LOG2, COMMITS>(answered);
             self.answered.d.next = answered + 1;
