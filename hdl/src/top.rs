@@ -211,7 +211,7 @@ pub struct Nic<
     vlans: Vlans<CONN, TABLE>,
     writes: WriteEngine,
     reads: ReadArbiter<READERS>,
-    proto: Engine<CONN, MAP, TABLE, EARLY>,
+    proto: Engine<CONN, MAP, TABLE, ROW, EARLY>,
     transmit: Transmit<CONN, TABLE>,
     commands: Mailbox<CONN, TABLE, OBJ>,
     status: Status,

@@ -56,6 +56,11 @@ fn a_small_step_of_the_edge_is_told_with_the_next_acknowledgment() {
     assert_eq!((ack.ack, ack.wnd), (PEER.wrapping_add(2000), 48_100));
 }
 
+/// The same without SACK.
+fn newreno() -> TcpRecord {
+    TcpRecord { const_flags: 0, ..image() }
+}
+
 /// Verifies
 #[test]
 fn upload_gives_back_what_the_offload_brought() {
@@ -291,10 +296,12 @@ fn sends_what_the_window_allows_and_publishes_after_the_transmitter() {
     assert_eq!(back.rtx_deadline, NO_TIMER);
 }
 
+/// Without SACK; with it: `engine_loss.rs`.
+///
 /// Verifies
 #[test]
 fn a_timeout_goes_back_and_too_many_ask_for_an_upload() {
-    let mut w = World::with(4, &image());
+    let mut w = World::with(4, &newreno());
     w.bell(false, 1, OURS + 2000, 0);
     w.run();
     for (wait, count) in [(300_001, 3), (600_001, 4), (1_200_001, 5)] {
@@ -344,9 +351,10 @@ fn an_image_whose_segments_do_not_fit_into_the_path_is_rejected() {
     }
 }
 
+/// RFC 5681 3.2, RFC 6582: without SACK. With it a duplicate that reports nothing is none (RFC 6675 2).
 #[test]
 fn three_duplicates_start_fast_retransmit() {
-    let mut w = World::with(4, &image());
+    let mut w = World::with(4, &newreno());
     w.bell(false, 1, OURS + 8000, 0);
     w.run();
     assert_eq!(w.e.sent.len(), 8);

@@ -67,8 +67,8 @@ const TIME_LO_AT: u64 = regs::TIME_LO.offset as u64;
 const TIME_HI_AT: u64 = regs::TIME_HI.offset as u64;
 const TIME_SET_AT: u64 = regs::TIME_SET.offset as u64;
 const IRQ_STATUS_AT: u64 = regs::IRQ_STATUS.offset as u64;
-/// Both families, tags, LLC/SNAP, and SACK blocks are generated.
-const CAPS_VALUE: u64 = 0b11_0111;
+/// Both families, tags, LLC/SNAP; SACK blocks are generated and used.
+const CAPS_VALUE: u64 = 0b11_1111;
 
 /// Addresses, sizes and indices that the register page hands to the other blocks.
 #[derive(Clone, Copy, Debug, Default, PartialEq, LogicStruct)]

@@ -16,7 +16,7 @@ use sent::{sent, Sent};
 use std::collections::{HashMap, VecDeque};
 
 /// Eight connections are enough here.
-pub type Dut = Engine<3, 8, 2, 0>;
+pub type Dut = Engine<3, 8, 2, 4, 0>;
 
 /// Addresses of the host's structures.
 pub const SHADOWS: u64 = 0x10_0000;
@@ -101,6 +101,8 @@ pub struct Env {
     pub params: TcpParams,
     /// Everything stalls at random.
     pub slow: bool,
+    /// Jobs fail at random, if it stalls too.
+    pub fails: bool,
     /// Clocks that the transmitter takes for a job.
     pub job_cycles: u64,
     mtu: u64,
@@ -156,6 +158,7 @@ impl Env {
             event_consumer: 0,
             params,
             slow: false,
+            fails: true,
             job_cycles: 12,
             mtu: 1500,
             todo: VecDeque::new(),
@@ -424,7 +427,7 @@ impl Env {
         if ready && u.tx_job_valid.val() {
             let j = u.tx_job.val();
             self.sent.push(sent(&j));
-            let result = if self.slow && r.chance(1, 30) { 1 + r.below(2) } else { 0 };
+            let result = if self.slow && self.fails && r.chance(1, 15) { 1 + r.below(2) } else { 0 };
             self.jobs.push_back((
                 n(j.conn),
                 if self.slow { 2 + r.below(80) } else { self.job_cycles },

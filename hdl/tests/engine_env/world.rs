@@ -113,6 +113,17 @@ impl World {
         self.e.plan(Todo::Seg(seg(seq, ack, flags, bytes.len()).into(), bytes.to_vec()));
     }
 
+    /// Plans an acknowledgment with SACK blocks.
+    pub fn sack(&mut self, ack: u32, blocks: &[(u32, u32)]) {
+        let mut s = seg(PEER, ack, 0, 0);
+        s.sack_count = (blocks.len() as u64).into();
+        for (i, (start, end)) in blocks.iter().enumerate() {
+            let both = u64::from(*end) << 32 | u64::from(*start);
+            s.sack.set_bits::<64>(64 * i, both.into());
+        }
+        self.e.plan(Todo::Seg(s.into(), vec![]));
+    }
+
     /// Plans a doorbell.
     pub fn bell(&mut self, receive: bool, producer: u64, limit: u32, flags: u64) {
         self.e.plan(Todo::Bell(Doorbell {

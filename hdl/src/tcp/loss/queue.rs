@@ -7,7 +7,7 @@
 //! block RAM it would be 28, used to a thirtieth.
 //!
 //! Latency: one clock more than the unit. Throughput: a job per clock until the queue is full, then as the unit. Back-pressure:
-//! `has_room`; a job offered to a full queue is lost. An answer stays until it is taken, and the unit with it. Reset: empty.
+//! `has_room`; a job offered to a full queue is lost. An answer stays until it is taken, and the unit with it; then in `taken`, until the next one is. Reset: empty.
 use super::job::{LossJob, LossResult};
 use super::unit::LossUnit;
 use crate::prelude::*;
@@ -19,6 +19,15 @@ pub const QUEUE_LOG2: usize = 4;
 const LEVEL: usize = QUEUE_LOG2 + 1;
 /// Passes start up to this many jobs: each that is in the pipeline then may still ask, and so may one that takes an answer.
 const HIGH: u64 = (1 << QUEUE_LOG2) - 2 * crate::tcp::proto::queues::PASSES;
+
+/// An answer waits.
+#[derive(Clone, Copy, Debug, Default, PartialEq, LogicStruct)]
+pub struct Due {
+    /// It does.
+    pub valid: Bit,
+    /// Whose it is.
+    pub conn: Bits<16>,
+}
 
 /// The block, for `1 << (AW - 1)` connections. See the module page.
 #[derive(LogicBlock, Default)]
@@ -37,18 +46,24 @@ pub struct LossQueue<const AW: usize> {
     pub result_valid: Signal<Out, Bit>,
     /// The answer.
     pub result: Signal<Out, LossResult>,
+    /// The same, and whose it is.
+    pub due: Signal<Out, Due>,
     /// It is taken.
     pub result_ready: Signal<In, Bit>,
+    /// The answer that was taken last.
+    pub taken: Signal<Out, LossResult>,
     /// No job waits or is in hand.
     pub idle: Signal<Out, Bit>,
     jobs: Fifo<LossJob, QUEUE_LOG2, LEVEL>,
     /// The unit.
     pub unit: LossUnit<AW>,
+    held: Dff<LossResult>,
 }
 
 #[kernel]
 impl<const AW: usize> Logic for LossQueue<AW> {
     fn update(&mut self) {
+        dff_setup!(self, clock, held);
         clock!(self, clock, jobs, unit);
         reset!(self, reset, jobs, unit);
         self.jobs.s_valid.next = self.job_valid.val();
@@ -60,6 +75,11 @@ impl<const AW: usize> Logic for LossQueue<AW> {
         self.has_room.next = self.jobs.level.val() <= HIGH;
         self.result_valid.next = self.unit.result_valid.val();
         self.result.next = self.unit.result.val();
+        self.due.next = Due { valid: self.unit.result_valid.val(), conn: self.unit.result.val().conn };
+        self.taken.next = self.held.q.val();
+        if self.result_ready.val() {
+            self.held.d.next = self.unit.result.val();
+        }
         self.idle.next = !self.jobs.m_valid.val() && self.unit.job_ready.val();
     }
 }

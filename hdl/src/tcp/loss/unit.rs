@@ -75,8 +75,6 @@ impl<const AW: usize> Logic for LossUnit<AW> {
         clock!(self, clock, ram);
         let h = self.hand.q.val();
         let data = self.ram.rdata.val();
-        let board = before(unpack::<Board, BOARD>(bit_cast::<BOARD, ROW>(data)), h.j);
-        let n = flow(h, board);
         self.job_ready.next = h.st == LossState::Idle;
         self.result_valid.next = h.st == LossState::Done;
         self.result.next = result(h);
@@ -90,27 +88,33 @@ impl<const AW: usize> Logic for LossUnit<AW> {
         self.ram.waddr.next = row::<AW>(h.j.conn, h.st == LossState::Done);
         self.ram.wdata.next = if h.st == LossState::Done {
             bit_cast::<ROW, REST>(pack::<REST, _>(h.r))
-        } else {
+        } else if h.st == LossState::Answer {
             bit_cast::<ROW, BOARD>(pack::<BOARD, _>(h.board))
+        } else {
+            bits::<ROW>(0)
         };
-        match h.st {
-            LossState::Idle => {
-                if self.job_valid.val() {
-                    self.hand.d.next = Hand { st: LossState::Load, j: self.job.val(), ..h };
+        // While nothing is in hand nothing is worked out.
+        if h.st == LossState::Idle {
+            if self.job_valid.val() {
+                self.hand.d.next = Hand { st: LossState::Load, j: self.job.val(), ..h };
+            }
+        } else {
+            let board = before(unpack::<Board, BOARD>(bit_cast::<BOARD, ROW>(data)), h.j);
+            let n = flow(h, board);
+            match h.st {
+                LossState::Load => {
+                    self.hand.d.next = loaded(n, unpack::<Rest, REST>(bit_cast::<REST, ROW>(data)));
                 }
-            }
-            LossState::Load => {
-                self.hand.d.next = loaded(n, unpack::<Rest, REST>(bit_cast::<REST, ROW>(data)));
-            }
-            LossState::LoadBoard => self.hand.d.next = board_loaded(h, n, board),
-            LossState::Event => self.hand.d.next = event(h, n),
-            LossState::Run => self.hand.d.next = clock(h, n),
-            LossState::Done => {
-                if self.result_ready.val() {
-                    self.hand.d.next = Hand { st: LossState::Idle, ..h };
+                LossState::LoadBoard => self.hand.d.next = board_loaded(h, n, board),
+                LossState::Event => self.hand.d.next = event(h, n),
+                LossState::Run => self.hand.d.next = clock(h, n),
+                LossState::Done => {
+                    if self.result_ready.val() {
+                        self.hand.d.next = Hand { st: LossState::Idle, ..h };
+                    }
                 }
+                _ => self.hand.d.next = after_walks(h, n),
             }
-            _ => self.hand.d.next = after_walks(h, n),
         }
         dff_reset!(self, reset, hand);
     }

@@ -1,14 +1,15 @@
 //! PROTO with everything it needs, wired. The ports are described in [`super`].
 //!
 //! Latency, throughput, back-pressure and reset: see `intake`, `pipe`, `ops`, `tcp/place`, `tcp/timers.rs`,
-//! `host/events.rs`. `MAP` = `LOG2` + 5, the address bits of the page map; `TABLE`: log2 of paths; `EARLY`: 0, or 1
-//! for the copy that breaks law L2 and must not pass its tests.
+//! `host/events.rs`, `tcp/loss/queue.rs`. `MAP` = `LOG2` + 5, the address bits of the page map; `TABLE`: log2 of paths; `LOSS` = `LOG2` + 1, the
+//! address bits of the loss unit's records; `EARLY`: 0, or 1 for the copy that breaks law L2 and must not pass its tests.
 use super::intake::Intake;
 use super::ops::Ops;
 use super::pipe::Pipe;
 use crate::host::events::{Events, RaiseEvent};
 use crate::prelude::*;
 use crate::stream::Fifo;
+use crate::tcp::loss::queue::LossQueue;
 use crate::tcp::place::placer::Placer;
 use crate::tcp::timers::Timers;
 use crate::types::{
@@ -18,7 +19,13 @@ use crate::types::{
 
 /// The block.
 #[derive(LogicBlock, Default)]
-pub struct Engine<const LOG2: usize, const MAP: usize, const TABLE: usize, const EARLY: usize> {
+pub struct Engine<
+    const LOG2: usize,
+    const MAP: usize,
+    const TABLE: usize,
+    const LOSS: usize,
+    const EARLY: usize,
+> {
     /// Clock.
     pub clock: Signal<In, Clock>,
     /// Reset.
@@ -152,6 +159,7 @@ pub struct Engine<const LOG2: usize, const MAP: usize, const TABLE: usize, const
     ops: Ops,
     intake: Intake<LOG2>,
     pipe: Pipe<LOG2, TABLE, EARLY>,
+    loss: LossQueue<LOSS>,
     placer: Placer<LOG2, MAP>,
     timers: Timers<LOG2>,
     events: Events<LOG2>,
@@ -174,22 +182,18 @@ fn owing(owed: Bits<4>, more: bool, paid: bool) -> Bits<4> {
 }
 
 #[kernel]
-impl<const LOG2: usize, const MAP: usize, const TABLE: usize, const EARLY: usize> Logic
-    for Engine<LOG2, MAP, TABLE, EARLY>
+impl<const LOG2: usize, const MAP: usize, const TABLE: usize, const LOSS: usize, const EARLY: usize> Logic
+    for Engine<LOG2, MAP, TABLE, LOSS, EARLY>
 {
     fn update(&mut self) {
         dff_setup!(self, clock, bad_posts);
-        clock!(self, clock, ops, intake, pipe, placer, timers, events, segs, bells, raises);
-        reset!(self, reset, ops, intake, pipe, placer, timers, events, segs, bells, raises);
+        clock!(self, clock, ops, intake, pipe, loss, placer, timers, events, segs, bells, raises);
+        reset!(self, reset, ops, intake, pipe, loss, placer, timers, events, segs, bells, raises);
         let on = self.enable.val() && !self.pipe.sweeps.val();
-        self.idle.next = !self.pipe.sweeps.val()
-            && self.ops.idle.val()
-            && !self.segs.m_valid.val()
-            && !self.bells.m_valid.val()
-            && self.intake.idle.val()
-            && self.placer.idle.val()
-            && !self.raises.m_valid.val()
-            && self.events.idle.val();
+        let rests = self.ops.idle.val() && self.intake.idle.val() && self.loss.idle.val();
+        let placed = self.placer.idle.val() && self.events.idle.val() && !self.raises.m_valid.val();
+        let waits = self.pipe.sweeps.val() || self.segs.m_valid.val() || self.bells.m_valid.val();
+        self.idle.next = rests && placed && !waits;
 
         // Intake and pipeline.
         self.intake.enable.next = on;
@@ -223,6 +227,14 @@ impl<const LOG2: usize, const MAP: usize, const TABLE: usize, const EARLY: usize
         self.tx_job.next = self.pipe.tx_job.val();
         self.tx_job_valid.next = self.pipe.tx_job_valid.val();
         self.pipe.tx_job_ready.next = self.tx_job_ready.val();
+
+        // Loss recovery.
+        self.loss.job.next = self.pipe.loss_job.val();
+        self.loss.job_valid.next = self.pipe.loss_job_valid.val();
+        self.intake.loss_room.next = self.loss.has_room.val();
+        self.intake.loss.next = self.loss.due.val();
+        self.pipe.answer.next = self.loss.taken.val();
+        self.loss.result_ready.next = self.intake.loss_ready.val();
 
         // Commands.
         self.ops.op.next = self.op.val();
@@ -312,8 +324,7 @@ impl<const LOG2: usize, const MAP: usize, const TABLE: usize, const EARLY: usize
         self.timers.expired_ready.next = self.intake.expired_ready.val();
 
         // A bad post counts in a cycle in which the pipeline counts nothing of the kind.
-        let c = self.pipe.counts.val();
-        let owed = self.bad_posts.q.val();
+        let (c, owed) = (self.pipe.counts.val(), self.bad_posts.q.val());
         self.counts.next = EngineCounts { bad_request: c.bad_request || owed != 0, ..c };
         self.bad_posts.d.next = owing(owed, self.placer.bad_post.val(), !c.bad_request && owed != 0);
         dff_reset!(self, reset, bad_posts);

@@ -1,7 +1,7 @@
 //! Events: what a pass begins with, whose turn it is, and when a connection may not be read.
 use super::step::Pick;
 use crate::prelude::*;
-use crate::tcp::place::order::Commit;
+use crate::tcp::place::order::{Commit, PlaceFits};
 use crate::types::{Doorbell, RxSeg, TxDone};
 use chimney_abi::desc::PAGE_BYTES;
 
@@ -10,6 +10,8 @@ use chimney_abi::desc::PAGE_BYTES;
 pub struct Offers {
     /// A durable shadow record.
     pub commit: Bit,
+    /// An answer of the loss unit.
+    pub loss: Bit,
     /// A doorbell.
     pub bell: Bit,
     /// A command.
@@ -28,11 +30,25 @@ pub struct Offers {
     pub tx: Bit,
 }
 
+/// The placer's answer waits until the segment that it is for has started.
+#[kernel]
+pub fn waits_for(held: PlaceFits, fits: PlaceFits, started: bool) -> PlaceFits {
+    if fits.valid {
+        fits
+    } else if started {
+        PlaceFits::default()
+    } else {
+        held
+    }
+}
+
 /// The source whose turn it is.
 #[kernel]
 pub fn pick(o: Offers) -> Pick {
     if o.commit {
         Pick::Commit
+    } else if o.loss {
+        Pick::Loss
     } else if o.bell {
         Pick::Bell
     } else if o.op {
@@ -147,18 +163,20 @@ pub fn pages_for(seq: Bits<32>, len: Bits<16>) -> Bits<3> {
 /// Rounds up to a page.
 const LAST: u64 = PAGE_BYTES as u64 - 1;
 
-/// The connection of the event.
+/// The connection of the event. `named`: that of a command, of an answer of the loss unit, of a deadline; `waiting`: of a SND.UNA to
+/// publish; `ready`: of the ready list.
 #[kernel]
 pub fn conn_of(
     p: Pick,
     e: Event,
-    op: Bits<16>,
-    expired: Bits<16>,
+    named: (Bits<16>, Bits<16>, Bits<16>),
     waiting: Bits<16>,
     ready: Bits<16>,
 ) -> Bits<16> {
+    let (op, answered, expired) = named;
     match p {
         Pick::Commit => e.commit.conn,
+        Pick::Loss => answered,
         Pick::Bell => e.bell.conn,
         Pick::Op | Pick::Close => op,
         Pick::TxFail => e.done.conn,

@@ -1,6 +1,7 @@
 //! Image <-> record: the fields regrouped, times converted (R-153, programmer's guide 5 and 9).
+use super::guard::resumable;
 use super::record::{
-    Cached, CachedFlags, Clocks, ConstFlags, Counts, Fixed, Flags, Receive, Running, Side, Work,
+    Cached, CachedFlags, Clocks, ConstFlags, Counts, Fixed, Flags, Guard, Receive, Running, Side, Work,
 };
 use crate::mirror::TcpRecord;
 use crate::prelude::*;
@@ -147,6 +148,7 @@ pub fn load(r: TcpRecord, generation: Bits<8>, path: Bits<16>, now_us: Bits<32>,
         tm: clocks(r, now_us),
         cnt: Counts::default(),
         side: Side { pub_una: r.snd_una, pub_next: r.snd_una, first_job: true, ..Side::default() },
+        guard: Guard::default(),
     }
 }
 
@@ -289,6 +291,7 @@ fn store_receive(r: TcpRecord, w: Work) -> TcpRecord {
 /// The image of a record: deadlines as time left, stamps as ages, the timestamp clock's value.
 #[kernel]
 pub fn store(w: Work, now_us: Bits<32>, now_ms: Bits<32>) -> TcpRecord {
+    let w = resumable(w);
     let r = store_receive(store_send(w), w);
     TcpRecord {
         ts_offset: w.ts_offset + now_ms,

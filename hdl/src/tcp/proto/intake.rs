@@ -1,9 +1,12 @@
 //! Whose turn it is: the sources of events, the queues behind them, and what keeps a pass from starting.
 //!
-//! Order of the sources: durable shadow records, doorbells, commands, failed jobs, deadlines, a waiting Terminate, a SND.UNA to publish,
+//! Order of the sources: durable shadow records, answers of the loss unit, doorbells, commands, failed jobs, deadlines, a waiting Terminate, a SND.UNA to publish,
 //! segments, the ready list; but after a segment or a durable record the ready list has its turn (law L5). A source waits while its
 //! connection is in the pipeline before the stage whose result the next pass can take over; all but the first wait while the queues
 //! behind the pipeline may fill, which the write engine ends in bounded time.
+//!
+//! The loss unit has room for a job of every pass that may have one: segments, deadlines, commands and what the ready list sends start only
+//! then, and the other passes send nothing otherwise. Its answers wait for none of this, so it always ends.
 //!
 //! A pass may issue one job, if room for it was promised when it started: to a connection of the ready list, or to any when that list is
 //! empty. So nobody's turn is used up by somebody else's pass.
@@ -13,11 +16,12 @@
 //!
 //! Latency: `news` is combinational. Throughput: an event every second cycle. Back-pressure: none; the queues (`queues`) cannot overflow.
 //! Reset: empty.
-use super::event::{conn_of, is_clear, pages_for, pick, Busy, Event, Offers, Outcome};
+use super::event::{conn_of, is_clear, pages_for, pick, waits_for, Busy, Event, Offers, Outcome};
 use super::pipe::{JOBS, JOBS_LOG2};
 use super::queues::{CommitQueue, ConnList, Listed, PASSES};
 use super::step::Pick;
 use crate::prelude::*;
+use crate::tcp::loss::queue::Due;
 use crate::tcp::pages::COUNT;
 use crate::tcp::place::order::{Commit, PlaceAsk, PlaceFits};
 use crate::tcp::place::placer::ORDERS;
@@ -47,6 +51,12 @@ pub struct Intake<const LOG2: usize> {
     pub issued: Signal<Out, Bits<16>>,
     /// Jobs the transmitter is done with.
     pub finished: Signal<Out, Bits<16>>,
+    /// An answer of the loss unit, and whose.
+    pub loss: Signal<In, Due>,
+    /// Answer taken.
+    pub loss_ready: Signal<Out, Bit>,
+    /// The loss unit has room for a job of every pass.
+    pub loss_room: Signal<In, Bit>,
     /// Doorbell.
     pub doorbell: Signal<In, Doorbell>,
     /// Doorbell offered.
@@ -123,9 +133,8 @@ pub struct Intake<const LOG2: usize> {
 #[kernel]
 impl<const LOG2: usize> Logic for Intake<LOG2> {
     fn update(&mut self) {
-        dff_setup!(
-            self, clock, promised, returned, jobs, jobs_done, fail, has_failed, tx_turn, gap, asking, answer
-        );
+        dff_setup!(self, clock, promised, returned, jobs, jobs_done, fail, has_failed);
+        dff_setup!(self, clock, tx_turn, gap, asking, answer);
         clock!(self, clock, commits, ready, waiting);
         reset!(self, reset, commits, ready, waiting);
         let (busy, out) = (self.busy.val(), self.outcome.val());
@@ -140,28 +149,32 @@ impl<const LOG2: usize> Logic for Intake<LOG2> {
         let has_pages = bit_cast::<COUNT, 3>(need) <= self.free_pages.val();
         let held = self.asking.q.val() || answer.valid;
         let start = !self.gap.q.val() && self.orders.val() <= ORDERS_HIGH;
-        let room = start && !self.commits.high.val() && !held;
+        let free = start && !self.commits.high.val();
+        let (room, unit) = (free && !held, self.loss_room.val());
         let on = room && self.enable.val();
-        let tx = on && self.ready.valid.val() && has_room && is_clear(busy, ready_conn);
+        let may_ask = on && unit;
+        let tx = may_ask && self.ready.valid.val() && has_room && is_clear(busy, ready_conn);
         let turn = tx && self.tx_turn.q.val();
         let rx = self.rx_seg_valid.val() && is_clear(busy, seg.conn);
+        // A command sees every doorbell written before it.
+        let op = self.op_valid.val() && !self.doorbell_valid.val();
         let publish = self.waiting.valid.val() && !(jobs_done - head.job).get_bit(15);
         let choice = pick(Offers {
             commit: start && !held && self.commits.valid.val() && !turn && is_clear(busy, commit.conn),
+            loss: free && self.loss.val().valid && is_clear(busy, self.loss.val().conn),
             bell: on && self.doorbell_valid.val() && is_clear(busy, self.doorbell.val().conn),
-            // A command sees every doorbell written before it.
-            op: on && self.op_valid.val() && !self.doorbell_valid.val() && is_clear(busy, self.op_conn.val()),
+            op: may_ask && op && is_clear(busy, self.op_conn.val()),
             tx_fail: room && self.has_failed.q.val() && is_clear(busy, self.fail.q.val().conn),
-            timer: on && self.expired_valid.val() && is_clear(busy, self.expired_conn.val()),
+            timer: may_ask && self.expired_valid.val() && is_clear(busy, self.expired_conn.val()),
             close: room && self.close_valid.val() && is_clear(busy, self.op_conn.val()),
             publish: room && publish && is_clear(busy, head.conn),
-            rx: rx && ((on && has_pages && !turn) || (start && answer.valid)),
+            rx: rx && ((may_ask && has_pages && !turn) || (start && answer.valid && unit)),
             tx,
         });
 
         // The event.
-        let asked = answer.valid;
-        let kept = if asked && !answer.pages { bits::<3>(0) } else { need };
+        let no_pages = answer.valid && !answer.pages;
+        let kept = if no_pages { bits::<3>(0) } else { need };
         let e = Event {
             pick: choice,
             conn: bits::<16>(0),
@@ -170,13 +183,16 @@ impl<const LOG2: usize> Logic for Intake<LOG2> {
             done: self.fail.q.val(),
             commit,
             reserved: if choice == Pick::Rx { kept } else { bits::<3>(0) },
-            no_pages: asked && !answer.pages,
-            no_post: asked && !answer.post,
-            may_send: choice == Pick::Tx || (choice != Pick::None && has_room && self.ready.idle.val()),
+            no_pages,
+            no_post: answer.valid && !answer.post,
+            may_send: choice == Pick::Tx
+                || (choice != Pick::None && has_room && unit && self.ready.idle.val()),
         };
-        let conn = conn_of(choice, e, self.op_conn.val(), self.expired_conn.val(), head.conn, ready_conn);
+        let named = (self.op_conn.val(), self.loss.val().conn, self.expired_conn.val());
+        let conn = conn_of(choice, e, named, head.conn, ready_conn);
         self.news.next = Event { conn, ..e };
         self.reserve.next = e.reserved;
+        self.loss_ready.next = choice == Pick::Loss;
         self.doorbell_ready.next = choice == Pick::Bell;
         self.op_ready.next = choice == Pick::Op;
         self.close_ready.next = choice == Pick::Close;
@@ -192,11 +208,7 @@ impl<const LOG2: usize> Logic for Intake<LOG2> {
         self.asking.d.next = if self.asking.q.val() { !self.fits.val().valid } else { lacks };
         self.ask_valid.next = self.asking.q.val() && !busy.any && self.orders.val() == 0;
         self.ask.next = PlaceAsk { conn: seg.conn, seq: seg.seq, len: seg.payload_len };
-        if self.fits.val().valid {
-            self.answer.d.next = self.fits.val();
-        } else if choice == Pick::Rx {
-            self.answer.d.next = PlaceFits::default();
-        }
+        self.answer.d.next = waits_for(answer, self.fits.val(), choice == Pick::Rx);
 
         // The queues.
         self.commits.order.next = out.order;
@@ -222,11 +234,10 @@ impl<const LOG2: usize> Logic for Intake<LOG2> {
         self.jobs_done.d.next = jobs_done + finishes;
         self.issued.next = jobs;
         self.finished.next = jobs_done;
-        if finishes && self.tx_done.val().result != 0 {
+        let fails = finishes && self.tx_done.val().result != 0;
+        self.has_failed.d.next = fails || (self.has_failed.q.val() && choice != Pick::TxFail);
+        if fails {
             self.fail.d.next = self.tx_done.val();
-            self.has_failed.d.next = true;
-        } else if choice == Pick::TxFail {
-            self.has_failed.d.next = false;
         }
         let queued = !self.commits.idle.val() || !self.ready.idle.val() || !self.waiting.idle.val();
         self.idle.next = !queued && jobs == jobs_done && !held && choice == Pick::None && !busy.any;

@@ -1,4 +1,5 @@
 //! What is not a segment: doorbells, durable shadow records, failed jobs, deadlines; and the end of every pass.
+use super::guard::{timed_out, waited};
 use super::record::{Cached, Clocks, Fixed, Receive, Side, Work};
 use super::rx::is_pending;
 use super::step::{
@@ -162,8 +163,10 @@ fn retransmission(w: Work, now: Bits<32>, smss: Bits<32>, p: TcpParams) -> Work 
         n.flags.probe = true;
         n.tm.rtx = now + waited;
     } else {
-        n.rc = on_rto(w.rc, w.snd.una, w.snd.max, smss, w.tm.retransmit_count == 0);
-        n.snd.nxt = w.snd.una;
+        if !w.fixed.flags.sack {
+            n.rc = on_rto(w.rc, w.snd.una, w.snd.max, smss, w.tm.retransmit_count == 0);
+            n.snd.nxt = w.snd.una;
+        }
         n.tm.total_rt_us = min32(w.tm.total_rt_us + waited, bits::<32>(NO_LIMIT - 1));
         n.flags.rtt_running = false;
         n.flags.retransmit = false;
@@ -191,7 +194,10 @@ pub fn expire(s: Step, now: Bits<32>, smss: Bits<32>, p: TcpParams) -> Step {
         n.c.publish = true;
     } else if due(w.tm.on.rtx, w.tm.rtx, now) {
         let idle = w.snd.una == w.snd.max && !w.flags.persist;
-        if w.state == FIN_WAIT_2 || (!idle && exhausted(w, p.max_rto_us)) {
+        let is_plain = w.flags.persist || !(w.guard.is_probe || w.guard.is_reorder);
+        if !idle && !is_plain {
+            n = waited(s, now + backed_off(w.tm.rto_us, w.tm.retransmit_count, p.max_rto_us));
+        } else if w.state == FIN_WAIT_2 || (!idle && exhausted(w, p.max_rto_us)) {
             //
             n.w.state = if w.state == FIN_WAIT_2 { bits::<8>(CLOSED) } else { w.state };
             n.w.flags.stopped = true;
@@ -204,7 +210,9 @@ pub fn expire(s: Step, now: Bits<32>, smss: Bits<32>, p: TcpParams) -> Step {
             n.w.flags.probe = before(w.snd.nxt, w.limit);
             n.c.want_tx = before(w.snd.nxt, w.limit);
         } else {
-            n.w = retransmission(w, now, smss, p);
+            let again = Step { c: s.c, w: retransmission(w, now, smss, p) };
+            let asks = w.fixed.flags.sack && !w.flags.persist;
+            n = if asks { timed_out(again, w.tm.retransmit_count == 0) } else { again };
             n.c.counts.rto = !w.flags.persist;
             n.c.want_tx = true;
         }

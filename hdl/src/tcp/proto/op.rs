@@ -1,4 +1,5 @@
 //! Commands for one connection (programmer's guide 4, 5, 9).
+use super::guard::handed_over;
 use super::image::{cached, load};
 use super::record::{Flags, Work};
 use super::step::{
@@ -110,6 +111,9 @@ pub fn initiate(s: Step, op: ConnOp, r: TcpRecord, at: (Bits<32>, Bits<32>, Bits
         n.c.load = true;
         n.c.publish = true;
         n.c.want_tx = true;
+        if n.w.fixed.flags.sack {
+            n = handed_over(n);
+        }
     }
     n
 }
@@ -177,7 +181,7 @@ pub fn close(s: Step) -> Step {
     let w = s.w;
     let mut n = s;
     n.c.waits = true;
-    if w.side.commits != 0 || w.side.queued || w.side.pub_wait {
+    if w.side.commits != 0 || w.side.queued || w.side.pub_wait || w.guard.asked != 0 {
         n.c.forget = true;
     } else if w.side.closing == 1 {
         n.w.side.closing = bits::<2>(2);

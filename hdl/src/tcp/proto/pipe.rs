@@ -8,18 +8,21 @@
 //! Latency: 9 cycles from the event to its orders. Throughput: a pass every second cycle on different connections, every 6 on the same.
 //! Back-pressure: none: the intake starts nothing whose orders could find no room. Reset: sweeps records and deadlines for 2^LOG2 cycles.
 use super::event::{Busy, Event, Outcome};
+use super::guard;
 use super::image::store;
 use super::news::{earliest, has_order, order};
 use super::ops::{OpResult, RECORD};
 use super::record::Work;
 use super::room::{smss, Rooms};
-use super::stages::{enter, left, stage1, stage2, stage3, stage4, stage5, stage6, Env};
+use super::stages::{enter, left, stage1, stage2, stage3, stage4, stage5, stage6, went, Env, Told};
 use super::step::{Ctx, Pick, Step, Why};
 use super::tx::job;
 use crate::mem::SdpRam;
 use crate::mirror::TcpRecord;
 use crate::prelude::*;
 use crate::stream::Fifo;
+use crate::tcp::loss::job::{LossJob, LossResult};
+use crate::tcp::loss::rack::SendLog;
 use crate::tcp::place::order::PlaceOrder;
 use crate::tcp::timers::{Deadline, SetDeadline};
 use crate::types::{ConnOp, EngineCounts, PathMtu, RxSeg, TcpParams, TxJob};
@@ -68,6 +71,12 @@ pub struct Pipe<const LOG2: usize, const TABLE: usize, const EARLY: usize> {
     pub order: Signal<Out, PlaceOrder>,
     /// There is one; it is taken.
     pub order_valid: Signal<Out, Bit>,
+    /// Answer of the loss unit, from the clock after its event until long after stage 1.
+    pub answer: Signal<In, LossResult>,
+    /// Job for the loss unit, which has room for it.
+    pub loss_job: Signal<Out, LossJob>,
+    /// There is one.
+    pub loss_job_valid: Signal<Out, Bit>,
     /// The transmitter took a job: there is room for another.
     pub job_gone: Signal<Out, Bit>,
     /// Job.
@@ -81,6 +90,7 @@ pub struct Pipe<const LOG2: usize, const TABLE: usize, const EARLY: usize> {
     /// For the counters.
     pub counts: Signal<Out, EngineCounts>,
     records: SdpRam<Work, LOG2>,
+    logs: SdpRam<SendLog, LOG2>,
     rooms: Rooms<TABLE>,
     op_rooms: Rooms<TABLE>,
     jobs: Fifo<TxJob, JOBS_LOG2, JOBS>,
@@ -141,6 +151,14 @@ struct Leaving {
     sends: Bit,
     /// The job.
     job: TxJob,
+    /// It has a job for the loss unit.
+    asks: Bit,
+    /// That.
+    loss: LossJob,
+    /// The send log changes.
+    logs: Bit,
+    /// That.
+    log: SendLog,
     /// For a command.
     op_result: OpResult,
     /// The record for it.
@@ -149,14 +167,17 @@ struct Leaving {
     counts: EngineCounts,
 }
 
-/// The last stage.
+/// The last stage. `log`: the send log before the pass.
 #[kernel]
-fn leave<const EARLY: usize>(s6: Step, seg: RxSeg, quiet: bool, v: Env) -> Leaving {
+fn leave<const EARLY: usize>(s6: Step, seg: RxSeg, log: SendLog, quiet: bool, v: Env) -> Leaving {
     if s6.c.valid {
-        let end = stage6(s6, quiet, v);
+        let gone = went(s6, v);
+        let end = stage6(gone, quiet);
         let acts = !end.c.forget;
         let sends = acts && s6.c.plan.why != Why::Nothing;
         let orders = (acts && end.c.publish) || has_order(end.c);
+        let asks = acts && gone.c.ask.is_asked;
+        let has_log = acts && s6.w.fixed.flags.sack;
         let is_op = s6.c.pick == Pick::Op || s6.c.pick == Pick::Close;
         let image = if is_op && end.c.tell {
             pack::<RECORD, TcpRecord>(store(end.w, v.now_us, v.now_ms))
@@ -178,6 +199,10 @@ fn leave<const EARLY: usize>(s6: Step, seg: RxSeg, quiet: bool, v: Env) -> Leavi
             order: if orders { order(end, seg) } else { PlaceOrder::default() },
             sends,
             job: if sends { job::<EARLY>(s6.w, s6.c.plan, s6.c.conn, v.now_ms) } else { TxJob::default() },
+            asks,
+            loss: if asks { guard::job(s6, gone, log, seg, v.now_us, v.p) } else { LossJob::default() },
+            logs: has_log,
+            log: if has_log { guard::logged(log, s6, gone, v.now_us) } else { SendLog::default() },
             op_result: OpResult {
                 valid: is_op,
                 status: end.c.status,
@@ -199,6 +224,18 @@ fn empty(s: Step) -> Step {
     Step { c: Ctx::default(), w: s.w }
 }
 
+/// The record as the last pass of the connection left it: the one that ends (`ends`), the one before, or the memory.
+#[kernel]
+fn newest(conn: Bits<16>, ends: bool, ending: Step, last: Step, stored: Work) -> Work {
+    if ends {
+        ending.w
+    } else if last.c.valid && last.c.conn == conn {
+        last.w
+    } else {
+        stored
+    }
+}
+
 /// An event goes one place on.
 #[kernel]
 fn follow(e: Event, old: Event) -> Event {
@@ -212,17 +249,15 @@ fn follow(e: Event, old: Event) -> Event {
 #[kernel]
 impl<const LOG2: usize, const TABLE: usize, const EARLY: usize> Logic for Pipe<LOG2, TABLE, EARLY> {
     fn update(&mut self) {
-        dff_setup!(
-            self, clock, sweep, swept, e0, e1, e2, s1, s2, seg2, s3, seg3, s4, seg4, s5, seg5, s6, seg6
-        );
-        dff_setup!(self, clock, room4, room5, last);
-        clock!(self, clock, records, rooms, op_rooms, jobs);
+        dff_setup!(self, clock, sweep, swept, e0, e1, e2, s1, s2, seg2, s3, seg3, s4, seg4, s5, seg5);
+        dff_setup!(self, clock, s6, seg6, room4, room5, last);
+        clock!(self, clock, records, logs, rooms, op_rooms, jobs);
         reset!(self, reset, jobs);
         let v = Env { now_us: self.now_us.val(), now_ms: self.now_ms.val(), p: self.params.val() };
         let (e0, e1, last) = (self.e0.q.val(), self.e1.q.val(), self.last.q.val());
         let (s1, s2, s3) = (self.s1.q.val(), self.s2.q.val(), self.s3.q.val());
         let (s4, s5, s6) = (self.s4.q.val(), self.s5.q.val(), self.s6.q.val());
-        let x = leave::<EARLY>(s6, self.seg6.q.val(), self.quiet.val(), v);
+        let x = leave::<EARLY>(s6, self.seg6.q.val(), self.logs.rdata.val(), self.quiet.val(), v);
 
         // What leaves.
         self.outcome.next = x.out;
@@ -231,6 +266,8 @@ impl<const LOG2: usize, const TABLE: usize, const EARLY: usize> Logic for Pipe<L
         self.op_result.next = x.op_result;
         self.stored.next = x.image;
         self.stores.next = x.acts;
+        self.loss_job.next = x.loss;
+        self.loss_job_valid.next = x.asks;
         self.jobs.s_valid.next = x.sends;
         self.jobs.s_data.next = x.job;
         self.tx_job.next = self.jobs.m_data.val();
@@ -250,6 +287,11 @@ impl<const LOG2: usize, const TABLE: usize, const EARLY: usize> Logic for Pipe<L
         self.records.we.next = sweeps || x.acts;
         self.records.waddr.next = if sweeps { row } else { bit_cast::<LOG2, 16>(s6.c.conn) };
         self.records.wdata.next = x.stored.w;
+        self.logs.re.next = s5.c.valid;
+        self.logs.raddr.next = bit_cast::<LOG2, 16>(s5.c.conn);
+        self.logs.we.next = x.logs;
+        self.logs.waddr.next = bit_cast::<LOG2, 16>(s6.c.conn);
+        self.logs.wdata.next = x.log;
         let deadline = if s6.c.valid { earliest(x.stored.w) } else { Deadline::default() };
         let at = if sweeps { bit_cast::<16, LOG2>(row) } else { s6.c.conn };
         self.set.next = SetDeadline { valid: sweeps || x.acts, conn: at, deadline };
@@ -264,8 +306,7 @@ impl<const LOG2: usize, const TABLE: usize, const EARLY: usize> Logic for Pipe<L
         self.op_rooms.path.next = self.op.val().path;
         self.rooms.look.next = s2.c.valid;
         self.rooms.path.next = s2.w.fixed.path;
-        let room3 = self.rooms.room.val();
-        self.room4.d.next = room3;
+        self.room4.d.next = self.rooms.room.val();
         self.room5.d.next = self.room4.q.val();
 
         // One stage further.
@@ -276,20 +317,15 @@ impl<const LOG2: usize, const TABLE: usize, const EARLY: usize> Logic for Pipe<L
         self.e2.d.next = follow(e1, e2);
         if e1.pick != Pick::None {
             let beyond = (e1.conn >> bits::<5>(LOG2 as u64)) != 0;
-            let fresh = if x.acts && s6.c.conn == e1.conn {
-                x.stored.w
-            } else if last.c.valid && last.c.conn == e1.conn {
-                last.w
-            } else {
-                self.records.rdata.val()
-            };
+            let ends = x.acts && s6.c.conn == e1.conn;
+            let fresh = newest(e1.conn, ends, x.stored, last, self.records.rdata.val());
             self.s1.d.next = enter(e1, fresh, beyond);
         } else {
             self.s1.d.next = empty(s1);
         }
         if s1.c.valid {
-            let room = self.op_rooms.room.val();
-            self.s2.d.next = stage1(s1, e2, self.op.val(), self.image.val(), room, v);
+            let told = Told { op: self.op.val(), room: self.op_rooms.room.val(), answer: self.answer.val() };
+            self.s2.d.next = stage1(s1, e2, told, self.image.val(), v);
             self.seg2.d.next = e2.seg;
         } else {
             self.s2.d.next = empty(s2);
@@ -301,7 +337,7 @@ impl<const LOG2: usize, const TABLE: usize, const EARLY: usize> Logic for Pipe<L
             self.s3.d.next = empty(s3);
         }
         if s3.c.valid {
-            self.s4.d.next = stage3(s3, smss(s3.w, room3), v);
+            self.s4.d.next = stage3(s3, smss(s3.w, self.rooms.room.val()), v);
             self.seg4.d.next = self.seg3.q.val();
         } else {
             self.s4.d.next = empty(s4);

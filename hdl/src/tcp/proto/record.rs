@@ -238,6 +238,33 @@ pub struct Side {
     pub closing: Bits<2>,
 }
 
+/// Device-internal: loss recovery with SACK, as far as the unit (`tcp/loss`) told. All zero without `CONST_SACK`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, LogicStruct)]
+pub struct Guard {
+    /// The unit hears of everything, and `rc` is its own; else the connection is calm.
+    pub is_guarded: Bit,
+    /// Jobs that it has not answered. Until then no text is sent.
+    pub asked: Bits<5>,
+    /// The retransmission timer is for a probe (RFC 8985 7.2).
+    pub is_probe: Bit,
+    /// It is for reordered segments (RFC 8985 6.3).
+    pub is_reorder: Bit,
+    /// A probe is to be sent.
+    pub probe_due: Bit,
+    /// Bytes count as lost and are to be sent again.
+    pub has_lost: Bit,
+    /// The window has room for them.
+    pub has_room: Bit,
+    /// The first of them, at most a segment.
+    pub lost: Bits<32>,
+    /// How many.
+    pub lost_len: Bits<16>,
+    /// New text may go up to here, as far as the network is concerned.
+    pub edge: Bits<32>,
+    /// Bytes of new text sent since the last job.
+    pub sent: Bits<32>,
+}
+
 /// The whole.
 #[derive(Clone, Copy, Debug, Default, PartialEq, LogicStruct)]
 pub struct Work {
@@ -277,6 +304,8 @@ pub struct Work {
     pub cnt: Counts,
     /// Internal.
     pub side: Side,
+    /// Internal.
+    pub guard: Guard,
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! A segment up to its text: may it be processed, what does its acknowledgment mean (RFC 9293 3.10.7.4).
 //!
 //! Stages 1 to 3 of the pipeline; [`super::text`] is the fourth.
+use super::guard::told;
 use super::record::{Clocks, Receive, Work};
 use super::step::{
     fin_acked, is_active, reason, Step, CLOSED, CLOSING, FIN_WAIT_1, FIN_WAIT_2, LAST_ACK, REQUESTED,
@@ -256,7 +257,7 @@ fn ack_timers(w: Work, is_new: bool, is_current: bool, now: Bits<32>, p: TcpPara
         n.tm.probe_round = bits::<8>(0);
         n.tm.retransmit_count = bits::<8>(0);
         n.tm.on.rtx = false;
-        n.snd.nxt = w.snd.una;
+        n.snd.nxt = if w.fixed.flags.sack { w.snd.nxt } else { w.snd.una };
     }
     n
 }
@@ -297,7 +298,21 @@ pub fn acked(s: Step, seg: RxSeg, now: Bits<32>, p: TcpParams) -> Step {
     if done && n.w.state == TIME_WAIT {
         n.w.reason = reason(w.reason, bits::<8>(REQUESTED));
     }
+    if w.fixed.flags.sack && (is_new || is_current) {
+        n = told(s, n, seg.sack_count, is_current, is_new && timed, now - w.rtt_start_us);
+    }
     n
+}
+
+/// Congestion window and recovery are decided here: without SACK, or while calm and SND.UNA moved (RFC 6675: a duplicate without blocks
+/// says nothing).
+#[kernel]
+pub fn decides(s: Step) -> bool {
+    if s.w.fixed.flags.sack {
+        s.c.is_new_ack && !s.c.ask.is_asked
+    } else {
+        s.c.is_new_ack || s.c.is_dup_ack
+    }
 }
 
 /// Stage 3, after a new or a duplicate acknowledgment: congestion window and loss recovery.

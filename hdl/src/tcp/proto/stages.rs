@@ -1,15 +1,17 @@
 //! Which function belongs to which stage and kind of event.
 use super::event::Event;
+use super::guard::{answered, armed, asked, bounded, deadlines, waits};
 use super::news::{bell, committed, expire, finish, published, tx_fail};
 use super::op::{close, execute, given_back, initiate, INITIATE};
 use super::ops::RECORD;
 use super::record::Work;
-use super::rx::{acked, arrive, recover, seg_len};
+use super::rx::{acked, arrive, decides, recover, seg_len};
 use super::step::{Ctx, Pick, Step, Why};
 use super::text::text;
 use super::tx::{tx_plan, tx_sent};
 use crate::mirror::TcpRecord;
 use crate::prelude::*;
+use crate::tcp::loss::job::LossResult;
 use crate::types::{ConnOp, RxSeg, TcpParams};
 
 /// Clocks and registers, the same for all stages.
@@ -21,6 +23,17 @@ pub struct Env {
     pub now_ms: Bits<32>,
     /// Registers.
     pub p: TcpParams,
+}
+
+/// What stage 1 is told beside the event.
+#[derive(Clone, Copy, Debug, Default, PartialEq, LogicStruct)]
+pub struct Told {
+    /// The command in work.
+    pub op: ConnOp,
+    /// What its path's MTU leaves.
+    pub room: Bits<16>,
+    /// The loss unit's answer.
+    pub answer: LossResult,
 }
 
 /// The event and its record at the start of the pipeline. `beyond`: the id is not one of ours.
@@ -50,13 +63,15 @@ fn turn(s: Step) -> Step {
     n
 }
 
-/// Stage 1. `room`: of the command's path.
+/// Stage 1. `image`: of the command.
 #[kernel]
-pub fn stage1(s: Step, e: Event, op: ConnOp, image: Bits<RECORD>, room: Bits<16>, v: Env) -> Step {
+pub fn stage1(s: Step, e: Event, t: Told, image: Bits<RECORD>, v: Env) -> Step {
+    let (op, room) = (t.op, t.room);
     let r = unpack::<TcpRecord, RECORD>(image);
     let now = v.now_us;
     let n = match s.c.pick {
         Pick::Commit => committed(s, e.commit, now, v.p),
+        Pick::Loss => answered(s, t.answer, now),
         Pick::Bell => bell(s, e.bell, now),
         Pick::Op => {
             if op.opcode == INITIATE {
@@ -95,36 +110,57 @@ pub fn stage2(s: Step, seg: RxSeg, v: Env) -> Step {
 /// Stage 3.
 #[kernel]
 pub fn stage3(s: Step, smss: Bits<32>, v: Env) -> Step {
-    if takes(s.c) && (s.c.is_new_ack || s.c.is_dup_ack) {
+    let n = if takes(s.c) && decides(s) {
         recover(s, smss, v.p.dup_ack_threshold)
     } else if s.c.pick == Pick::Timer {
         expire(s, v.now_us, smss, v.p)
     } else {
         s
+    };
+    let mut m: Step = n;
+    if s.w.fixed.flags.sack {
+        m.c.waits_us = waits(s.w, v.p.max_rto_us);
     }
+    m
 }
 
 /// Stage 4.
 #[kernel]
 pub fn stage4(s: Step, seg: RxSeg, v: Env) -> Step {
-    if takes(s.c) {
-        text(s, seg, seg_len(seg), v.now_us, v.p)
-    } else {
-        s
+    let n = if takes(s.c) { text(s, seg, seg_len(seg), v.now_us, v.p) } else { s };
+    let mut m: Step = n;
+    if s.w.fixed.flags.sack {
+        m.c.waits_us = bounded(s.w, s.c.waits_us);
     }
+    m
 }
 
 /// Stage 5.
 #[kernel]
 pub fn stage5(s: Step, smss: Bits<32>, v: Env) -> Step {
-    tx_plan(s, v.now_us, smss)
+    let mut n = tx_plan(s, v.now_us, smss);
+    n.c.smss = bit_cast::<16, 32>(smss);
+    if s.w.fixed.flags.sack {
+        n.c.waits_us = deadlines(s.w, s.c.waits_us, v.now_us);
+    }
+    n
 }
 
-/// Stage 6. `quiet`: no job is under way.
+/// Stage 6: the segment is on its way, and with SACK the timer runs for it.
 #[kernel]
-pub fn stage6(s: Step, quiet: bool, v: Env) -> Step {
+pub fn went(s: Step, v: Env) -> Step {
     let n = if s.c.plan.why != Why::Nothing { tx_sent(s, v.now_us, v.p.max_rto_us) } else { s };
-    finish(n, quiet)
+    if s.w.fixed.flags.sack {
+        armed(s, n)
+    } else {
+        n
+    }
+}
+
+/// Stage 6, after [`went`]. `quiet`: no job is under way.
+#[kernel]
+pub fn stage6(s: Step, quiet: bool) -> Step {
+    finish(asked(s), quiet)
 }
 
 /// The record as it goes back.

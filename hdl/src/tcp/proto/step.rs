@@ -1,6 +1,7 @@
 //! What goes down the pipeline: the record, and what is known about the event.
 use super::record::Work;
 use crate::prelude::*;
+use crate::tcp::loss::job::LossKind;
 use crate::types::EngineCounts;
 use chimney_abi::cmd::{Status, TcpState, UploadReason};
 
@@ -52,6 +53,8 @@ pub enum Pick {
     None,
     /// A shadow record is durable.
     Commit,
+    /// An answer of the loss unit.
+    Loss,
     /// A doorbell.
     Bell,
     /// A command.
@@ -77,7 +80,7 @@ pub enum Why {
     Nothing,
     /// Abort.
     Reset,
-    /// Fast retransmission or partial ACK: the segment at SND.UNA.
+    /// Fast retransmission or partial ACK: the segment at SND.UNA. With SACK: what counts as lost, or the last segment as a probe.
     Lost,
     /// Going back after a timeout or an offload: `[snd_nxt, snd_max)`.
     Again,
@@ -102,6 +105,44 @@ pub struct Plan {
     pub len: Bits<16>,
     /// With FIN.
     pub fin: Bit,
+}
+
+/// What the loss unit will hear of a pass.
+#[derive(Clone, Copy, Debug, Default, PartialEq, LogicStruct)]
+pub struct Ask {
+    /// It will.
+    pub is_asked: Bit,
+    /// What happened.
+    pub kind: LossKind,
+    /// See [`LossKind`].
+    pub from: Bits<32>,
+    /// See [`LossKind`].
+    pub to: Bits<32>,
+    /// See [`LossKind`].
+    pub flag: Bit,
+    /// A round trip ended.
+    pub has_rtt: Bit,
+    /// It took so long, microseconds.
+    pub rtt_us: Bits<32>,
+}
+
+/// How long the retransmission timer waits, with SACK; worked out from stage 3 to 5.
+#[derive(Clone, Copy, Debug, Default, PartialEq, LogicStruct)]
+pub struct Waits {
+    /// RTO with its back-off, microseconds.
+    pub rto: Bits<32>,
+    /// For a probe, more than a segment in flight; stage 4: at most the RTO; stage 5: the deadline.
+    pub many: Bits<34>,
+    /// The same, at most a segment in flight.
+    pub lone: Bits<34>,
+    /// The probe comes before the timeout.
+    pub is_many: Bit,
+    /// The same, at most a segment in flight.
+    pub is_lone: Bit,
+    /// Deadline of the timeout.
+    pub at_rto: Bits<32>,
+    /// Longest burst of the send log.
+    pub spacing: Bits<24>,
 }
 
 /// What a pass knows and decides, besides the record.
@@ -147,6 +188,18 @@ pub struct Ctx {
     pub acked: Bits<32>,
     /// FlightSize before that.
     pub flight: Bits<32>,
+    /// For the loss unit.
+    pub ask: Ask,
+    /// SND.UNA has moved on a calm connection with SACK: its timer begins anew.
+    pub restart: Bit,
+    /// Its waits.
+    pub waits_us: Waits,
+    /// The send log begins afresh.
+    pub is_new_log: Bit,
+    /// What is sent is a tail loss probe.
+    pub is_probe: Bit,
+    /// Segment size, from stage 5 on.
+    pub smss: Bits<16>,
     /// RCV.NXT has moved.
     pub moved: Bit,
     /// A hole was filled, or a FIN counted: acknowledge at once.

@@ -1,4 +1,5 @@
 //! What to send for a connection, one segment at a time (programmer's guide 7).
+use super::guard::{edge, is_silent, lost, probe, resent};
 use super::record::{Fixed, Work};
 use super::rx::is_pending;
 use super::step::{
@@ -73,25 +74,47 @@ fn fresh(w: Work, usable: Bits<32>, smss: Bits<32>) -> Plan {
     Plan { why, seq: nxt, len: bit_cast::<16, 32>(len), fin }
 }
 
-/// What to send now.
+/// Text may be sent, as far as the connection is concerned.
 #[kernel]
-fn choose(w: Work, smss: Bits<32>) -> Plan {
+fn has_voice(w: Work) -> bool {
+    is_active(w) && !w.flags.invalid && may_send(w.state)
+}
+
+/// Up to where text may go: what the network and the peer have room for.
+#[kernel]
+fn right(w: Work, smss: Bits<32>) -> Bits<32> {
+    if w.guard.is_guarded {
+        edge(w)
+    } else {
+        // RFC 6675: with SACK what left the network is known, and nothing goes beyond the window on a duplicate's word.
+        let limit = if w.fixed.flags.sack { w.rc.cw.cwnd } else { send_limit(w.rc, smss) };
+        w.snd.una + min32(limit, w.snd.wnd)
+    }
+}
+
+/// What to send now. `silent`: no text, and no probe.
+#[kernel]
+fn choose(w: Work, smss: Bits<32>, silent: bool) -> Plan {
     let snd = w.snd;
-    let edge = snd.una + min32(send_limit(w.rc, smss), snd.wnd);
+    let edge = right(w, smss);
     let usable = if after(edge, snd.nxt) { edge - snd.nxt } else { bits::<32>(0) };
+    let known = lost(w);
+    let known: Plan = known;
     let sent_end = earlier(snd.max, w.limit);
-    let lost = min32(smss, sent_end - snd.una);
+    let first = min32(smss, sent_end - snd.una);
     let left = if before(snd.nxt, sent_end) { sent_end - snd.nxt } else { bits::<32>(0) };
     let again = min32(min32(smss, usable), left);
     let is_again = before(snd.nxt, snd.max);
-    let data = is_active(w) && !w.flags.invalid && may_send(w.state);
+    let data = has_voice(w) && !silent;
     let new = fresh(w, usable, smss);
     let at = snd.max;
     let probe = is_pending(w);
     if w.side.reset {
         Plan { why: Why::Reset, seq: snd.max, len: bits::<16>(0), fin: false }
     } else if data && w.flags.retransmit && snd.una != snd.max {
-        repeat(w, Why::Lost, snd.una, lost)
+        repeat(w, Why::Lost, snd.una, first)
+    } else if data && known.why != Why::Nothing {
+        known
     } else if data && w.flags.probe && w.flags.persist {
         let one = if before(snd.una, w.limit) { bits::<16>(1) } else { bits::<16>(0) };
         Plan { why: Why::Probe, seq: snd.una, len: one, fin: one == 0 && probe }
@@ -102,7 +125,7 @@ fn choose(w: Work, smss: Bits<32>) -> Plan {
     } else if data && w.flags.probe && before(snd.nxt, w.limit) && usable != 0 {
         let some = min32(min32(w.limit - snd.nxt, usable), smss);
         Plan { why: Why::New, seq: snd.nxt, len: bit_cast::<16, 32>(some), fin: false }
-    } else if w.flags.probe && is_active(w) && !w.flags.invalid {
+    } else if w.flags.probe && !silent && is_active(w) && !w.flags.invalid {
         Plan { why: Why::KeepAlive, seq: snd.una - 1, len: bits::<16>(0), fin: false }
     } else if ack_due(w) && !w.flags.stopped && !w.flags.aborted && !w.flags.invalid && w.state != CLOSED {
         Plan { why: Why::Ack, seq: at, len: bits::<16>(0), fin: false }
@@ -115,14 +138,18 @@ fn choose(w: Work, smss: Bits<32>) -> Plan {
 #[kernel]
 pub fn tx_plan(s: Step, now: Bits<32>, smss: Bits<32>) -> Step {
     let (w, snd) = (s.w, s.w.snd);
+    let silent = is_silent(w.guard, s.c.ask);
+    let tail = w.guard.probe_due && has_voice(w) && !silent && !w.flags.persist && snd.una != snd.max;
     let mut n = s;
     if s.c.want_tx && s.c.may_send && s.w.fixed.generation != 0 {
         n.w.flags.retransmit = s.w.flags.retransmit && s.w.snd.una != s.w.snd.max;
-        n.c.plan = choose(s.w, smss);
+        n.c.plan = if tail { probe(w, smss) } else { choose(w, smss, silent) };
+        n.c.is_probe = tail;
         // Stage 6 asks for another turn, if there may be more.
         n.c.want_tx = false;
         if n.c.plan.why == Why::Nothing
             && is_active(w)
+            && !silent
             && before(snd.nxt, w.limit)
             && snd.una == snd.max
             && !w.tm.on.rtx
@@ -132,6 +159,7 @@ pub fn tx_plan(s: Step, now: Bits<32>, smss: Bits<32>) -> Step {
             n.w.tm.rtx = now + w.tm.rto_us;
         }
     }
+    n.w.guard.probe_due = w.guard.probe_due && snd.una != snd.max;
     n
 }
 
@@ -194,6 +222,9 @@ pub fn tx_sent(s: Step, now: Bits<32>, max_rto_us: Bits<32>) -> Step {
     if text {
         n.w = sent_text(s.w, p, now, max_rto_us);
         n.c.want_tx = s.c.want_tx || p.why != Why::Probe;
+        if s.w.fixed.flags.sack {
+            n = resent(s, n);
+        }
     } else if p.why == Why::KeepAlive {
         n.w.flags.probe = false;
     } else if p.why == Why::Reset {

@@ -1,0 +1,384 @@
+//! Loss recovery of connections with SACK, PROTO's part: what the unit (`tcp/loss`) hears, and what follows from its answers.
+//!
+//! A *calm* connection (phase Open, nothing reported, lost or probed) is PROTO's own: the window grows here, and an acknowledgment
+//! without blocks asks nobody. From the first event the unit has to see the connection is *guarded*: every acknowledgment, timeout
+//! and retransmission is a job of the unit, which owns `rc`, until an answer says that it is calm. While a job is not answered no
+//! text is sent; new text needs none, its bytes are added up and go along in the next.
+//!
+//! ```text
+//!   stage 1 handed_over, answered | 2 told | 3 waits | 4 bounded | 5 deadlines, lost | 6 resent, armed; asked; logged
+//! ```
+//! Without SACK nothing here changes anything: NewReno (`tcp/cwnd.rs`).
+use super::record::{Guard, Work};
+use super::rx::is_pending;
+use super::step::{Ask, Ctx, Pick, Plan, Step, Waits, Why, FIN_WAIT_2};
+use crate::prelude::*;
+use crate::tcp::cwnd::{PHASE_FAST, PHASE_OPEN};
+use crate::tcp::loss::job::{LossJob, LossKind, LossResult, LossTimer};
+use crate::tcp::loss::rack::{self, limit, SendLog};
+use crate::tcp::loss::tlp::{self, limited};
+use crate::tcp::rtt::backed_off;
+use crate::tcp::seq::{after, before, earlier, min32};
+use crate::types::{RxSeg, TcpParams};
+
+/// Jobs of a connection that wait before acknowledgments that move nothing are left out.
+const MOST_DUPLICATES: u64 = 4;
+
+/// Smoothed round trip, microseconds; 0 = none yet.
+#[kernel]
+fn srtt_us(w: Work) -> Bits<32> {
+    w.rtt.srtt_x8 >> bits::<2>(3)
+}
+
+/// No text may be sent: the unit's answer would not be current.
+#[kernel]
+pub fn is_silent(g: Guard, ask: Ask) -> bool {
+    g.asked != 0 || ask.is_asked
+}
+
+/// The retransmission timer is a plain timeout.
+#[kernel]
+fn plain(g: Guard) -> Guard {
+    Guard { is_probe: false, is_reorder: false, ..g }
+}
+
+/// Stage 1: the connection was handed over (R-104): what was to be sent again is the unit's, and SND.NXT stays at SND.MAX from now on.
+#[kernel]
+pub fn handed_over(s: Step) -> Step {
+    let w = s.w;
+    let first = w.flags.retransmit && w.snd.una != w.snd.max;
+    let mut n = s;
+    n.w.flags.retransmit = false;
+    n.w.snd.nxt = w.snd.max;
+    n.c.is_new_log = true;
+    n.c.ask = Ask {
+        is_asked: true,
+        kind: LossKind::HandedOver,
+        from: w.snd.nxt,
+        to: w.snd.max,
+        flag: first,
+        ..Ask::default()
+    };
+    n
+}
+
+/// Stage 1: the unit answers.
+#[kernel]
+pub fn answered(s: Step, r: LossResult, now: Bits<32>) -> Step {
+    let (w, g) = (s.w, s.w.guard);
+    let is_last = g.asked == 1;
+    let is_probe = r.timer == LossTimer::Probe;
+    let is_reorder = r.timer == LossTimer::Reorder;
+    let is_other = is_probe != g.is_probe || is_reorder || g.is_reorder || !w.tm.on.rtx;
+    // The timer of an acknowledgment, or of a retransmission at SND.UNA.
+    let tells =
+        (r.kind == LossKind::Ack && (is_other || r.has_moved)) || (r.kind == LossKind::Resend && r.has_moved);
+    let mut n = s;
+    n.w.rc = r.rc;
+    n.w.guard = Guard {
+        is_guarded: !(is_last && r.is_calm),
+        asked: g.asked - 1,
+        probe_due: g.probe_due && r.rc.phase == PHASE_OPEN,
+        has_lost: r.has_lost,
+        has_room: r.has_room,
+        lost: r.lost,
+        lost_len: r.lost_len,
+        edge: r.edge,
+        ..g
+    };
+    if tells && w.snd.una != w.snd.max && !w.flags.persist && w.state != FIN_WAIT_2 {
+        n.w.tm.on.rtx = true;
+        n.w.tm.rtx = now + r.timer_us;
+        n.w.guard.is_probe = is_probe;
+        n.w.guard.is_reorder = is_reorder;
+    }
+    n.c.counts.fast_retransmits = r.has_entered;
+    n.c.want_tx = is_pending(w) || w.flags.probe;
+    n
+}
+
+/// Stage 2, after an acknowledgment was taken: `s` before it, `n` after it. `rtt_us`: of the round trip that ended, if `timed`.
+#[kernel]
+pub fn told(s: Step, n: Step, blocks: Bits<3>, is_current: bool, timed: bool, rtt_us: Bits<32>) -> Step {
+    let (w, is_new) = (s.w, n.c.is_new_ack);
+    let in_flight = n.w.snd.una != n.w.snd.max;
+    // While a closed window is probed every answer looks like a duplicate. Law L5: who sends duplicates faster than the unit works may not
+    // fill its queue; the peer repeats what it reports.
+    let says = is_current && !w.flags.persist && w.guard.asked < MOST_DUPLICATES;
+    let heard = (is_new || says) && (w.guard.is_guarded || blocks != 0);
+    let opened = w.flags.persist && !n.w.flags.persist && in_flight;
+    let mut m = n;
+    m.c.ask = Ask {
+        is_asked: heard || opened,
+        kind: if opened { LossKind::WindowOpened } else { LossKind::Ack },
+        from: w.snd.una,
+        to: w.snd.una,
+        flag: n.c.is_dup_ack && !w.flags.persist,
+        has_rtt: timed,
+        rtt_us,
+    };
+    let is_calm = is_new && !heard && !n.w.flags.persist && in_flight;
+    m.c.restart = (is_calm || opened) && n.w.state != FIN_WAIT_2;
+    if is_new {
+        m.w.guard = Guard { probe_due: false, ..plain(w.guard) };
+    }
+    if opened {
+        m.w.guard = plain(w.guard);
+    }
+    m
+}
+
+/// Stage 3: the retransmission timer of a connection with SACK fired, and it is no plain timeout. `next`: when that would come.
+#[kernel]
+pub fn waited(s: Step, next: Bits<32>) -> Step {
+    let mut n = s;
+    n.w.tm.rtx = next;
+    n.w.guard = plain(s.w.guard);
+    if s.w.guard.is_probe {
+        // RFC 8985 7.3: the probe goes out with the next turn.
+        n.w.guard.probe_due = true;
+        n.c.want_tx = true;
+    } else {
+        // RFC 8985 6.3: an acknowledgment that says nothing new.
+        n.c.ask =
+            Ask { is_asked: true, kind: LossKind::Ack, from: s.w.snd.una, to: s.w.snd.una, ..Ask::default() };
+    }
+    n
+}
+
+/// Stage 3: a timeout. What is in flight becomes lost by the unit's word; SND.NXT stays. `is_first`: since SND.UNA moved.
+#[kernel]
+pub fn timed_out(s: Step, is_first: bool) -> Step {
+    let mut n = s;
+    n.w.guard = Guard { probe_due: false, ..plain(s.w.guard) };
+    n.c.ask = Ask {
+        is_asked: true,
+        kind: LossKind::Rto,
+        from: s.w.snd.una,
+        to: s.w.snd.una,
+        flag: is_first,
+        ..Ask::default()
+    };
+    n
+}
+
+/// Stage 3: how long a probe would wait.
+#[kernel]
+pub fn waits(w: Work, max_rto_us: Bits<32>) -> Waits {
+    Waits {
+        rto: backed_off(w.tm.rto_us, w.tm.retransmit_count, max_rto_us),
+        many: tlp::wait(srtt_us(w), false),
+        lone: tlp::wait(srtt_us(w), true),
+        ..Waits::default()
+    }
+}
+
+/// Stage 4: not longer than the timeout.
+#[kernel]
+pub fn bounded(w: Work, t: Waits) -> Waits {
+    let rto = bit_cast::<34, 32>(t.rto);
+    let is_known = w.rtt.srtt_x8 != 0;
+    Waits {
+        many: bit_cast::<34, 32>(limited(t.many, t.rto)),
+        lone: bit_cast::<34, 32>(limited(t.lone, t.rto)),
+        is_many: is_known && t.many < rto,
+        is_lone: is_known && t.lone < rto,
+        ..t
+    }
+}
+
+/// Stage 5: the deadlines.
+#[kernel]
+pub fn deadlines(w: Work, t: Waits, now: Bits<32>) -> Waits {
+    Waits {
+        many: bit_cast::<34, 32>(now + t.many.get_bits::<32>(0)),
+        lone: bit_cast::<34, 32>(now + t.lone.get_bits::<32>(0)),
+        at_rto: now + t.rto,
+        spacing: rack::spacing(limit(srtt_us(w))),
+        ..t
+    }
+}
+
+/// A part of what was sent before, with the FIN if that follows.
+#[kernel]
+fn again(w: Work, seq: Bits<32>, len: Bits<32>) -> Plan {
+    let text = min32(len, if before(seq, w.limit) { w.limit - seq } else { bits::<32>(0) });
+    Plan {
+        why: Why::Lost,
+        seq,
+        len: bit_cast::<16, 32>(text),
+        fin: w.flags.fin_sent && seq + text == w.limit && w.snd.max == w.limit + 1,
+    }
+}
+
+/// Stage 5: the probe that is due: new text if the peer's window lets it go, else the last segment again (RFC 8985 7.3).
+#[kernel]
+pub fn probe(w: Work, smss: Bits<32>) -> Plan {
+    let snd = w.snd;
+    let flight = snd.max - snd.una;
+    let unsent = if before(snd.max, w.limit) { w.limit - snd.max } else { bits::<32>(0) };
+    let room = if flight < snd.wnd { snd.wnd - flight } else { bits::<32>(0) };
+    let len = min32(min32(unsent, room), smss);
+    let last = min32(smss, flight);
+    if len != 0 {
+        Plan { why: Why::New, seq: snd.max, len: bit_cast::<16, 32>(len), fin: false }
+    } else {
+        again(w, snd.max - last, last)
+    }
+}
+
+/// Stage 5: what counts as lost and may be sent again now; `Why::Nothing`: nothing.
+#[kernel]
+pub fn lost(w: Work) -> Plan {
+    let (g, snd) = (w.guard, w.snd);
+    let g: Guard = g;
+    let len = bit_cast::<32, 16>(g.lost_len);
+    // A window that shrank: the first segment is its own probe.
+    let fits = g.lost == snd.una || (g.lost - snd.una) + len <= snd.wnd;
+    if g.is_guarded && g.has_lost && g.has_room && fits && !w.flags.persist {
+        again(w, g.lost, len)
+    } else {
+        Plan { why: Why::Nothing, seq: snd.max, len: bits::<16>(0), fin: false }
+    }
+}
+
+/// Up to where new text may go while guarded: the network's room, and the peer's.
+#[kernel]
+pub fn edge(w: Work) -> Bits<32> {
+    earlier(w.guard.edge, w.snd.una + w.snd.wnd)
+}
+
+/// Stage 6, text was sent: `s` before, `n` after it. The unit hears of a probe and of what was sent again, and counts the rest.
+#[kernel]
+pub fn resent(s: Step, n: Step) -> Step {
+    let (w, p, t) = (s.w, s.c.plan, s.c.waits_us);
+    let w: Work = w;
+    let is_new = after(n.w.snd.max, w.snd.max);
+    let end = p.seq + bit_cast::<32, 16>(p.len) + p.fin;
+    let is_probe = s.c.is_probe;
+    let is_lost = !is_probe && p.why == Why::Lost;
+    let mut m = n;
+    if is_probe || is_lost {
+        m.c.want_tx = false;
+        m.c.ask = Ask {
+            is_asked: true,
+            kind: if is_probe { LossKind::Probe } else { LossKind::Resend },
+            from: if is_probe { w.snd.una } else { p.seq },
+            to: end,
+            flag: is_probe && !is_new,
+            ..Ask::default()
+        };
+    } else if is_new && w.guard.is_guarded {
+        m.w.guard.sent = w.guard.sent + bit_cast::<32, 16>(p.len) + p.fin;
+    }
+    if is_probe {
+        m.w.guard.probe_due = false;
+    }
+    if is_probe || (is_lost && p.seq == w.snd.una) || !w.tm.on.rtx {
+        m.w.tm.on.rtx = true;
+        m.w.tm.rtx = t.at_rto;
+        m.w.guard.is_probe = false;
+        m.w.guard.is_reorder = false;
+    }
+    m
+}
+
+/// Stage 6: the timer of a connection whose SND.UNA moved while calm, or that sent new text (RFC 8985 7.2: the probe waits from the last
+/// transmission on, and the second segment of a flight may make it the sooner one of probe and timeout). `s` before, `n` after sending.
+#[kernel]
+pub fn armed(s: Step, n: Step) -> Step {
+    let (w, t) = (s.w, s.c.waits_us);
+    let w: Work = w;
+    let is_new = after(n.w.snd.max, w.snd.max) && !w.flags.persist && !s.c.is_probe;
+    let is_calm = !w.guard.is_guarded && !n.c.ask.is_asked;
+    let is_lone = (n.w.snd.max - w.snd.una) <= bit_cast::<32, 16>(s.c.smss);
+    let is_sooner = (is_calm || w.guard.is_probe) && if is_lone { t.is_lone } else { t.is_many };
+    let idle = !w.tm.on.rtx;
+    let mut m = n;
+    if s.c.restart || (is_new && (w.guard.is_probe || (is_calm && (is_sooner || idle)))) {
+        m.w.tm.on.rtx = true;
+        m.w.guard.is_probe = is_sooner;
+        m.w.guard.is_reorder = false;
+        m.w.tm.rtx = if !is_sooner {
+            t.at_rto
+        } else if is_lone {
+            t.lone.get_bits::<32>(0)
+        } else {
+            t.many.get_bits::<32>(0)
+        };
+    }
+    m
+}
+
+/// Stage 6: a job of the unit goes out with this pass.
+#[kernel]
+pub fn asked(s: Step) -> Step {
+    let g = s.w.guard;
+    let mut n = s;
+    if s.c.ask.is_asked {
+        n.w.guard = Guard { is_guarded: true, asked: g.asked + 1, sent: bits::<32>(0), ..g };
+    }
+    n
+}
+
+/// Stage 6: the send log after the pass. `s` before, `n` after sending.
+#[kernel]
+pub fn logged(old: SendLog, s: Step, n: Step, now: Bits<32>) -> SendLog {
+    let kept = rack::advance(old, n.w.snd.una);
+    let kept: SendLog = kept;
+    let is_new = after(n.w.snd.max, s.w.snd.max);
+    let sent = rack::on_send(kept, n.w.snd.max, now.get_bits::<24>(0), s.c.waits_us.spacing);
+    let log = if is_new { sent } else { kept };
+    let log: SendLog = log;
+    if s.c.is_new_log {
+        SendLog { floor: n.w.snd.max, ..SendLog::default() }
+    } else {
+        SendLog { is_split: log.is_split || s.c.is_probe || s.c.plan.why == Why::Lost, ..log }
+    }
+}
+
+/// The job of a pass: `s` before it was counted, `n` after sending; `old`: the send log before it.
+#[kernel]
+pub fn job(s: Step, n: Step, old: SendLog, seg: RxSeg, now: Bits<32>, p: TcpParams) -> LossJob {
+    let (w, ask) = (n.w, n.c.ask);
+    let c: Ctx = s.c;
+    let ask: Ask = ask;
+    let w: Work = w;
+    LossJob {
+        kind: ask.kind,
+        conn: c.conn,
+        is_first: !s.w.guard.is_guarded || c.is_new_log,
+        una: w.snd.una,
+        max: w.snd.max,
+        from: ask.from,
+        to: ask.to,
+        flag: ask.flag,
+        count: if c.pick == Pick::Rx && ask.kind == LossKind::Ack { seg.sack_count } else { bits::<3>(0) },
+        blocks: seg.sack,
+        has_rtt: ask.has_rtt,
+        rtt_us: ask.rtt_us,
+        smss: c.smss,
+        srtt_us: srtt_us(w),
+        rto_us: c.waits_us.rto,
+        now_us: now,
+        threshold: p.dup_ack_threshold,
+        sent: s.w.guard.sent,
+        log: old,
+        rc: w.rc,
+    }
+}
+
+/// A record as its image has it: bytes that count as lost are what the next owner sends again (R-104).
+#[kernel]
+pub fn resumable(w: Work) -> Work {
+    let g = w.guard;
+    let g: Guard = g;
+    let is_lost = g.is_guarded && g.asked == 0 && g.has_lost;
+    let mut n = w;
+    if is_lost && w.rc.phase == PHASE_FAST {
+        n.flags.retransmit = w.flags.retransmit || g.lost == w.snd.una;
+    } else if is_lost {
+        n.snd.nxt = g.lost;
+    }
+    n
+}
