@@ -6,6 +6,7 @@ use chimney_abi::desc::RecvDesc;
 use chimney_abi::state::{
     TcpRecord, CACHED_KEEP_ALIVE, CACHED_NAGLE, CONST_SACK, CONST_TIMESTAMPS, NO_TIMER,
 };
+use chimney_hdl::prelude::Bits;
 use chimney_hdl::types::*;
 use chimney_hdl_kernel::diff::{long, Diff, Rnd};
 use engine_env::{Dut, Env, Todo, RECV_RING};
@@ -26,7 +27,13 @@ struct Peer {
 struct Traffic {
     e: Env,
     peers: [Peer; 8],
+    planned: u64,
 }
+
+/// So many things are planned between two pauses ...
+const BUSY: u64 = 40;
+/// ... in which everything comes to rest, clocks.
+const PAUSE: u64 = 900;
 
 impl Traffic {
     fn image(&self, r: &mut Rnd, p: &Peer) -> TcpRecord {
@@ -59,6 +66,8 @@ impl Traffic {
             snd_wl1: p.seq,
             snd_wl2: p.ack,
             cwnd: 4000,
+            srtt_us_x8: r.below(3) as u32 * 40_000,
+            phase: if r.chance(1, 5) { 1 + r.below(2) as u8 } else { 0 },
             ssthresh: 8000,
             recover: p.ack,
             rto_us: 300_000,
@@ -98,13 +107,23 @@ impl Traffic {
         } else {
             p.seq = p.seq.wrapping_add(len as u32);
         }
-        if r.chance(1, 2) {
+        if r.chance(1, 3) {
             p.ack = p.ack.wrapping_add(r.below(1500) as u32);
         }
-        let odd = [0, 0, 0, 0, 0, 0, 0, 0, 0, TCP_FIN, TCP_RST, TCP_SYN, TCP_URG];
-        let flags = odd[r.below(13) as usize] | if r.chance(1, 3) { TCP_PSH } else { 0 };
+        let odd = [TCP_FIN, TCP_RST, TCP_SYN, TCP_URG][r.below(4) as usize];
+        let flags = if r.chance(1, 12) { odd } else { 0 } | if r.chance(1, 3) { TCP_PSH } else { 0 };
+        // Reports of ranges above the acknowledgment, some below it or beyond what was sent.
+        let count = if r.chance(1, 2) { r.below(5) } else { 0 };
+        let mut sack: Bits<256> = 0u64.into();
+        for i in 0..count as usize {
+            let start = p.ack.wrapping_add(r.below(5000) as u32).wrapping_sub(500);
+            let end = start.wrapping_add(1 + r.below(1500) as u32);
+            sack.set_bits::<64>(64 * i, (u64::from(end) << 32 | u64::from(start)).into());
+        }
         let s = RxSeg {
             conn: (conn as u64).into(),
+            sack_count: count.into(),
+            sack,
             seq: u64::from(seq).into(),
             ack: u64::from(p.ack).into(),
             wnd: [0, 5, 3000, 9000][r.below(4) as usize].into(),
@@ -165,6 +184,10 @@ impl Traffic {
 
     fn plan(&mut self, r: &mut Rnd) {
         let conn = r.below(8) as usize;
+        self.planned += 1;
+        if self.planned.is_multiple_of(BUSY) {
+            return self.e.plan(Todo::Wait(PAUSE));
+        }
         match r.below(40) {
             _ if !self.peers[conn].live => self.start(r, conn),
             0..=22 => self.segment(r, conn),
@@ -186,11 +209,11 @@ impl Traffic {
 
 #[test]
 fn random_traffic_is_the_same_in_verilog() {
-    let mut t = Traffic { e: Env::new(30), peers: Default::default() };
+    let mut t = Traffic { e: Env::new(30), peers: Default::default(), planned: 0 };
     t.e.slow = true;
     t.e.command(Opcode::Query, 7, 1, None); // refused
     let t = RefCell::new(t);
-    let steps = if long() { 50_000 } else { 3_000 };
+    let steps = if long() { 50_000 } else { 4_000 };
     Diff::new("engine_small", steps).constant("write_done_ready").constant("event_done_ready").run_seen(
         Dut::default(),
         |u, r| {
