@@ -20,13 +20,15 @@ const LEVEL: usize = QUEUE_LOG2 + 1;
 /// Passes start up to this many jobs: each that is in the pipeline then may still ask, and so may one that takes an answer.
 const HIGH: u64 = (1 << QUEUE_LOG2) - 2 * crate::tcp::proto::queues::PASSES;
 
-/// An answer waits.
+/// What the intake hears of the unit.
 #[derive(Clone, Copy, Debug, Default, PartialEq, LogicStruct)]
 pub struct Due {
-    /// It does.
+    /// An answer waits.
     pub valid: Bit,
     /// Whose it is.
     pub conn: Bits<16>,
+    /// A pass that may ask can start.
+    pub has_room: Bit,
 }
 
 /// The block, for `1 << (AW - 1)` connections. See the module page.
@@ -46,7 +48,7 @@ pub struct LossQueue<const AW: usize> {
     pub result_valid: Signal<Out, Bit>,
     /// The answer.
     pub result: Signal<Out, LossResult>,
-    /// The same, and whose it is.
+    /// For the intake.
     pub due: Signal<Out, Due>,
     /// It is taken.
     pub result_ready: Signal<In, Bit>,
@@ -72,10 +74,12 @@ impl<const AW: usize> Logic for LossQueue<AW> {
         self.unit.job.next = self.jobs.m_data.val();
         self.jobs.m_ready.next = self.unit.job_ready.val();
         self.unit.result_ready.next = self.result_ready.val();
-        self.has_room.next = self.jobs.level.val() <= HIGH;
+        let has_room = self.jobs.level.val() <= HIGH;
+        self.has_room.next = has_room;
         self.result_valid.next = self.unit.result_valid.val();
         self.result.next = self.unit.result.val();
-        self.due.next = Due { valid: self.unit.result_valid.val(), conn: self.unit.result.val().conn };
+        self.due.next =
+            Due { valid: self.unit.result_valid.val(), conn: self.unit.result.val().conn, has_room };
         self.taken.next = self.held.q.val();
         if self.result_ready.val() {
             self.held.d.next = self.unit.result.val();

@@ -231,7 +231,6 @@ impl<const LOG2: usize, const MAP: usize, const TABLE: usize, const LOSS: usize,
         // Loss recovery.
         self.loss.job.next = self.pipe.loss_job.val();
         self.loss.job_valid.next = self.pipe.loss_job_valid.val();
-        self.intake.loss_room.next = self.loss.has_room.val();
         self.intake.loss.next = self.loss.due.val();
         self.pipe.answer.next = self.loss.taken.val();
         self.loss.result_ready.next = self.intake.loss_ready.val();

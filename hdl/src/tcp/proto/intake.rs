@@ -51,12 +51,10 @@ pub struct Intake<const LOG2: usize> {
     pub issued: Signal<Out, Bits<16>>,
     /// Jobs the transmitter is done with.
     pub finished: Signal<Out, Bits<16>>,
-    /// An answer of the loss unit, and whose.
+    /// Of the loss unit: an answer, whose it is, and whether it has room for a job of every pass.
     pub loss: Signal<In, Due>,
     /// Answer taken.
     pub loss_ready: Signal<Out, Bit>,
-    /// The loss unit has room for a job of every pass.
-    pub loss_room: Signal<In, Bit>,
     /// Doorbell.
     pub doorbell: Signal<In, Doorbell>,
     /// Doorbell offered.
@@ -150,7 +148,7 @@ impl<const LOG2: usize> Logic for Intake<LOG2> {
         let held = self.asking.q.val() || answer.valid;
         let start = !self.gap.q.val() && self.orders.val() <= ORDERS_HIGH;
         let free = start && !self.commits.high.val();
-        let (room, unit) = (free && !held, self.loss_room.val());
+        let (room, unit) = (free && !held, self.loss.val().has_room);
         let on = room && self.enable.val();
         let may_ask = on && unit;
         let tx = may_ask && self.ready.valid.val() && has_room && is_clear(busy, ready_conn);
@@ -236,9 +234,7 @@ impl<const LOG2: usize> Logic for Intake<LOG2> {
         self.finished.next = jobs_done;
         let fails = finishes && self.tx_done.val().result != 0;
         self.has_failed.d.next = fails || (self.has_failed.q.val() && choice != Pick::TxFail);
-        if fails {
-            self.fail.d.next = self.tx_done.val();
-        }
+        self.fail.d.next = if fails { self.tx_done.val() } else { self.fail.q.val() };
         let queued = !self.commits.idle.val() || !self.ready.idle.val() || !self.waiting.idle.val();
         self.idle.next = !queued && jobs == jobs_done && !held && choice == Pick::None && !busy.any;
         dff_reset!(
