@@ -5,7 +5,7 @@ use chimney::world::{Pace, Setup, World};
 use chimney_abi::offload::Residence;
 use chimney_driver::Config;
 use chimney_host_stack::switch::{Direction, SwitchConfig};
-use chimney_host_stack::{ConnId, ListenerId, MacAddr, Stack, StackConfig, StackEvent, TcpConfig};
+use chimney_host_stack::{Address, ConnId, ListenerId, MacAddr, Stack, StackConfig, StackEvent, TcpConfig};
 use chimney_sim::bfm::axi_memory::AxiTiming;
 use chimney_sim::clock::SimClock;
 use chimney_sim::device::Device;
@@ -17,7 +17,7 @@ use chimney_sim::net::impairment::Impairment;
 use chimney_sim::net::wire::{QueueEnd, Wire};
 use chimney_sim::rig::NicPins;
 use chimney_sim::rng::{test_seed, Rng};
-use std::net::{Ipv4Addr, SocketAddrV4};
+use std::net::{Ipv4Addr, SocketAddr};
 
 const HOST: Ipv4Addr = Ipv4Addr::new(10, 9, 0, 2);
 const PEER: Ipv4Addr = Ipv4Addr::new(10, 9, 0, 1);
@@ -49,9 +49,7 @@ struct Broken(String);
 fn stack(ip: Ipv4Addr, mac: u8, secret: u64) -> StackConfig {
     StackConfig {
         mac: MacAddr([2, 0, 0, 0, 0, mac]),
-        ip,
-        prefix_len: 24,
-        gateway: None,
+        addresses: vec![Address::new(ip, 24)],
         mtu: 1500,
         secret,
         tcp: TcpConfig::default(),
@@ -102,8 +100,11 @@ impl<D: Device> Duel<D> {
         let mut peer = Stack::new(stack(PEER, 9, seed ^ 1));
         let listener = peer.listen(PORT, 4).expect("a free port");
         let now_us = world.now_us();
-        let conn =
-            world.switch.stack().connect(now_us, SocketAddrV4::new(PEER, PORT)).expect("a free local port");
+        let conn = world
+            .switch
+            .stack()
+            .connect(now_us, SocketAddr::new(PEER.into(), PORT))
+            .expect("a free local port");
         let (up, down) = (bytes(seed ^ 0xa, STREAM_BYTES), bytes(seed ^ 0xb, STREAM_BYTES));
         let host = End { to_send: up.clone(), sent: 0, wanted: down.clone(), received: Vec::new() };
         let far = End { to_send: down, sent: 0, wanted: up, received: Vec::new() };

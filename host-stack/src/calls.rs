@@ -5,7 +5,7 @@ use crate::stack::{Connection, Listener, Stack};
 use crate::tcp::tcb::{FourTuple, Tcb, TcpStats};
 use chimney_abi::cmd::TcpState;
 use std::collections::VecDeque;
-use std::net::SocketAddrV4;
+use std::net::SocketAddr;
 
 /// First port of the range for active opens (RFC 6335 6).
 const FIRST_EPHEMERAL_PORT: u16 = 49_152;
@@ -14,14 +14,15 @@ impl Stack {
     /// Opens a connection. [`StackEvent::Connected`](crate::socket::StackEvent) or `Closed` follows.
     ///
     /// # Errors
-    /// `NoFreePort`.
-    pub fn connect(&mut self, now_us: u64, remote: SocketAddrV4) -> Result<ConnId, StackError> {
+    /// `NoAddress`, `NoFreePort`.
+    pub fn connect(&mut self, now_us: u64, remote: SocketAddr) -> Result<ConnId, StackError> {
         let count = u16::MAX - FIRST_EPHEMERAL_PORT;
         for _ in 0..=count {
             let port = FIRST_EPHEMERAL_PORT + self.next_port % (count + 1).max(1);
             self.next_port = self.next_port.wrapping_add(1);
-            if let Ok(id) = self.connect_from(now_us, port, remote) {
-                return Ok(id);
+            match self.connect_from(now_us, port, remote) {
+                Err(StackError::PortInUse) => {}
+                result => return result,
             }
         }
         Err(StackError::NoFreePort)
@@ -30,14 +31,10 @@ impl Stack {
     /// Opens a connection from a given local port.
     ///
     /// # Errors
-    /// `PortInUse` if the pair of ends is in use.
-    pub fn connect_from(
-        &mut self,
-        now_us: u64,
-        port: u16,
-        remote: SocketAddrV4,
-    ) -> Result<ConnId, StackError> {
-        let tuple = FourTuple { local: SocketAddrV4::new(self.config.ip, port), remote };
+    /// `PortInUse` if the pair of ends is in use; `NoAddress` if the stack has none of the remote end's family.
+    pub fn connect_from(&mut self, now_us: u64, port: u16, remote: SocketAddr) -> Result<ConnId, StackError> {
+        let ip = self.addresses.source_for(remote.ip()).ok_or(StackError::NoAddress)?;
+        let tuple = FourTuple { local: SocketAddr::new(ip, port), remote };
         if self.lookup.contains_key(&tuple) {
             return Err(StackError::PortInUse);
         }
@@ -139,9 +136,9 @@ impl Stack {
     pub fn abort(&mut self, now_us: u64, id: ConnId) -> Result<(), StackError> {
         let tcb = self.in_host(id)?;
         tcb.is_detached = true;
-        let remote = *tcb.tuple.remote.ip();
+        let tuple = tcb.tuple;
         if let Some(reset) = tcb.abort(now_us) {
-            self.send_segment(now_us, remote, &reset);
+            self.send_segment(now_us, &tuple, &reset);
         }
         self.settle(id);
         Ok(())

@@ -15,7 +15,6 @@ use crate::tcp::snapshot;
 use crate::wire::tcp::{parse_trusted, TcpSegment};
 use chimney_abi::offload::{NeighborState, PathState, TcpBlockState};
 use chimney_host_stack_core::segment::Flags;
-use std::net::IpAddr;
 
 impl Connection {
     /// Keeps a segment for whoever has the connection in the end; false if there is no room.
@@ -63,11 +62,11 @@ impl Stack {
             return Err(StackError::WrongState);
         }
         connection.place = Place::Frozen;
-        let remote = *connection.tcb.tuple.remote.ip();
+        let tuple = connection.tcb.tuple;
         let ack = connection.tcb.flush_ack(now_us);
         let block = snapshot::export(&connection.tcb, now_us);
         if let Some(ack) = ack {
-            self.send_segment(now_us, remote, &ack);
+            self.send_segment(now_us, &tuple, &ack);
         }
         Ok(block)
     }
@@ -167,11 +166,11 @@ impl Stack {
     /// # Errors
     /// `NoSuchId`.
     pub fn path_state(&mut self, id: ConnId) -> Result<PathState, StackError> {
-        let remote = *self.tcb(id)?.tuple.remote.ip();
-        let path = *self.paths.get(remote);
+        let tuple = self.tcb(id)?.tuple;
+        let path = *self.paths.get(tuple.local.ip(), tuple.remote.ip());
         Ok(PathState {
-            src: IpAddr::V4(path.src),
-            dst: IpAddr::V4(path.dst),
+            src: path.src,
+            dst: path.dst,
             mtu: path.mtu,
             ip_id_start: crate::iface::path::Path::TARGET_ID_START,
             ip_id_counter: path.target_counter,
@@ -181,9 +180,7 @@ impl Stack {
     /// Keeps the counter that a target handed back with a path, so that the next offload goes on from
     /// there.
     pub fn return_path(&mut self, path: &PathState) {
-        if let IpAddr::V4(dst) = path.dst {
-            self.paths.get(dst).target_counter = path.ip_id_counter;
-        }
+        self.paths.get(path.src, path.dst).target_counter = path.ip_id_counter;
     }
 
     /// The neighbor object of a connection, for an initiate (spec 4.2); `None` while its MAC address is
@@ -192,7 +189,7 @@ impl Stack {
     /// # Errors
     /// `NoSuchId`.
     pub fn neighbor_state(&self, now_us: u64, id: ConnId) -> Result<Option<NeighborState>, StackError> {
-        let next_hop = self.next_hop(*self.tcb(id)?.tuple.remote.ip());
+        let next_hop = self.next_hop(self.tcb(id)?.tuple.remote.ip());
         let age = self.neighbors.age_us(next_hop, now_us);
         Ok(self.neighbors.lookup(next_hop).map(|mac| NeighborState {
             dst_mac: mac.0,

@@ -1,5 +1,5 @@
-//! The sans-IO host stack: Ethernet, ARP, IPv4, ICMP echo and TCP, with connections that can be given to
-//! a NIC alive and taken back alive.
+//! The sans-IO host stack: Ethernet, IPv4 with ARP, IPv6 with Neighbor Discovery, ICMP echo and path MTU, and TCP, with
+//! connections that can be given to a NIC alive and taken back alive.
 //!
 //! ```text
 //!   application --> calls (connect, send, recv ..)     handover (freeze, thaw ..) <-- switch
@@ -15,6 +15,7 @@
 mod calls;
 mod handover;
 pub mod iface;
+mod ingress;
 pub mod socket;
 pub mod stack;
 pub mod switch;
@@ -23,6 +24,7 @@ pub mod tcp;
 mod test_seed;
 pub mod wire;
 
+pub use iface::address::Address;
 pub use socket::{ConnId, ListenerId, Place, StackError, StackEvent, Status};
 pub use stack::{Stack, StackConfig, StackCounters};
 pub use tcp::tcb::TcpConfig;

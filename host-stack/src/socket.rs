@@ -66,6 +66,9 @@ pub enum StackError {
     /// The port is taken.
     #[error("local port is in use")]
     PortInUse,
+    /// The interface has no address of the remote end's family.
+    #[error("no local address of this family")]
+    NoAddress,
     /// No ephemeral port is free for this peer.
     #[error("no free local port")]
     NoFreePort,

@@ -7,8 +7,10 @@
 //! Nothing is sent but by [`Stack::poll`]: call it after frames, after socket calls and at every deadline.
 //! `now_us` is a microsecond clock that never goes backwards; its origin does not matter.
 //!
-//! Socket calls are in `calls.rs`, giving a connection away and taking it back in `handover.rs`.
+//! What a frame means is in `ingress.rs`, socket calls are in `calls.rs`, giving a connection away and taking it back in
+//! `handover.rs`.
 
+use crate::iface::address::{Address, Addresses};
 use crate::iface::neighbor::NeighborCache;
 use crate::iface::path::PathTable;
 use crate::socket::{ConnId, ListenerId, Place, StackEvent};
@@ -16,16 +18,16 @@ use crate::tcp::input::Outcome;
 use crate::tcp::isn::Secret;
 use crate::tcp::tcb::{FourTuple, Opening, Tcb, TcpConfig};
 use crate::wire::ethernet::MacAddr;
-use crate::wire::icmp::IcmpMessage;
+use crate::wire::ip::IpHeader;
 use crate::wire::ipv4::Ipv4Header;
+use crate::wire::ipv6::Ipv6Header;
 use crate::wire::tcp::{OutSegment, TcpSegment};
-use crate::wire::{arp, ethernet, icmp, ipv4, tcp, WireError};
 use chimney_abi::cmd::TcpState;
-use chimney_abi::wire::{ethernet as we, ip_protocol, ipv4 as wip};
+use chimney_abi::wire::{ip_protocol, ipv4 as wip};
 use chimney_abi::SeqNum;
 use chimney_host_stack_core::segment::Flags;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::net::{Ipv4Addr, SocketAddrV4};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 /// Segments held for one connection while it is not in the host; more are dropped, and TCP
 /// sends them again.
@@ -36,12 +38,8 @@ pub(crate) const MAX_HELD: usize = 256;
 pub struct StackConfig {
     /// Our MAC address.
     pub mac: MacAddr,
-    /// Our address.
-    pub ip: Ipv4Addr,
-    /// Length of the network prefix.
-    pub prefix_len: u8,
-    /// Where to send what is not on the link.
-    pub gateway: Option<Ipv4Addr>,
+    /// Our addresses, of either family; with one of IPv6 the link-local one comes by itself.
+    pub addresses: Vec<Address>,
     /// MTU of the link, bytes.
     pub mtu: u16,
     /// Secret for initial sequence numbers; from a random source outside of tests.
@@ -65,7 +63,7 @@ pub struct StackCounters {
     pub malformed: u64,
     /// IPv4, ICMP or TCP checksum wrong.
     pub bad_checksum: u64,
-    /// Fragments, IP options, other protocols.
+    /// Fragments, IP options, extension headers, other protocols.
     pub unsupported: u64,
     /// TCP segments for no connection, answered with an RST.
     pub no_connection: u64,
@@ -101,6 +99,7 @@ pub(crate) struct Listener {
 pub struct Stack {
     pub(crate) config: StackConfig,
     pub(crate) secret: Secret,
+    pub(crate) addresses: Addresses,
     pub(crate) neighbors: NeighborCache,
     pub(crate) paths: PathTable,
     pub(crate) connections: BTreeMap<ConnId, Connection>,
@@ -119,10 +118,12 @@ impl Stack {
     /// A stack without connections.
     #[must_use]
     pub fn new(config: StackConfig) -> Stack {
+        let addresses = Addresses::new(config.mac, &config.addresses);
         Stack {
             secret: Secret(config.secret),
-            neighbors: NeighborCache::new(config.mac, config.ip),
-            paths: PathTable::new(config.ip, config.mtu),
+            neighbors: NeighborCache::new(config.mac, addresses.clone()),
+            paths: PathTable::new(config.mtu),
+            addresses,
             connections: BTreeMap::new(),
             lookup: BTreeMap::new(),
             listeners: BTreeMap::new(),
@@ -163,102 +164,21 @@ impl Stack {
     }
 
     /// Enters a neighbor by hand.
-    pub fn add_neighbor(&mut self, now_us: u64, ip: Ipv4Addr, mac: MacAddr) {
+    pub fn add_neighbor(&mut self, now_us: u64, ip: IpAddr, mac: MacAddr) {
         self.neighbors.learn(now_us, ip, mac, &mut self.tx);
     }
 
-    /// Processes one received frame (without FCS).
-    pub fn handle_frame(&mut self, now_us: u64, frame: &[u8]) {
-        self.counters.frames_in += 1;
-        match self.dispatch(now_us, frame) {
-            Ok(()) => {}
-            Err(WireError::Truncated) => self.counters.truncated += 1,
-            Err(WireError::Malformed) => self.counters.malformed += 1,
-            Err(WireError::BadChecksum) => self.counters.bad_checksum += 1,
-            Err(WireError::Unsupported) => self.counters.unsupported += 1,
-        }
-    }
-
-    fn dispatch(&mut self, now_us: u64, frame: &[u8]) -> Result<(), WireError> {
-        let (header, payload) = ethernet::parse(frame)?;
-        if header.dst != self.config.mac && header.dst != MacAddr::BROADCAST {
-            self.counters.not_ours += 1;
-            return Ok(());
-        }
-        match header.ethertype {
-            we::TYPE_ARP => {
-                self.neighbors.handle(now_us, &arp::parse(payload)?, &mut self.tx);
-                Ok(())
-            }
-            we::TYPE_IPV4 => self.handle_ipv4(now_us, header.dst, payload),
-            _ => Err(WireError::Unsupported),
-        }
-    }
-
-    fn handle_ipv4(&mut self, now_us: u64, dst_mac: MacAddr, packet: &[u8]) -> Result<(), WireError> {
-        let (header, payload) = ipv4::parse(packet)?;
-        // RFC 1122 3.2.1.3: a broadcast frame never carries TCP for us, and nobody's source is a group.
-        if header.dst != self.config.ip || dst_mac.is_group() || header.src.is_multicast() {
-            self.counters.not_ours += 1;
-            return Ok(());
-        }
-        match header.protocol {
-            ip_protocol::ICMP => self.handle_icmp(now_us, &header, payload),
-            ip_protocol::TCP => {
-                let ecn = header.tos & wip::ECN_MASK;
-                let segment = TcpSegment { ecn, ..tcp::parse(payload, header.src, header.dst)? };
-                self.handle_segment(now_us, header.src, &segment, payload);
-                Ok(())
-            }
-            _ => Err(WireError::Unsupported),
-        }
-    }
-
-    fn handle_icmp(&mut self, now_us: u64, header: &Ipv4Header, bytes: &[u8]) -> Result<(), WireError> {
-        match icmp::parse(bytes)? {
-            IcmpMessage::EchoRequest { rest } => {
-                let reply = self.ip_header(header.src, ip_protocol::ICMP);
-                let packet = icmp::echo_reply(&reply, rest);
-                let mut frame = vec![0; we::HEADER_LEN];
-                frame.extend(packet);
-                self.send_frame(now_us, header.src, frame);
-            }
-            IcmpMessage::FragmentationNeeded { mtu, dst, ports, seq } => {
-                self.on_fragmentation_needed(mtu, dst, ports, seq);
-            }
-        }
-        Ok(())
-    }
-
-    /// RFC 1191, and RFC 5927 4.1: believed only if the quoted segment is one that is in flight.
-    fn on_fragmentation_needed(&mut self, mtu: u16, dst: Ipv4Addr, ports: (u16, u16), seq: SeqNum) {
-        let tuple = FourTuple {
-            local: SocketAddrV4::new(self.config.ip, ports.0),
-            remote: SocketAddrV4::new(dst, ports.1),
-        };
-        let Some(connection) = self.lookup.get(&tuple).and_then(|id| self.connections.get(id)) else {
-            return;
-        };
-        let snd = connection.tcb.snd;
-        if !seq.in_window(snd.snd_una, snd.flight_size()) || !self.paths.reduce_mtu(dst, mtu) {
-            return;
-        }
-        let path = *self.paths.get(dst);
-        let on_path = |c: &&mut Connection| *c.tcb.tuple.remote.ip() == dst;
-        for connection in self.connections.values_mut().filter(on_path) {
-            let n = connection.tcb.negotiated;
-            let eff_mss = path.eff_mss(n.remote_mss, n.has_timestamps).min(connection.tcb.eff_mss);
-            connection.tcb.set_eff_mss(eff_mss);
-            // G-20: resegment and send again at once, without a congestion response.
-            connection.tcb.send_again();
-        }
-    }
-
     /// A TCP segment with a right checksum; `bytes` is the whole segment.
-    fn handle_segment(&mut self, now_us: u64, src: Ipv4Addr, segment: &TcpSegment<'_>, bytes: &[u8]) {
+    pub(crate) fn handle_segment(
+        &mut self,
+        now_us: u64,
+        ip: &IpHeader,
+        segment: &TcpSegment<'_>,
+        bytes: &[u8],
+    ) {
         let tuple = FourTuple {
-            local: SocketAddrV4::new(self.config.ip, segment.dst_port),
-            remote: SocketAddrV4::new(src, segment.src_port),
+            local: SocketAddr::new(ip.dst(), segment.dst_port),
+            remote: SocketAddr::new(ip.src(), segment.src_port),
         };
         self.drop_time_wait_for(&tuple, segment);
         let Some(id) = self.lookup.get(&tuple).copied() else {
@@ -282,16 +202,16 @@ impl Stack {
         let Some(connection) = self.connections.get_mut(&id) else { return };
         let tcb = &mut connection.tcb;
         let before = (tcb.state, tcb.receive.unread_len(), tcb.rcv_nxt, tcb.snd.snd_una);
-        let remote = tcb.tuple.remote;
+        let tuple = tcb.tuple;
         if tcb.on_segment(now_us, segment) == Outcome::SendReset {
-            self.send_reset(now_us, *remote.ip(), segment);
+            self.send_reset(now_us, &tuple, segment);
         }
         let Some(connection) = self.connections.get(&id) else { return };
         let tcb = &connection.tcb;
         let after = (tcb.state, tcb.receive.unread_len(), tcb.rcv_nxt, tcb.snd.snd_una);
         if before.3 != after.3 {
             self.report(StackEvent::Writable(id));
-            let next_hop = self.next_hop(*remote.ip());
+            let next_hop = self.next_hop(tuple.remote.ip());
             self.neighbors.confirm(now_us, next_hop);
         }
         let was_opening = matches!(before.0, TcpState::SynSent | TcpState::SynRcvd);
@@ -359,7 +279,7 @@ impl Stack {
         let listener = self.listeners.iter().find(|(_, l)| l.port == port).map(|(id, l)| (*id, l.backlog));
         let Some((listener, backlog)) = listener.filter(|_| is_syn) else {
             self.counters.no_connection += 1;
-            return self.send_reset(now_us, *tuple.remote.ip(), segment);
+            return self.send_reset(now_us, &tuple, segment);
         };
         let waiting = self.connections.values().filter(|c| c.listener == Some(listener)).count();
         if waiting >= backlog {
@@ -372,14 +292,16 @@ impl Stack {
     }
 
     pub(crate) fn opening(&mut self, now_us: u64, tuple: FourTuple) -> Opening {
-        let path_mss = self.paths.get(*tuple.remote.ip()).eff_mss(u16::MAX, false);
+        let (src, dst) = (tuple.local.ip(), tuple.remote.ip());
+        let path_mss = self.paths.get(src, dst).eff_mss(u16::MAX, false);
         Opening {
             tuple,
             config: self.config.tcp,
             iss: self.secret.isn(now_us, &tuple),
             ts_delta: self.secret.timestamp_delta(&tuple),
+            flow_label: self.secret.flow_label(&tuple),
             // `as`: an MTU less two headers.
-            local_mss: self.paths.local_mss().min(path_mss as u16),
+            local_mss: self.paths.local_mss(dst).min(path_mss as u16),
         }
     }
 
@@ -399,7 +321,7 @@ impl Stack {
     }
 
     /// The RST that answers a segment (RFC 9293 3.10.7.1).
-    fn send_reset(&mut self, now_us: u64, to: Ipv4Addr, segment: &TcpSegment<'_>) {
+    fn send_reset(&mut self, now_us: u64, tuple: &FourTuple, segment: &TcpSegment<'_>) {
         if segment.flags.has(Flags::RST) {
             return;
         }
@@ -412,7 +334,7 @@ impl Stack {
             flags: Flags::RST.with_if(!has_ack, Flags::ACK),
             ..OutSegment::default()
         };
-        self.send_segment(now_us, to, &reset);
+        self.send_segment(now_us, tuple, &reset);
     }
 
     /// Runs timers, builds what connections have to send, and returns all frames to send now.
@@ -432,9 +354,9 @@ impl Stack {
             return;
         }
         connection.tcb.on_time(now_us);
-        let remote = *connection.tcb.tuple.remote.ip();
+        let tuple = connection.tcb.tuple;
         while let Some(segment) = self.connections.get_mut(&id).and_then(|c| c.tcb.next_segment(now_us)) {
-            self.send_segment(now_us, remote, &segment);
+            self.send_segment(now_us, &tuple, &segment);
         }
         self.settle(id);
     }
@@ -448,28 +370,39 @@ impl Stack {
         live.filter_map(of_connection).chain(self.neighbors.next_deadline()).chain(queued).min()
     }
 
-    pub(crate) fn send_segment(&mut self, now_us: u64, to: Ipv4Addr, segment: &OutSegment) {
-        let header = Ipv4Header { tos: segment.ecn, ..self.ip_header(to, ip_protocol::TCP) };
-        let frame = segment.to_frame(&header);
-        self.send_frame(now_us, to, frame);
+    /// Sends a segment of the connection, or of none, that `tuple` names.
+    pub(crate) fn send_segment(&mut self, now_us: u64, tuple: &FourTuple, segment: &OutSegment) {
+        let (src, dst) = (tuple.local.ip(), tuple.remote.ip());
+        let header = match (src, dst) {
+            (IpAddr::V4(src), IpAddr::V4(dst)) => IpHeader::V4(self.ipv4_header(src, dst, ip_protocol::TCP)),
+            (IpAddr::V6(src), IpAddr::V6(dst)) => {
+                let flow_label = self.secret.flow_label(tuple);
+                IpHeader::V6(Ipv6Header { flow_label, ..ipv6_header(src, dst, ip_protocol::TCP) })
+            }
+            // No connection has ends of two families.
+            _ => return,
+        };
+        self.send_frame(now_us, dst, segment.to_frame(&header));
     }
 
-    fn ip_header(&mut self, dst: Ipv4Addr, protocol: u8) -> Ipv4Header {
-        let id = self.paths.get(dst).next_id();
-        Ipv4Header { src: self.config.ip, dst, protocol, ttl: wip::DEFAULT_TTL, tos: 0, id }
+    pub(crate) fn ipv4_header(&mut self, src: Ipv4Addr, dst: Ipv4Addr, protocol: u8) -> Ipv4Header {
+        let id = self.paths.get(src.into(), dst.into()).next_id();
+        Ipv4Header { src, dst, protocol, ttl: wip::DEFAULT_TTL, tos: 0, id }
     }
 
-    fn send_frame(&mut self, now_us: u64, dst: Ipv4Addr, frame: Vec<u8>) {
+    /// Sends a frame without its Ethernet header to the next hop on the way to `dst`.
+    pub(crate) fn send_frame(&mut self, now_us: u64, dst: IpAddr, frame: Vec<u8>) {
         let next_hop = self.next_hop(dst);
         self.neighbors.send(now_us, next_hop, frame, &mut self.tx);
     }
 
     /// The neighbor through which an address is reached.
     #[must_use]
-    pub fn next_hop(&self, dst: Ipv4Addr) -> Ipv4Addr {
-        let shift = 32 - u32::from(self.config.prefix_len.min(32));
-        let network = |ip: Ipv4Addr| u32::from(ip).checked_shr(shift).unwrap_or(0);
-        let is_on_link = network(dst) == network(self.config.ip);
-        self.config.gateway.filter(|_| !is_on_link).unwrap_or(dst)
+    pub fn next_hop(&self, dst: IpAddr) -> IpAddr {
+        self.addresses.next_hop(dst)
     }
+}
+
+pub(crate) fn ipv6_header(src: Ipv6Addr, dst: Ipv6Addr, next_header: u8) -> Ipv6Header {
+    Ipv6Header { src, dst, next_header, hop_limit: wip::DEFAULT_TTL, traffic_class: 0, flow_label: 0 }
 }

@@ -3,9 +3,9 @@
 //! The peer is a few numbers and etherparse; it has no options but what a test gives it.
 
 use chimney_abi::cmd::TcpState;
-use chimney_host_stack::{ConnId, MacAddr, Stack, StackConfig, TcpConfig};
+use chimney_host_stack::{Address, ConnId, MacAddr, Stack, StackConfig, TcpConfig};
 use etherparse::{NetSlice, PacketBuilder, SlicedPacket, TcpHeader, TcpOptionElement, TransportSlice};
-use std::net::{Ipv4Addr, SocketAddrV4};
+use std::net::{Ipv4Addr, SocketAddr};
 
 const OUR_IP: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 1);
 const PEER_IP: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 2);
@@ -28,15 +28,13 @@ impl Rig {
     fn new(tcp: TcpConfig) -> Rig {
         let config = StackConfig {
             mac: MacAddr(OUR_MAC),
-            ip: OUR_IP,
-            prefix_len: 24,
-            gateway: None,
+            addresses: vec![Address::new(OUR_IP, 24)],
             mtu: 1500,
             secret: 1,
             tcp,
         };
         let mut stack = Stack::new(config);
-        stack.add_neighbor(0, PEER_IP, MacAddr(PEER_MAC));
+        stack.add_neighbor(0, PEER_IP.into(), MacAddr(PEER_MAC));
         Rig { stack, now_us: 1_000_000, id: None, our_port: 0, seq: ISS, ack: 0 }
     }
 
@@ -48,7 +46,7 @@ impl Rig {
     /// Connects to the peer, whose SYN has these options.
     fn connected_with(options: &[TcpOptionElement]) -> Rig {
         let mut rig = Rig::new(TcpConfig { is_nagle: false, ..TcpConfig::default() });
-        let id = rig.stack.connect(rig.now_us, SocketAddrV4::new(PEER_IP, PORT)).expect("a free port");
+        let id = rig.stack.connect(rig.now_us, SocketAddr::new(PEER_IP.into(), PORT)).expect("a free port");
         let syn = rig.sent_one();
         assert!(syn.syn && !syn.ack);
         (rig.id, rig.our_port) = (Some(id), syn.source_port);
@@ -182,7 +180,7 @@ fn retransmission_timeouts_double_and_end_the_connection() {
     let mut waits = Vec::new();
     while let Some(deadline) = rig.stack.next_deadline() {
         rig.now_us = deadline;
-        rig.stack.add_neighbor(deadline, PEER_IP, MacAddr(PEER_MAC));
+        rig.stack.add_neighbor(deadline, PEER_IP.into(), MacAddr(PEER_MAC));
         if rig.sent().is_empty() {
             break;
         }
@@ -198,7 +196,7 @@ fn retransmission_timeouts_double_and_end_the_connection() {
 fn keepalive_probes_an_idle_peer_until_it_is_dead() {
     let tcp = TcpConfig { keep_alive_us: Some(10_000_000), keep_alive_probes: 2, ..TcpConfig::default() };
     let mut rig = Rig::new(tcp);
-    let id = rig.stack.connect(rig.now_us, SocketAddrV4::new(PEER_IP, PORT)).expect("a free port");
+    let id = rig.stack.connect(rig.now_us, SocketAddr::new(PEER_IP.into(), PORT)).expect("a free port");
     let syn = rig.sent_one();
     (rig.id, rig.our_port, rig.ack) = (Some(id), syn.source_port, syn.sequence_number.wrapping_add(1));
     rig.give(|h| h.syn = true, b"");
@@ -221,7 +219,7 @@ fn keepalive_probes_an_idle_peer_until_it_is_dead() {
 #[test]
 fn simultaneous_open_meets_in_established() {
     let mut rig = Rig::new(TcpConfig::default());
-    let id = rig.stack.connect(rig.now_us, SocketAddrV4::new(PEER_IP, PORT)).expect("a free port");
+    let id = rig.stack.connect(rig.now_us, SocketAddr::new(PEER_IP.into(), PORT)).expect("a free port");
     let syn = rig.sent_one();
     (rig.id, rig.our_port, rig.ack) = (Some(id), syn.source_port, syn.sequence_number.wrapping_add(1));
     rig.give(|h| (h.syn, h.ack) = (true, false), b"");

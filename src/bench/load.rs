@@ -12,11 +12,11 @@ use chimney_abi::offload::Residence;
 use chimney_abi::wire::tcp::MIN_MSS;
 use chimney_driver::{Config, Driver};
 use chimney_host_stack::switch::{Switch, SwitchConfig};
-use chimney_host_stack::{ConnId, MacAddr, Stack, StackConfig, StackEvent, TcpConfig};
+use chimney_host_stack::{Address, ConnId, MacAddr, Stack, StackConfig, StackEvent, TcpConfig};
 use chimney_sim::device::{Device, Limit};
 use chimney_sim::host_mem::HostMemory;
 use std::cell::RefCell;
-use std::net::{Ipv4Addr, SocketAddrV4};
+use std::net::{Ipv4Addr, SocketAddr};
 use std::rc::Rc;
 
 const HOST: Ipv4Addr = Ipv4Addr::new(10, 9, 0, 2);
@@ -73,9 +73,7 @@ impl<D: Device> Load<D> {
             .context("the device does not come up")?;
         let stack = Stack::new(StackConfig {
             mac: MacAddr(HOST_MAC),
-            ip: HOST,
-            prefix_len: 24,
-            gateway: None,
+            addresses: vec![Address::new(HOST, 24)],
             mtu: 1500,
             secret: 1,
             // Smaller than anybody else would offer: the smallest frames there are, also with text.
@@ -83,7 +81,7 @@ impl<D: Device> Load<D> {
         });
         let mut switch = Switch::new(stack, SwitchConfig::default());
         let now_us = device.borrow().now_us();
-        let connect = |_| switch.stack().connect(now_us, SocketAddrV4::new(PEER, PORT));
+        let connect = |_| switch.stack().connect(now_us, SocketAddr::new(PEER.into(), PORT));
         let conns =
             (0..traffic.connections).map(connect).map(|id| Ok((id?, false))).collect::<Result<_>>()?;
         let habit = Habit { segment_bytes: traffic.segment_bytes, sends: traffic.receives, ack_every: 2 };

@@ -18,6 +18,9 @@ pub struct Args {
     /// Bytes each way, for example 4M, 6000K
     #[arg(long, default_value = "4M", value_parser = size)]
     pub bytes: u64,
+    /// IPv6 instead of IPv4
+    #[arg(long)]
+    pub ipv6: bool,
     /// The golden model instead of the RTL: fast, untimed
     #[arg(long)]
     pub golden: bool,

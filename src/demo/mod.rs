@@ -22,7 +22,7 @@ use chimney_abi::offload::Residence;
 use chimney_abi::regs;
 use chimney_driver::Config;
 use chimney_host_stack::switch::SwitchConfig;
-use chimney_host_stack::{MacAddr, StackConfig, TcpConfig};
+use chimney_host_stack::{Address, MacAddr, StackConfig, TcpConfig};
 use chimney_sim::device::Device;
 use chimney_sim::golden::{self, Golden};
 use chimney_sim::host_mem::HostMemory;
@@ -118,7 +118,7 @@ fn remove_old(path: &Path) -> Result<()> {
 struct Run<'a, D: Device> {
     args: &'a Args,
     world: World<D, FarSide>,
-    peer_ip: std::net::Ipv4Addr,
+    peer_ip: std::net::IpAddr,
     started: Instant,
     stop: Arc<AtomicBool>,
     report: Report,
@@ -126,7 +126,7 @@ struct Run<'a, D: Device> {
 
 impl<'a, D: Device> Run<'a, D> {
     fn new(args: &'a Args, device: D, memory: HostMemory, pace: Pace, stop: Arc<AtomicBool>) -> Result<Self> {
-        let net = PeerConfig::default();
+        let net = if args.ipv6 { PeerConfig::v6() } else { PeerConfig::default() };
         let host_mac = MacAddr([0x02, 0xc4, 0x1e, 0, 0, 0x02]);
         let far = far_side(args, &net)?;
         let mut wire = Wire::new(far, link(args));
@@ -137,9 +137,7 @@ impl<'a, D: Device> Run<'a, D> {
         wire.set_capture(capture);
         let stack = StackConfig {
             mac: host_mac,
-            ip: net.host_ip,
-            prefix_len: net.prefix_len,
-            gateway: None,
+            addresses: vec![Address::new(net.host_ip, net.prefix_len)],
             mtu: net.mtu,
             secret: args.seed,
             tcp: TcpConfig::default(),
@@ -315,7 +313,7 @@ fn link(args: &Args) -> Impairment {
 fn far_side(args: &Args, net: &PeerConfig) -> Result<FarSide> {
     let builtin = |why: &str| -> Result<FarSide> {
         announce(args, &format!("a second instance of our own stack ({why})"))?;
-        let peer = BuiltinPeer::new(net.peer_ip, args.seed, args.bytes)?;
+        let peer = BuiltinPeer::new(Address::new(net.peer_ip, net.prefix_len), args.seed, args.bytes)?;
         Ok(FarSide::Builtin(Box::new(peer)))
     };
     if args.peer == PeerChoice::Builtin {

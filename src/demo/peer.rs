@@ -2,7 +2,7 @@
 
 use super::transfer::{file_bytes, DOWNLOAD_PORT, UPLOAD_PORT};
 use anyhow::{bail, Context, Result};
-use chimney_host_stack::{ConnId, ListenerId, MacAddr, Stack, StackConfig, StackEvent, TcpConfig};
+use chimney_host_stack::{Address, ConnId, ListenerId, MacAddr, Stack, StackConfig, StackEvent, TcpConfig};
 use chimney_sim::net::counters::Counters;
 use chimney_sim::net::netns::PeerNet;
 use chimney_sim::net::peer::PeerProcess;
@@ -10,7 +10,7 @@ use chimney_sim::net::tap::{Tap, TapError};
 use chimney_sim::net::wire::{FarEnd, QueueEnd};
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 use std::path::Path;
 
 /// Lower-case hexadecimal.
@@ -151,12 +151,10 @@ impl BuiltinPeer {
     ///
     /// # Errors
     /// Never in practice: the ports of a new stack are free.
-    pub fn new(ip: Ipv4Addr, seed: u64, bytes: u64) -> Result<Self> {
+    pub fn new(address: Address, seed: u64, bytes: u64) -> Result<Self> {
         let mut stack = Stack::new(StackConfig {
             mac: BUILTIN_MAC,
-            ip,
-            prefix_len: 24,
-            gateway: None,
+            addresses: vec![address],
             mtu: 1500,
             secret: seed ^ 0x5eed,
             tcp: TcpConfig::default(),

@@ -14,7 +14,7 @@ use chimney_sim::device::Device;
 use chimney_sim::net::wire::FarEnd;
 use chimney_sim::rng::Rng;
 use sha2::{Digest, Sha256};
-use std::net::SocketAddrV4;
+use std::net::{IpAddr, SocketAddr};
 
 /// Port of the peer's HTTP server.
 pub const DOWNLOAD_PORT: u16 = 8000;
@@ -85,13 +85,13 @@ impl Transfer {
     pub fn open<D: Device, F: FarEnd>(
         world: &mut World<D, F>,
         way: Way,
-        peer: std::net::Ipv4Addr,
+        peer: IpAddr,
         seed: u64,
         total: u64,
     ) -> Result<Self> {
         let port = if way == Way::Download { DOWNLOAD_PORT } else { UPLOAD_PORT };
         let now_us = world.now_us();
-        let id = world.switch.stack().connect(now_us, SocketAddrV4::new(peer, port))?;
+        let id = world.switch.stack().connect(now_us, SocketAddr::new(peer, port))?;
         let request = match way {
             Way::Download => format!("GET /{FILE_NAME} HTTP/1.0\r\n\r\n").into_bytes(),
             Way::Upload => Vec::new(),

@@ -156,6 +156,10 @@ pub mod ipv6 {
     pub const FLOW_LABEL_BITS: u32 = 20;
     /// Smallest MTU of a path (RFC 8200 5).
     pub const MIN_MTU: u16 = 1280;
+    /// First two bytes of the MAC address of a group, in front of the last four of its address (RFC 2464 7).
+    pub const GROUP_MAC: [u8; 2] = [0x33, 0x33];
+    /// The group of an address that neighbors ask in: this, and its last three bytes (RFC 4291 2.7.1).
+    pub const SOLICITED_NODE: [u8; 13] = [0xFF, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0xFF];
 }
 
 /// Numbers in IPv4 `PROTOCOL` and IPv6 `NEXT_HEADER`.
@@ -192,6 +196,44 @@ pub mod icmp {
     pub const TYPE_ECHO_REQUEST: u8 = 8;
     /// Code of [`TYPE_UNREACHABLE`]: fragmentation needed and DF set (RFC 1191).
     pub const CODE_FRAGMENTATION_NEEDED: u8 = 4;
+}
+
+/// ICMP for IPv6 (RFC 4443), and Neighbor Discovery in it (RFC 4861).
+pub mod icmpv6 {
+    /// Message type.
+    pub const TYPE: usize = 0;
+    /// Code.
+    pub const CODE: usize = 1;
+    /// Checksum over pseudo header and message.
+    pub const CHECKSUM: usize = 2;
+    /// Rest of the header: MTU of "packet too big", flags of an advertisement, identifier of an echo.
+    pub const REST: usize = 4;
+    /// Header length; of a neighbor message, where its target is.
+    pub const HEADER_LEN: usize = 8;
+    /// Where the options of a neighbor message are.
+    pub const NEIGHBOR_OPTIONS: usize = 24;
+    /// Type: packet too big.
+    pub const TYPE_TOO_BIG: u8 = 2;
+    /// Type: echo request.
+    pub const TYPE_ECHO_REQUEST: u8 = 128;
+    /// Type: echo reply.
+    pub const TYPE_ECHO_REPLY: u8 = 129;
+    /// Type: neighbor solicitation.
+    pub const TYPE_SOLICITATION: u8 = 135;
+    /// Type: neighbor advertisement.
+    pub const TYPE_ADVERTISEMENT: u8 = 136;
+    /// Flag of an advertisement, in the first byte of [`REST`]: it answers a solicitation.
+    pub const FLAG_SOLICITED: u8 = 0x40;
+    /// Flag of an advertisement: its address replaces what is known.
+    pub const FLAG_OVERRIDE: u8 = 0x20;
+    /// Option: the sender's MAC address.
+    pub const OPTION_SOURCE_MAC: u8 = 1;
+    /// Option: the target's MAC address.
+    pub const OPTION_TARGET_MAC: u8 = 2;
+    /// The lengths of options count these.
+    pub const OPTION_UNIT: usize = 8;
+    /// Hop limit of neighbor messages: one with less has passed a router (RFC 4861 7.1).
+    pub const NEIGHBOR_HOP_LIMIT: u8 = 255;
 }
 
 /// UDP (RFC 768).

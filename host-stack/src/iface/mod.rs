@@ -1,4 +1,5 @@
 //! Below TCP: which next hop, which path, which MAC address.
 
+pub mod address;
 pub mod neighbor;
 pub mod path;

@@ -1,4 +1,4 @@
-//! Neighbor cache with ARP: next-hop address to MAC, and the frames that wait for an answer.
+//! Neighbor cache with ARP and Neighbor Discovery: next-hop address to MAC, and the frames that wait for an answer.
 //!
 //! ```text
 //!   (none) --send--> Incomplete --answer--> Reachable --30 s--> (stale: used, and probed by unicast)
@@ -7,11 +7,15 @@
 //! ```
 //! Acknowledged progress of a connection also confirms its neighbor (R-268's rule on the host side).
 
+use super::address::Addresses;
 use crate::wire::arp::{ArpPacket, Operation};
-use crate::wire::ethernet::{EthernetHeader, MacAddr};
-use chimney_abi::wire::ethernet::TYPE_IPV4;
+use crate::wire::ethernet::{self, EthernetHeader, MacAddr};
+use crate::wire::icmpv6::{self, group_mac, solicited_node, Icmpv6Message};
+use crate::wire::ip::ethertype;
+use crate::wire::ipv6::Ipv6Header;
+use chimney_abi::wire::{ethernet as we, icmpv6 as w, ip_protocol};
 use std::collections::{BTreeMap, VecDeque};
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv6Addr};
 
 /// Time between requests.
 const RETRY_US: u64 = 1_000_000;
@@ -35,8 +39,8 @@ struct Entry {
 #[derive(Debug)]
 pub struct NeighborCache {
     mac: MacAddr,
-    ip: Ipv4Addr,
-    entries: BTreeMap<Ipv4Addr, Entry>,
+    addresses: Addresses,
+    entries: BTreeMap<IpAddr, Entry>,
     /// Frames dropped because nobody answered.
     pub unreachable_drops: u64,
 }
@@ -44,32 +48,30 @@ pub struct NeighborCache {
 impl NeighborCache {
     /// An empty cache of the interface with these addresses.
     #[must_use]
-    pub fn new(mac: MacAddr, ip: Ipv4Addr) -> NeighborCache {
-        NeighborCache { mac, ip, entries: BTreeMap::new(), unreachable_drops: 0 }
+    pub fn new(mac: MacAddr, addresses: Addresses) -> NeighborCache {
+        NeighborCache { mac, addresses, entries: BTreeMap::new(), unreachable_drops: 0 }
     }
 
     /// The MAC address of a next hop, if known.
     #[must_use]
-    pub fn lookup(&self, next_hop: Ipv4Addr) -> Option<MacAddr> {
+    pub fn lookup(&self, next_hop: IpAddr) -> Option<MacAddr> {
         self.entries.get(&next_hop).and_then(|entry| entry.mac)
     }
 
     /// Age of the last confirmation, microseconds (the neighbor object's HRD).
     #[must_use]
-    pub fn age_us(&self, next_hop: Ipv4Addr, now_us: u64) -> Option<u64> {
+    pub fn age_us(&self, next_hop: IpAddr, now_us: u64) -> Option<u64> {
         let entry = self.entries.get(&next_hop).filter(|entry| entry.mac.is_some())?;
         Some(now_us.saturating_sub(entry.confirmed_us))
     }
 
     /// Sends a frame whose Ethernet header is still empty, or keeps it until the address is known.
-    pub fn send(&mut self, now_us: u64, next_hop: Ipv4Addr, mut frame: Vec<u8>, out: &mut VecDeque<Vec<u8>>) {
+    pub fn send(&mut self, now_us: u64, next_hop: IpAddr, frame: Vec<u8>, out: &mut VecDeque<Vec<u8>>) {
         let entry = self.entries.entry(next_hop).or_default();
         let is_stale = now_us.saturating_sub(entry.confirmed_us) > REACHABLE_US;
         let mac = entry.mac;
         if let Some(dst) = mac {
-            EthernetHeader { dst, src: self.mac, ethertype: TYPE_IPV4 }.write(&mut frame);
-            crate::wire::ethernet::pad(&mut frame);
-            out.push_back(frame);
+            out.push_back(address(frame, self.mac, dst, next_hop));
         } else {
             entry.waiting.push_back(frame);
             if entry.waiting.len() > MAX_WAITING {
@@ -80,22 +82,23 @@ impl NeighborCache {
         if (is_stale || mac.is_none()) && entry.retry_us.is_none() {
             entry.tries = 1;
             entry.retry_us = Some(now_us + RETRY_US);
-            out.push_back(self.request(next_hop, mac));
+            out.extend(self.request(next_hop, mac));
         }
     }
 
     /// Handles an ARP packet that arrived.
     pub fn handle(&mut self, now_us: u64, packet: &ArpPacket, out: &mut VecDeque<Vec<u8>>) {
-        let is_for_us = packet.target_ip == self.ip;
+        let (sender_ip, target_ip) = (IpAddr::V4(packet.sender_ip), IpAddr::V4(packet.target_ip));
+        let is_for_us = self.addresses.owns(target_ip);
         // RFC 826: update what we have; make a new entry only if we were addressed.
-        if is_for_us || self.entries.contains_key(&packet.sender_ip) {
-            self.learn(now_us, packet.sender_ip, packet.sender_mac, out);
+        if is_for_us || self.entries.contains_key(&sender_ip) {
+            self.learn(now_us, sender_ip, packet.sender_mac, out);
         }
         if is_for_us && packet.operation == Operation::Request {
             let reply = ArpPacket {
                 operation: Operation::Reply,
                 sender_mac: self.mac,
-                sender_ip: self.ip,
+                sender_ip: packet.target_ip,
                 target_mac: packet.sender_mac,
                 target_ip: packet.sender_ip,
             };
@@ -104,9 +107,9 @@ impl NeighborCache {
     }
 
     /// Stores an address and sends what waited for it.
-    pub fn learn(&mut self, now_us: u64, ip: Ipv4Addr, mac: MacAddr, out: &mut VecDeque<Vec<u8>>) {
+    pub fn learn(&mut self, now_us: u64, ip: IpAddr, mac: MacAddr, out: &mut VecDeque<Vec<u8>>) {
         // A group address as somebody's own would make us flood.
-        if mac.is_group() || ip.is_unspecified() {
+        if mac.is_group() || ip.is_unspecified() || ip.is_multicast() {
             return;
         }
         let entry = self.entries.entry(ip).or_default();
@@ -114,15 +117,13 @@ impl NeighborCache {
         entry.confirmed_us = now_us;
         entry.tries = 0;
         entry.retry_us = None;
-        for mut frame in entry.waiting.drain(..) {
-            EthernetHeader { dst: mac, src: self.mac, ethertype: TYPE_IPV4 }.write(&mut frame);
-            crate::wire::ethernet::pad(&mut frame);
-            out.push_back(frame);
+        for frame in entry.waiting.drain(..) {
+            out.push_back(address(frame, self.mac, mac, ip));
         }
     }
 
     /// Forward progress through a neighbor: it is reachable.
-    pub fn confirm(&mut self, now_us: u64, ip: Ipv4Addr) {
+    pub fn confirm(&mut self, now_us: u64, ip: IpAddr) {
         if let Some(entry) = self.entries.get_mut(&ip).filter(|entry| entry.mac.is_some()) {
             entry.confirmed_us = now_us;
             entry.retry_us = None;
@@ -146,7 +147,7 @@ impl NeighborCache {
             }
         }
         for (ip, mac) in requests {
-            out.push_back(self.request(ip, mac));
+            out.extend(self.request(ip, mac));
         }
     }
 
@@ -156,35 +157,120 @@ impl NeighborCache {
         self.entries.values().filter_map(|entry| entry.retry_us).min()
     }
 
-    fn request(&self, target_ip: Ipv4Addr, known: Option<MacAddr>) -> Vec<u8> {
-        let packet = ArpPacket {
-            operation: Operation::Request,
-            sender_mac: self.mac,
-            sender_ip: self.ip,
-            target_mac: MacAddr::default(),
-            target_ip,
-        };
-        packet.to_frame(known.unwrap_or(MacAddr::BROADCAST))
+    /// The question for an address, by unicast if it is only to be confirmed; none without an address of its family.
+    fn request(&self, target: IpAddr, known: Option<MacAddr>) -> Option<Vec<u8>> {
+        match (target, self.addresses.source_for(target)?) {
+            (IpAddr::V4(target_ip), IpAddr::V4(sender_ip)) => {
+                let packet = ArpPacket {
+                    operation: Operation::Request,
+                    sender_mac: self.mac,
+                    sender_ip,
+                    target_mac: MacAddr::default(),
+                    target_ip,
+                };
+                Some(packet.to_frame(known.unwrap_or(MacAddr::BROADCAST)))
+            }
+            (IpAddr::V6(target), IpAddr::V6(src)) => Some(self.solicitation(src, target, known)),
+            _ => None,
+        }
     }
+
+    /// RFC 4861 7.2.2; by unicast 7.3.3.
+    fn solicitation(&self, src: Ipv6Addr, target: Ipv6Addr, known: Option<MacAddr>) -> Vec<u8> {
+        let group = solicited_node(target);
+        let (dst, mac) = known.map_or((group, group_mac(group)), |mac| (target, mac));
+        let packet =
+            icmpv6::neighbor_packet(&neighbor_header(src, dst), w::TYPE_SOLICITATION, 0, target, self.mac);
+        self.frame(mac, dst, &packet)
+    }
+
+    /// Handles a neighbor message that arrived in a packet with `header`; other messages mean nothing here.
+    pub fn handle_v6(
+        &mut self,
+        now_us: u64,
+        header: &Ipv6Header,
+        message: &Icmpv6Message<'_>,
+        out: &mut VecDeque<Vec<u8>>,
+    ) {
+        match *message {
+            Icmpv6Message::Solicitation { target, source_mac } if self.addresses.owns(target.into()) => {
+                // RFC 4861 7.2.3 and 7.2.4: whoever asks will be spoken to. One without an address hears it with all others.
+                let is_probe = header.src.is_unspecified();
+                if let Some(mac) = source_mac {
+                    self.learn(now_us, header.src.into(), mac, out);
+                }
+                let dst = if is_probe { ALL_NODES } else { header.src };
+                let flags = w::FLAG_OVERRIDE | if is_probe { 0 } else { w::FLAG_SOLICITED };
+                let answer = neighbor_header(target, dst);
+                let packet = icmpv6::neighbor_packet(&answer, w::TYPE_ADVERTISEMENT, flags, target, self.mac);
+                let frame = self.frame(group_mac(ALL_NODES), dst, &packet);
+                if is_probe {
+                    out.push_back(frame);
+                } else {
+                    self.send(now_us, dst.into(), frame, out);
+                }
+            }
+            Icmpv6Message::Advertisement { target, target_mac, is_solicited, is_override } => {
+                // RFC 4861 7.2.5: nobody is remembered who was not asked for.
+                let Some(entry) = self.entries.get(&target.into()) else { return };
+                let is_same = target_mac.is_none_or(|mac| entry.mac == Some(mac));
+                match target_mac.or(entry.mac) {
+                    Some(mac) if entry.mac.is_none() || is_override || (is_same && is_solicited) => {
+                        self.learn(now_us, target.into(), mac, out);
+                    }
+                    _ => {}
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn frame(&self, mac: MacAddr, dst: Ipv6Addr, packet: &[u8]) -> Vec<u8> {
+        let mut frame = vec![0; we::HEADER_LEN];
+        frame.extend(packet);
+        address(frame, self.mac, mac, dst.into())
+    }
+}
+
+/// All nodes of the link (RFC 4291 2.7.1).
+const ALL_NODES: Ipv6Addr = Ipv6Addr::new(0xFF02, 0, 0, 0, 0, 0, 0, 1);
+
+fn neighbor_header(src: Ipv6Addr, dst: Ipv6Addr) -> Ipv6Header {
+    let (next_header, hop_limit) = (ip_protocol::ICMPV6, w::NEIGHBOR_HOP_LIMIT);
+    Ipv6Header { src, dst, next_header, hop_limit, traffic_class: 0, flow_label: 0 }
+}
+
+/// A frame with its Ethernet header, padded; `ip` says which family is in it.
+fn address(mut frame: Vec<u8>, src: MacAddr, dst: MacAddr, ip: IpAddr) -> Vec<u8> {
+    EthernetHeader { dst, src, ethertype: ethertype(ip) }.write(&mut frame);
+    ethernet::pad(&mut frame);
+    frame
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::iface::address::Address;
+    use std::net::Ipv4Addr;
 
-    const PEER: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 2);
+    const PEER_V4: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 2);
+    const PEER: IpAddr = IpAddr::V4(PEER_V4);
+    const OUR_V6: Ipv6Addr = Ipv6Addr::new(0xfd00, 0, 0, 0, 0, 0, 0, 1);
+    const PEER_V6: Ipv6Addr = Ipv6Addr::new(0xfd00, 0, 0, 0, 0, 0, 0, 2);
+    const OUR_MAC: MacAddr = MacAddr([2, 0, 0, 0, 0, 1]);
     const PEER_MAC: MacAddr = MacAddr([2, 0, 0, 0, 0, 2]);
 
     fn cache() -> NeighborCache {
-        NeighborCache::new(MacAddr([2, 0, 0, 0, 0, 1]), Ipv4Addr::new(10, 0, 0, 1))
+        let given = [Address::new(Ipv4Addr::new(10, 0, 0, 1), 24), Address::new(OUR_V6, 64)];
+        NeighborCache::new(OUR_MAC, Addresses::new(OUR_MAC, &given))
     }
 
     fn reply() -> ArpPacket {
         ArpPacket {
             operation: Operation::Reply,
             sender_mac: PEER_MAC,
-            sender_ip: PEER,
-            target_mac: MacAddr([2, 0, 0, 0, 0, 1]),
+            sender_ip: PEER_V4,
+            target_mac: OUR_MAC,
             target_ip: Ipv4Addr::new(10, 0, 0, 1),
         }
     }
@@ -222,5 +308,62 @@ mod tests {
         assert_eq!(out[1][..6], PEER_MAC.0, "unicast request");
         cache.confirm(REACHABLE_US + 2, PEER);
         assert_eq!(cache.next_deadline(), None);
+    }
+
+    /// The message in a frame, read as its receiver does.
+    fn read(frame: &[u8]) -> (MacAddr, Ipv6Header, Icmpv6Message<'_>) {
+        let (ethernet, packet) = ethernet::parse(frame).expect("a frame");
+        let (header, payload) = crate::wire::ipv6::parse(packet).expect("a packet");
+        (ethernet.dst, header, icmpv6::parse(&header, payload).expect("a message"))
+    }
+
+    fn advertisement(flags: (bool, bool), mac: MacAddr) -> Icmpv6Message<'static> {
+        let (is_solicited, is_override) = flags;
+        Icmpv6Message::Advertisement { target: PEER_V6, target_mac: Some(mac), is_solicited, is_override }
+    }
+
+    #[test]
+    fn an_ipv6_neighbor_is_asked_in_its_group_and_frames_wait_for_it() {
+        let (mut cache, mut out) = (cache(), VecDeque::new());
+        cache.send(0, PEER_V6.into(), vec![0; 70], &mut out);
+        let question = out.pop_front().expect("a solicitation");
+        let (mac, header, message) = read(&question);
+        assert_eq!((mac, header.dst), (group_mac(header.dst), solicited_node(PEER_V6)));
+        let wanted = Icmpv6Message::Solicitation { target: PEER_V6, source_mac: Some(OUR_MAC) };
+        assert_eq!((header.src, message), (OUR_V6, wanted));
+        let header = neighbor_header(PEER_V6, OUR_V6);
+        cache.handle_v6(5, &header, &advertisement((true, true), PEER_MAC), &mut out);
+        assert_eq!((out.len(), out[0].len(), &out[0][..6]), (1, 70, &PEER_MAC.0[..]));
+    }
+
+    #[test]
+    fn an_advertisement_nobody_asked_for_changes_only_what_it_may() {
+        let (mut cache, mut out) = (cache(), VecDeque::new());
+        let (header, other) = (neighbor_header(PEER_V6, OUR_V6), MacAddr([2, 0, 0, 0, 0, 9]));
+        cache.handle_v6(0, &header, &advertisement((false, true), PEER_MAC), &mut out);
+        assert_eq!(cache.lookup(PEER_V6.into()), None, "a stranger");
+        cache.learn(0, PEER_V6.into(), PEER_MAC, &mut out);
+        cache.handle_v6(0, &header, &advertisement((true, false), other), &mut out);
+        assert_eq!(cache.lookup(PEER_V6.into()), Some(PEER_MAC), "without override");
+        cache.handle_v6(0, &header, &advertisement((false, true), other), &mut out);
+        assert_eq!(cache.lookup(PEER_V6.into()), Some(other));
+    }
+
+    #[test]
+    fn whoever_asks_for_our_address_is_answered_and_learned() {
+        let (mut cache, mut out) = (cache(), VecDeque::new());
+        let ask = Icmpv6Message::Solicitation { target: OUR_V6, source_mac: Some(PEER_MAC) };
+        cache.handle_v6(0, &neighbor_header(PEER_V6, solicited_node(OUR_V6)), &ask, &mut out);
+        let (mac, header, answer) = read(&out[0]);
+        assert_eq!((mac, header.dst, cache.lookup(PEER_V6.into())), (PEER_MAC, PEER_V6, Some(PEER_MAC)));
+        let (target, target_mac) = (OUR_V6, Some(OUR_MAC));
+        let wanted =
+            Icmpv6Message::Advertisement { target, target_mac, is_solicited: true, is_override: true };
+        assert_eq!(answer, wanted);
+        // Somebody who wants the address for itself hears that it is taken.
+        let probe = Icmpv6Message::Solicitation { target: OUR_V6, source_mac: None };
+        cache.handle_v6(0, &neighbor_header(Ipv6Addr::UNSPECIFIED, solicited_node(OUR_V6)), &probe, &mut out);
+        let (mac, header, _) = read(&out[1]);
+        assert_eq!((mac, header.dst), (group_mac(ALL_NODES), ALL_NODES));
     }
 }

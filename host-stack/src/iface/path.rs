@@ -1,24 +1,34 @@
 //! Path objects: local and remote address, MTU, and the IP identifications of both owners.
 
-use chimney_abi::wire::ipv4::{HEADER_LEN, ID_TARGET_START};
-use chimney_abi::wire::{ipv4, tcp};
+use crate::wire::ip::header_len;
+use chimney_abi::wire::ipv4::ID_TARGET_START;
+use chimney_abi::wire::{ipv6, tcp};
 use chimney_host_stack_core::ip_id::ip_id;
 use std::collections::BTreeMap;
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 
-/// Smallest MTU that an ICMP message may set (RFC 1191 3 allows 68; below 576 it is rather an attack).
+/// Smallest MTU that an ICMP message may set for IPv4 (RFC 1191 3 allows 68; below 576 it is rather an attack).
 const MIN_PATH_MTU: u16 = 576;
+
+/// The same for the family of `ip` (RFC 8201 4).
+fn min_mtu(ip: IpAddr) -> u16 {
+    if ip.is_ipv4() {
+        MIN_PATH_MTU
+    } else {
+        ipv6::MIN_MTU
+    }
+}
 
 /// One pair of addresses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Path {
     /// Our address.
-    pub src: Ipv4Addr,
+    pub src: IpAddr,
     /// The peer's address.
-    pub dst: Ipv4Addr,
+    pub dst: IpAddr,
     /// Path MTU, bytes.
     pub mtu: u16,
-    /// Packets the host has sent on this path.
+    /// Packets the host has sent on this path; not counted for IPv6, which has no identifications.
     pub host_counter: u32,
     /// Packets a target has sent on this path; goes down with an offload and comes back.
     pub target_counter: u16,
@@ -39,45 +49,45 @@ impl Path {
     /// (RFC 9293 3.7.1).
     #[must_use]
     pub fn eff_mss(&self, remote_mss: u16, has_timestamps: bool) -> u32 {
-        let by_path = usize::from(self.mtu) - HEADER_LEN - tcp::HEADER_LEN;
+        let by_path = usize::from(self.mtu) - header_len(self.dst) - tcp::HEADER_LEN;
         let options = if has_timestamps { tcp::TIMESTAMPS_PADDED_LEN } else { 0 };
         // `as`: at most 65535.
         (by_path.min(usize::from(remote_mss.max(tcp::MIN_MSS))) - options) as u32
     }
 }
 
-/// The paths of one interface, by remote address.
+/// The paths of one interface.
 #[derive(Debug)]
 pub struct PathTable {
-    src: Ipv4Addr,
     mtu: u16,
-    paths: BTreeMap<Ipv4Addr, Path>,
+    paths: BTreeMap<(IpAddr, IpAddr), Path>,
 }
 
 impl PathTable {
     /// No path yet; new ones start with the link's MTU.
     #[must_use]
-    pub fn new(src: Ipv4Addr, mtu: u16) -> PathTable {
-        PathTable { src, mtu: mtu.max(MIN_PATH_MTU), paths: BTreeMap::new() }
+    pub fn new(mtu: u16) -> PathTable {
+        PathTable { mtu, paths: BTreeMap::new() }
     }
 
-    /// The path to `dst`.
-    pub fn get(&mut self, dst: Ipv4Addr) -> &mut Path {
-        let fresh = Path { src: self.src, dst, mtu: self.mtu, host_counter: 0, target_counter: 0 };
-        self.paths.entry(dst).or_insert(fresh)
+    /// The path from `src` to `dst`; a new one starts with the link's MTU.
+    pub fn get(&mut self, src: IpAddr, dst: IpAddr) -> &mut Path {
+        let mtu = self.mtu.max(min_mtu(dst));
+        let fresh = Path { src, dst, mtu, host_counter: 0, target_counter: 0 };
+        self.paths.entry((src, dst)).or_insert(fresh)
     }
 
-    /// The MSS that we advertise (RFC 9293 3.7.1: from the link's MTU, options not subtracted).
+    /// The MSS that we advertise to `dst` (RFC 9293 3.7.1: from the link's MTU, options not subtracted).
     #[must_use]
-    pub fn local_mss(&self) -> u16 {
-        // `as`: both header lengths are 20.
-        self.mtu - ipv4::HEADER_LEN as u16 - tcp::HEADER_LEN as u16
+    pub fn local_mss(&self, dst: IpAddr) -> u16 {
+        // `as`: header lengths are 20 and 40.
+        self.mtu.max(min_mtu(dst)) - header_len(dst) as u16 - tcp::HEADER_LEN as u16
     }
 
-    /// RFC 1191: a router reported a smaller MTU. Returns true if the path changed.
-    pub fn reduce_mtu(&mut self, dst: Ipv4Addr, mtu: u16) -> bool {
-        let path = self.get(dst);
-        let mtu = mtu.max(MIN_PATH_MTU);
+    /// RFC 1191, RFC 8201: a router reported a smaller MTU. Returns true if the path changed.
+    pub fn reduce_mtu(&mut self, src: IpAddr, dst: IpAddr, mtu: u16) -> bool {
+        let path = self.get(src, dst);
+        let mtu = mtu.max(min_mtu(dst));
         let is_smaller = mtu < path.mtu;
         path.mtu = path.mtu.min(mtu);
         is_smaller
@@ -87,22 +97,42 @@ impl PathTable {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::net::{Ipv4Addr, Ipv6Addr};
+
+    const V4: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
+    const V6: IpAddr = IpAddr::V6(Ipv6Addr::LOCALHOST);
 
     /// Verifies
     #[test]
     fn identifications_wrap_inside_the_hosts_half() {
-        let mut table = PathTable::new(Ipv4Addr::LOCALHOST, 1500);
-        let path = table.get(Ipv4Addr::LOCALHOST);
+        let mut table = PathTable::new(1500);
+        let path = table.get(V4, V4);
         path.host_counter = 0x7FFF;
         assert_eq!([path.next_id(), path.next_id()], [0x7FFF, 0]);
     }
 
     #[test]
     fn segment_size_is_the_smaller_of_peer_and_path_less_options() {
-        let mut table = PathTable::new(Ipv4Addr::LOCALHOST, 1500);
-        let path = table.get(Ipv4Addr::LOCALHOST);
-        for (mss, ts, want) in [(1460, false, 1460), (9000, true, 1448), (536, true, 524), (1, true, 76)] {
-            assert_eq!(path.eff_mss(mss, ts), want);
+        let mut table = PathTable::new(1500);
+        for (ip, mss, ts, want) in [
+            (V4, 1460, false, 1460),
+            (V4, 9000, true, 1448),
+            (V4, 536, true, 524),
+            (V4, 1, true, 76),
+            (V6, 9000, false, 1440),
+            (V6, 1220, true, 1208),
+        ] {
+            assert_eq!(table.get(ip, ip).eff_mss(mss, ts), want, "{ip}, MSS {mss}");
+        }
+    }
+
+    #[test]
+    fn no_message_takes_a_path_below_what_its_family_guarantees() {
+        let mut table = PathTable::new(1500);
+        for (ip, smallest) in [(V4, 576), (V6, 1280)] {
+            assert!(table.reduce_mtu(ip, ip, 100));
+            assert_eq!(table.get(ip, ip).mtu, smallest);
+            assert!(!table.reduce_mtu(ip, ip, 1499), "it never grows");
         }
     }
 }

@@ -132,8 +132,9 @@ impl Switch {
 
     /// Freezes a connection and makes its block.
     fn leaf(&mut self, now_us: u64, id: ConnId, max_window: u32) -> Result<Option<Leaf>, StackError> {
-        let remote = *self.stack.tcb(id)?.tuple.remote.ip();
-        let route = Route { next_hop: self.stack.next_hop(remote), remote };
+        let tuple = self.stack.tcb(id)?.tuple;
+        let ends = (tuple.local.ip(), tuple.remote.ip());
+        let route = Route { next_hop: self.stack.next_hop(ends.1), ends };
         let Some(neighbor) = self.stack.neighbor_state(now_us, id)? else { return Ok(None) };
         let path = self.stack.path_state(id)?;
         let tcb = self.stack.tcb(id)?;

@@ -1,6 +1,8 @@
-//! Initial sequence numbers (RFC 9293 3.4.1): a 4-microsecond clock plus a keyed hash of the 4-tuple.
+//! Numbers that nobody outside should guess: initial sequence numbers (RFC 9293 3.4.1: a 4-microsecond clock plus a keyed
+//! hash of the 4-tuple), starts of timestamp clocks, flow labels.
 
 use super::tcb::FourTuple;
+use chimney_abi::wire::ipv6::FLOW_LABEL_BITS;
 use chimney_abi::SeqNum;
 use std::hash::{DefaultHasher, Hash, Hasher};
 
@@ -20,6 +22,12 @@ impl Secret {
     #[must_use]
     pub fn timestamp_delta(&self, tuple: &FourTuple) -> u32 {
         self.hash(1, tuple)
+    }
+
+    /// The flow label of a connection's packets (RFC 6437 3: the same for all of them, and not to be guessed).
+    #[must_use]
+    pub fn flow_label(&self, tuple: &FourTuple) -> u32 {
+        self.hash(2, tuple) & ((1 << FLOW_LABEL_BITS) - 1)
     }
 
     fn hash(&self, purpose: u8, tuple: &FourTuple) -> u32 {

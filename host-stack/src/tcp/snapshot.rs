@@ -95,6 +95,7 @@ fn export_cached(tcb: &Tcb, r: &mut TcpRecord) {
     r.cached_flags = flag(config.keep_alive_us.is_some(), state::CACHED_KEEP_ALIVE)
         | flag(config.is_nagle, state::CACHED_NAGLE);
     r.ttl = DEFAULT_TTL;
+    r.flow_label = tcb.flow_label;
     r.ka_probe_count = config.keep_alive_probes;
     r.max_retransmissions = config.max_retransmissions;
     r.initial_rcv_wnd = config.receive_capacity;

@@ -17,15 +17,15 @@ use chimney_host_stack_core::recovery::Recovery;
 use chimney_host_stack_core::rtt::{RtoBounds, Rtt, RttTimer};
 use chimney_host_stack_core::timestamps::TsRecent;
 use chimney_host_stack_core::window;
-use std::net::SocketAddrV4;
+use std::net::SocketAddr;
 
 /// What names a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct FourTuple {
     /// Our end.
-    pub local: SocketAddrV4,
+    pub local: SocketAddr,
     /// The peer's end.
-    pub remote: SocketAddrV4,
+    pub remote: SocketAddr,
 }
 
 /// Bytes that may be kept beyond the configured receive buffer, for the creep of rounded windows (see
@@ -225,6 +225,8 @@ pub struct Tcb {
     pub ts_recent: TsRecent,
     /// Our timestamp clock less our time.
     pub ts_delta: u32,
+    /// Flow label of our packets (IPv6).
+    pub flow_label: u32,
     /// Deadlines.
     pub timers: Timers,
     /// What must be sent.
@@ -264,8 +266,19 @@ pub struct Opening {
     pub iss: SeqNum,
     /// Start of our timestamp clock.
     pub ts_delta: u32,
+    /// Flow label of our packets (IPv6).
+    pub flow_label: u32,
     /// MSS that we advertise.
     pub local_mss: u16,
+}
+
+/// The MSS of a peer that sends none (RFC 9293 3.7.1).
+fn default_mss(tuple: &FourTuple) -> u16 {
+    if tuple.remote.is_ipv4() {
+        w::DEFAULT_MSS_IPV4
+    } else {
+        w::DEFAULT_MSS_IPV6
+    }
 }
 
 impl Tcb {
@@ -279,7 +292,8 @@ impl Tcb {
     }
 
     fn new(opening: &Opening) -> Tcb {
-        let Opening { tuple, config, iss, ts_delta, local_mss } = *opening;
+        let Opening { tuple, config, iss, ts_delta, flow_label, local_mss } = *opening;
+        let default_mss = default_mss(&tuple);
         let snd = SendVars { snd_una: iss, snd_nxt: iss, snd_max: iss, ..SendVars::default() };
         Tcb {
             state: TcpState::Closed,
@@ -291,10 +305,10 @@ impl Tcb {
                 has_window_scaling: true,
                 has_timestamps: true,
                 has_sack: true,
-                remote_mss: w::DEFAULT_MSS_IPV4,
+                remote_mss: default_mss,
             },
             local_mss,
-            eff_mss: u32::from(w::DEFAULT_MSS_IPV4),
+            eff_mss: u32::from(default_mss),
             iss,
             snd,
             send: SendBuffer::new(iss + 1, config.send_capacity as usize),
@@ -304,7 +318,7 @@ impl Tcb {
             receive: ReceiveBuffer::new(config.receive_capacity),
             peer_fin: None,
             unacked_bytes: 0,
-            rmss: u32::from(w::DEFAULT_MSS_IPV4),
+            rmss: u32::from(default_mss),
             rtt: Rtt::default(),
             rtt_timer: RttTimer::default(),
             cw: Cwnd::default(),
@@ -314,6 +328,7 @@ impl Tcb {
             ecn: Ecn::default(),
             ts_recent: TsRecent::default(),
             ts_delta,
+            flow_label,
             timers: Timers::default(),
             owed: Owed::default(),
             retransmit_count: 0,
@@ -359,7 +374,7 @@ impl Tcb {
     /// RFC 7323 2.2 and 3.2, RFC 2018 2: an option is in force if both SYNs carry it.
     fn negotiate(&mut self, now_us: u64, options: &TcpOptions) {
         let n = &mut self.negotiated;
-        n.remote_mss = options.mss.unwrap_or(w::DEFAULT_MSS_IPV4);
+        n.remote_mss = options.mss.unwrap_or(default_mss(&self.tuple));
         match options.wind_shift {
             Some(shift) => n.snd_wind_shift = shift.min(w::MAX_WINDOW_SHIFT),
             None => {

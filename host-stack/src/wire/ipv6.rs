@@ -1,4 +1,4 @@
-//! IPv6 headers (RFC 8200). The value type is ready; the stack does not route IPv6 yet.
+//! IPv6 headers (RFC 8200). Extension headers are not followed: what comes behind one is no TCP for us.
 
 use super::{array, be16, be32, put, WireError};
 use chimney_abi::wire::ipv6 as w;

@@ -5,13 +5,15 @@
 //!
 //! ```text
 //!   ethernet::parse -> arp::parse
-//!                   `> ipv4::parse -> icmp::parse
-//!                                  `> tcp::parse
+//!                   `> ipv4::parse -> icmp::parse,   tcp::parse
+//!                   `> ipv6::parse -> icmpv6::parse, tcp::parse
 //! ```
 
 pub mod arp;
 pub mod ethernet;
 pub mod icmp;
+pub mod icmpv6;
+pub mod ip;
 pub mod ipv4;
 pub mod ipv6;
 pub mod tcp;

@@ -1,14 +1,11 @@
-//! TCP segments over IPv4 (RFC 9293 3.1).
+//! TCP segments (RFC 9293 3.1).
 
+use super::ip::IpHeader;
 use super::{array, be16, be32, put, WireError};
-use chimney_abi::wire::{ethernet as we, ip_protocol, ipv4 as wip, tcp as w};
+use chimney_abi::wire::{ethernet as we, ip_protocol, tcp as w};
 use chimney_abi::SeqNum;
-use chimney_host_stack_core::checksum;
 use chimney_host_stack_core::options::{self, TcpOptions};
 use chimney_host_stack_core::segment::{Flags, Segment};
-use std::net::Ipv4Addr;
-
-use super::ipv4::Ipv4Header;
 
 /// A received segment: header fields, options and text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,22 +26,22 @@ pub struct TcpSegment<'a> {
     pub options: TcpOptions,
     /// Text.
     pub text: &'a [u8],
-    /// ECN field of the IP header around it, if the caller filled it in.
+    /// ECN field of the IP header around it; 0 if that is not known any more.
     pub ecn: u8,
 }
 
-/// Reads a segment whose checksum covers the given addresses.
+/// Reads the segment in a packet with header `ip`.
 ///
 /// # Errors
 /// `Truncated`, `Malformed`, `BadChecksum`.
-pub fn parse(bytes: &[u8], src: Ipv4Addr, dst: Ipv4Addr) -> Result<TcpSegment<'_>, WireError> {
+pub fn parse<'a>(bytes: &'a [u8], ip: &IpHeader) -> Result<TcpSegment<'a>, WireError> {
     let len = u16::try_from(bytes.len()).map_err(|_| WireError::Malformed)?;
-    let mut sum = checksum::pseudo_v4(src.octets(), dst.octets(), ip_protocol::TCP, len);
+    let mut sum = ip.pseudo(ip_protocol::TCP, len);
     sum.add_bytes(bytes);
     if !sum.is_valid() {
         return Err(WireError::BadChecksum);
     }
-    parse_trusted(bytes)
+    Ok(TcpSegment { ecn: ip.ecn(), ..parse_trusted(bytes)? })
 }
 
 /// Reads a segment without looking at its checksum (one that was verified before it was held).
@@ -111,16 +108,16 @@ pub struct OutSegment {
 }
 
 impl OutSegment {
-    /// The frame with room for an Ethernet header in front; `ip.protocol` is TCP.
+    /// The frame with room for an Ethernet header in front; `ip` says TCP.
     #[must_use]
-    pub fn to_frame(&self, ip: &Ipv4Header) -> Vec<u8> {
+    pub fn to_frame(&self, ip: &IpHeader) -> Vec<u8> {
         let mut option_bytes = [0; w::MAX_OPTIONS_LEN];
         let options_len = self.options.build(&mut option_bytes);
         let header_len = w::HEADER_LEN + options_len;
-        let mut frame = vec![0; we::HEADER_LEN + wip::HEADER_LEN + header_len];
-        frame.extend_from_slice(&self.text);
-        ip.write(&mut frame[we::HEADER_LEN..], header_len + self.text.len());
-        let bytes = &mut frame[we::HEADER_LEN + wip::HEADER_LEN..];
+        let ip = ip.with_ecn(self.ecn);
+        let mut frame = ip.frame(header_len + self.text.len());
+        let bytes = &mut frame[we::HEADER_LEN + ip.header_len()..];
+        put(bytes, header_len, &self.text);
         put(bytes, w::SRC_PORT, &self.src_port.to_be_bytes());
         put(bytes, w::DST_PORT, &self.dst_port.to_be_bytes());
         put(bytes, w::SEQ, &self.seq.0.to_be_bytes());
@@ -132,7 +129,7 @@ impl OutSegment {
         put(bytes, w::HEADER_LEN, &option_bytes[..options_len]);
         // `as`: the caller keeps packets within the MTU.
         let len = bytes.len() as u16;
-        let mut sum = checksum::pseudo_v4(ip.src.octets(), ip.dst.octets(), ip_protocol::TCP, len);
+        let mut sum = ip.pseudo(ip_protocol::TCP, len);
         sum.add_bytes(bytes);
         put(bytes, w::CHECKSUM, &sum.finish().to_be_bytes());
         frame

@@ -1,9 +1,9 @@
 //! Two stacks over a link that loses, duplicates and reorders, in virtual time.
 
-use crate::world::{seed, App, Impairment, Rng, World, IPS, PORT};
+use crate::world::{ip, seed, App, Impairment, Rng, World, PORT};
 use chimney_abi::cmd::TcpState;
 use chimney_host_stack::{StackError, StackEvent, TcpConfig};
-use std::net::SocketAddrV4;
+use std::net::SocketAddr;
 
 /// Runs both applications until both streams have arrived.
 fn transfer(world: &mut World, apps: &mut [App; 2], slow_permille: u64, limit_us: u64) {
@@ -151,7 +151,7 @@ fn small_writes_wait_for_the_acknowledgment() {
 #[test]
 fn a_port_without_listener_refuses() {
     let mut world = World::perfect();
-    let id = world.stacks[0].connect(world.now_us, SocketAddrV4::new(IPS[1], 9)).expect("id");
+    let id = world.stacks[0].connect(world.now_us, SocketAddr::new(world.peer, 9)).expect("id");
     let closed = world.run_until(5_000_000, |w| w.events_of(0).contains(&StackEvent::Closed(id)));
     assert!(closed);
     assert!(matches!(world.stacks[0].recv(id, &mut [0; 4]), Err(StackError::Ended(_))));
@@ -161,7 +161,7 @@ fn a_port_without_listener_refuses() {
 fn a_silent_peer_times_out_after_the_last_syn() {
     let mut world = World::perfect();
     world.impairment.loss_permille = 1000;
-    let id = world.stacks[0].connect(world.now_us, SocketAddrV4::new(IPS[1], PORT)).expect("id");
+    let id = world.stacks[0].connect(world.now_us, SocketAddr::new(world.peer, PORT)).expect("id");
     // ARP alone never answers; the connection gives up by itself.
     let closed = world.run_until(400_000_000, |w| w.events_of(0).contains(&StackEvent::Closed(id)));
     assert!(closed, "{:?}", world.stacks[0].status(id));
@@ -235,14 +235,22 @@ fn many_connections_share_one_listener() {
 
 #[test]
 fn garbage_never_stops_the_stack() {
-    let mut world = World::perfect();
-    let ids = world.connect();
     let mut rng = Rng(seed());
-    let mut template = Vec::new();
+    for family in [2, 3] {
+        garbage(World::perfect_with(family), &mut rng);
+    }
+}
+
+fn garbage(mut world: World, rng: &mut Rng) {
+    let ids = world.connect();
     world.stacks[0].send(ids[0], b"hello").expect("open");
-    template.extend(world.stacks[0].poll(world.now_us).into_iter().next().expect("a frame"));
-    for _ in 0..20_000 {
-        let mut frame = template.clone();
+    let segment = world.stacks[0].poll(world.now_us).into_iter().next().expect("a frame");
+    // A stack that knows nobody begins with a question for its neighbor.
+    let stranger = &mut World::perfect_with(3).stacks[0];
+    stranger.connect(0, SocketAddr::new(ip(1, true), PORT)).expect("a port is free");
+    let question = stranger.poll(0).into_iter().next().expect("a solicitation");
+    for i in 0..20_000 {
+        let mut frame = if i % 4 == 0 { question.clone() } else { segment.clone() };
         for _ in 0..1 + rng.below(4) {
             let at = rng.below(frame.len() as u64) as usize;
             frame[at] = rng.next() as u8;
@@ -251,7 +259,7 @@ fn garbage_never_stops_the_stack() {
         world.stacks[1].handle_frame(world.now_us, &frame);
         let _ = world.stacks[1].poll(world.now_us);
     }
-    world.stacks[1].handle_frame(world.now_us, &template);
+    world.stacks[1].handle_frame(world.now_us, &segment);
     assert_eq!(world.stacks[1].status(ids[1]).map(|s| s.readable_bytes), Ok(5));
 }
 

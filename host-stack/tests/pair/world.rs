@@ -7,15 +7,24 @@
 pub mod oracle;
 
 use chimney_abi::cmd::TcpState;
-use chimney_host_stack::{ConnId, ListenerId, MacAddr, Stack, StackConfig, StackEvent, TcpConfig};
+use chimney_host_stack::{Address, ConnId, ListenerId, MacAddr, Stack, StackConfig, StackEvent, TcpConfig};
 use oracle::Oracle;
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::hash::{BuildHasher, Hasher, RandomState};
-use std::net::{Ipv4Addr, SocketAddrV4};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
-/// Addresses of the two ends.
-pub const IPS: [Ipv4Addr; 2] = [Ipv4Addr::new(10, 9, 0, 1), Ipv4Addr::new(10, 9, 0, 2)];
+/// Address of an end, in either family.
+pub fn ip(end: usize, is_v6: bool) -> IpAddr {
+    // `as`: 0 or 1.
+    let last = end as u8 + 1;
+    if is_v6 {
+        Ipv6Addr::new(0xfd09, 0, 0, 0, 0, 0, 0, last.into()).into()
+    } else {
+        Ipv4Addr::new(10, 9, 0, last).into()
+    }
+}
+
 /// Port on which end 1 listens.
 pub const PORT: u16 = 7000;
 
@@ -25,8 +34,22 @@ const TOS_AT: usize = IP_AT + 1;
 const ECT_0: u8 = 2;
 const CE: u8 = 3;
 
+fn is_v6(frame: &[u8]) -> bool {
+    frame[IP_AT] >> 4 == 6
+}
+
+/// A packet whose sender takes marks for losses.
+fn is_ecn_capable(frame: &[u8]) -> bool {
+    let class = if is_v6(frame) { frame[TOS_AT] >> 4 } else { frame[TOS_AT] };
+    class & CE == ECT_0
+}
+
 /// A router's congestion mark (RFC 3168 5).
 fn mark(frame: &mut [u8]) {
+    if is_v6(frame) {
+        frame[TOS_AT] |= CE << 4;
+        return;
+    }
     frame[TOS_AT] = CE;
     let mut header = etherparse::Ipv4Header::from_slice(&frame[IP_AT..]).expect("an IPv4 header").0;
     header.header_checksum = header.calc_header_checksum();
@@ -97,18 +120,18 @@ pub struct World {
     /// of old segments with an RST, RFC 9293 3.5.2.)
     pub live_resets: u64,
     ids: [Option<ConnId>; 2],
+    /// Address of end 1.
+    pub peer: IpAddr,
     /// Longest jump of the clock: tests whose applications act by themselves make it small.
     pub max_step_us: u64,
     in_flight: BinaryHeap<Reverse<InFlight>>,
     serial: u64,
 }
 
-pub fn config(end: usize, tcp: TcpConfig) -> StackConfig {
+pub fn config(end: usize, is_v6: bool, tcp: TcpConfig) -> StackConfig {
     StackConfig {
         mac: MacAddr([2, 0, 0, 0, 0, end as u8 + 1]),
-        ip: IPS[end],
-        prefix_len: 24,
-        gateway: None,
+        addresses: vec![Address::new(ip(end, is_v6), 24)],
         mtu: 1500,
         secret: 0x1234_5678 + end as u64,
         tcp,
@@ -116,11 +139,13 @@ pub fn config(end: usize, tcp: TcpConfig) -> StackConfig {
 }
 
 impl World {
+    /// An odd seed speaks IPv6, an even one IPv4.
     pub fn new(seed: u64, impairment: Impairment, tcp: [TcpConfig; 2]) -> World {
-        let [a, b] = tcp;
+        let ([a, b], is_v6) = (tcp, seed % 2 == 1);
         World {
             now_us: 1_000_000,
-            stacks: [Stack::new(config(0, a)), Stack::new(config(1, b))],
+            peer: ip(1, is_v6),
+            stacks: [Stack::new(config(0, is_v6, a)), Stack::new(config(1, is_v6, b))],
             impairment,
             rng: Rng(seed),
             oracle: Oracle::default(),
@@ -136,8 +161,13 @@ impl World {
     }
 
     pub fn perfect() -> World {
+        World::perfect_with(2)
+    }
+
+    /// The same with another seed, so perhaps another family.
+    pub fn perfect_with(seed: u64) -> World {
         let link = Impairment { delay_us: 1000, ..Impairment::default() };
-        World::new(1, link, [TcpConfig::default(); 2])
+        World::new(seed, link, [TcpConfig::default(); 2])
     }
 
     /// Sends what both stacks have, then jumps to the next event and handles it.
@@ -192,7 +222,7 @@ impl World {
         if self.drop_list[from].contains(&index) || self.rng.chance(link.loss_permille) {
             return;
         }
-        if frame[TOS_AT] == ECT_0 && self.rng.chance(link.mark_permille) {
+        if is_ecn_capable(&frame) && self.rng.chance(link.mark_permille) {
             self.marked += 1;
             mark(&mut frame);
         }
@@ -211,7 +241,7 @@ impl World {
     }
 
     pub fn connect_to(&mut self, listener: ListenerId) -> [ConnId; 2] {
-        let remote = SocketAddrV4::new(IPS[1], PORT);
+        let remote = SocketAddr::new(self.peer, PORT);
         let a = self.stacks[0].connect(self.now_us, remote).expect("a port is free");
         let mut b = None;
         let opened = self.run_until(120_000_000, |w| {

@@ -6,7 +6,7 @@
 //! ```
 //!
 //! Everything a test depends on is set explicitly, because a new namespace inherits from the machine: congestion control
-//! (CUBIC through the route, which needs no change of the machine), buffer sizes, TCP options, no IPv6 noise.
+//! (CUBIC through the route, which needs no change of the machine), buffer sizes, TCP options; IPv6 only if the peer speaks it.
 //!
 //! **Clean-up** does not rely on destructors. A small shell, the reaper, holds the reading end of a pipe whose writing end
 //! is ours. When the pipe closes, for whatever reason (drop, panic, SIGINT, SIGTERM, SIGKILL), the reaper kills what
@@ -14,7 +14,7 @@
 //! a [`PeerNet`] closes the pipe and waits until the reaper has finished.
 
 use std::io::{self, Write};
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
@@ -63,9 +63,9 @@ pub enum NetnsError {
 #[derive(Debug, Clone)]
 pub struct PeerConfig {
     /// The kernel's address.
-    pub peer_ip: Ipv4Addr,
+    pub peer_ip: IpAddr,
     /// Our address.
-    pub host_ip: Ipv4Addr,
+    pub host_ip: IpAddr,
     /// Prefix length of their network.
     pub prefix_len: u8,
     /// The kernel's MAC address.
@@ -83,8 +83,8 @@ pub struct PeerConfig {
 impl Default for PeerConfig {
     fn default() -> Self {
         Self {
-            peer_ip: Ipv4Addr::new(10, 85, 0, 1),
-            host_ip: Ipv4Addr::new(10, 85, 0, 2),
+            peer_ip: Ipv4Addr::new(10, 85, 0, 1).into(),
+            host_ip: Ipv4Addr::new(10, 85, 0, 2).into(),
             prefix_len: 24,
             peer_mac: [0x02, 0xc4, 0x1e, 0, 0, 0x01],
             host_mac: None,
@@ -95,9 +95,18 @@ impl Default for PeerConfig {
     }
 }
 
+impl PeerConfig {
+    /// The default, with addresses of IPv6.
+    pub fn v6() -> Self {
+        let ip = |last| Ipv6Addr::new(0xfd85, 0, 0, 0, 0, 0, 0, last).into();
+        Self { peer_ip: ip(1), host_ip: ip(2), prefix_len: 64, ..Self::default() }
+    }
+}
+
 fn default_sysctls() -> Vec<(&'static str, String)> {
     [
-        ("net.ipv6.conf.tap0.disable_ipv6", "1"),
+        ("net.ipv6.conf.tap0.accept_ra", "0"),
+        ("net.ipv6.conf.tap0.router_solicitations", "0"),
         ("net.ipv4.conf.all.rp_filter", "0"),
         ("net.ipv4.tcp_timestamps", "1"),
         ("net.ipv4.tcp_sack", "1"),
@@ -192,7 +201,10 @@ impl PeerNet {
 
     fn apply_sysctls(&self) -> Result<(), NetnsError> {
         let mut script = String::from("set -e\nput() { [ ! -e \"$1\" ] || echo \"$2\" > \"$1\"; }\n");
-        for (key, value) in &self.config.sysctls {
+        let family =
+            ("net.ipv6.conf.tap0.disable_ipv6", if self.config.peer_ip.is_ipv6() { "0" } else { "1" });
+        let sysctls = self.config.sysctls.iter().map(|(key, value)| (*key, value.as_str()));
+        for (key, value) in sysctls.chain([family]) {
             script += &format!("put /proc/sys/{} '{value}'\n", key.replace('.', "/"));
         }
         self.run("sh", &["-c", &script]).map(|_| ())
@@ -200,13 +212,14 @@ impl PeerNet {
 
     fn configure_interface(&self) -> Result<(), NetnsError> {
         let PeerConfig { peer_ip, host_ip, prefix_len, mtu, congestion_control, .. } = &self.config;
-        let mask = u32::MAX.checked_shl(32 - u32::from(*prefix_len)).unwrap_or(0);
-        let network = Ipv4Addr::from(u32::from(*peer_ip) & mask);
+        let network = network(*peer_ip, *prefix_len);
+        // Without duplicate address detection: nobody else is there, and a program could not bind to the address before its end.
+        let nodad = if peer_ip.is_ipv6() { " nodad" } else { "" };
         let mut batch = format!(
             "link set dev lo up\n\
              link set dev {INTERFACE} address {} mtu {mtu} txqueuelen 1000\n\
              link set dev {INTERFACE} up\n\
-             addr add {peer_ip}/{prefix_len} dev {INTERFACE}\n\
+             addr add {peer_ip}/{prefix_len} dev {INTERFACE}{nodad}\n\
              route replace {network}/{prefix_len} dev {INTERFACE} src {peer_ip} congctl {congestion_control}\n",
             mac_text(self.config.peer_mac)
         );
@@ -301,6 +314,21 @@ fn text(command: &Command) -> String {
         .chain(args)
         .collect::<Vec<_>>()
         .join(" ")
+}
+
+/// The network that an address belongs to.
+fn network(ip: IpAddr, prefix_len: u8) -> IpAddr {
+    let host_bits = |all: u32| all.saturating_sub(prefix_len.into());
+    match ip {
+        IpAddr::V4(ip) => {
+            let mask = u32::MAX.checked_shl(host_bits(32)).unwrap_or(0);
+            Ipv4Addr::from(u32::from(ip) & mask).into()
+        }
+        IpAddr::V6(ip) => {
+            let mask = u128::MAX.checked_shl(host_bits(128)).unwrap_or(0);
+            Ipv6Addr::from(u128::from(ip) & mask).into()
+        }
+    }
 }
 
 fn mac_text(mac: [u8; 6]) -> String {

@@ -3,6 +3,7 @@
 //! A program is ready when its constructor returns (it said so, or its sockets were bound), so nothing waits for a time.
 
 use std::io::{self, BufRead, BufReader};
+use std::net::IpAddr;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, TryRecvError};
@@ -18,7 +19,7 @@ const START_LIMIT: Duration = Duration::from_secs(30);
 /// Accepts connections one after the other, reads each to its end and prints one line: SHA-256 and length.
 const UPLOAD_RECEIVER: &str = r#"
 import hashlib, socket, sys
-server = socket.socket()
+server = socket.socket(socket.AF_INET6 if ":" in sys.argv[1] else socket.AF_INET)
 server.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
 server.bind((sys.argv[1], int(sys.argv[2])))
 server.listen(64)
@@ -131,9 +132,13 @@ impl PeerProcess {
     pub fn sha256_sink(net: &PeerNet, port: u16) -> Result<Self, PeerError> {
         let mut command = net.command("sh");
         // socat's notices and the sum go to the same pipe; the notice "listening on" says that it is ready.
-        let script = "{ socat -d -d -u TCP-LISTEN:$2,bind=$1,reuseaddr STDOUT | sha256sum; } 2>&1 \
+        let script = "{ socat -d -d -u $1,reuseaddr STDOUT | sha256sum; } 2>&1 \
                       | sed -u -e 's/.*listening on/ready/'";
-        command.args(["-c", script, "sha256-sink", &net.config().peer_ip.to_string(), &port.to_string()]);
+        let listen = match net.config().peer_ip {
+            IpAddr::V4(ip) => format!("TCP4-LISTEN:{port},bind={ip}"),
+            IpAddr::V6(ip) => format!("TCP6-LISTEN:{port},bind=[{ip}]"),
+        };
+        command.args(["-c", script, "sha256-sink", &listen]);
         Self::start("socat | sha256sum", command, "ready")
     }
 

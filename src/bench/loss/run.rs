@@ -7,7 +7,7 @@ use chimney_abi::offload::Residence;
 use chimney_abi::regs;
 use chimney_driver::Config;
 use chimney_host_stack::switch::SwitchConfig;
-use chimney_host_stack::{ConnId, MacAddr, Stack, StackConfig, StackEvent, TcpConfig};
+use chimney_host_stack::{Address, ConnId, MacAddr, Stack, StackConfig, StackEvent, TcpConfig};
 use chimney_sim::device::Device;
 use chimney_sim::golden::{self, Golden};
 use chimney_sim::host_mem::HostMemory;
@@ -22,7 +22,7 @@ use chimney_sim::rng::Rng;
 use sha2::{Digest, Sha256};
 use std::fs::File;
 use std::io::{BufWriter, Write};
-use std::net::{Ipv4Addr, SocketAddrV4};
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
@@ -194,9 +194,7 @@ fn send<D: Device>(
 fn setup(seed: u64, pace: Pace) -> Setup {
     let stack = StackConfig {
         mac: MacAddr(SENDER_MAC),
-        ip: SENDER,
-        prefix_len: 24,
-        gateway: None,
+        addresses: vec![Address::new(SENDER, 24)],
         mtu: 1500,
         secret: seed,
         tcp: TcpConfig::default(),
@@ -219,7 +217,7 @@ struct Sender {
 
 impl Sender {
     fn open<D: Device>(world: &mut World<D, Tap>, plan: &Plan) -> Result<Self> {
-        let to = SocketAddrV4::new(PeerConfig::default().peer_ip, PORT);
+        let to = SocketAddr::new(PeerConfig::default().peer_ip, PORT);
         let now_us = world.now_us();
         let stack: &mut Stack = world.switch.stack();
         let id = stack.connect(now_us, to)?;
@@ -261,8 +259,12 @@ pub(super) fn linux(plan: &Plan) -> Result<Outcome> {
     let mut wire = plan.wire(tap)?;
     plan.capture(&mut wire, "linux")?;
     let receiver_ip = PeerConfig::default().peer_ip;
-    let config =
-        PeerConfig { peer_ip: SENDER, host_ip: receiver_ip, peer_mac: SENDER_MAC, ..PeerConfig::default() };
+    let config = PeerConfig {
+        peer_ip: SENDER.into(),
+        host_ip: receiver_ip,
+        peer_mac: SENDER_MAC,
+        ..PeerConfig::default()
+    };
     let (net, mut near) = PeerNet::create(config)?;
     let before = net.counters()?;
     let _sender = PeerProcess::upload_sender(&net, PORT, plan.bytes)?;

@@ -19,28 +19,44 @@ pub struct Oracle {
     pub ecn: [u64; 3],
     shifts: HashMap<Flow, Option<u8>>,
     edges: HashMap<Flow, u32>,
+    labels: HashMap<Flow, u32>,
 }
 
 impl Oracle {
+    /// RFC 6437 3: all packets of a connection in one direction have the same flow label.
+    fn check_label(&mut self, from: usize, (src, dst): (u16, u16), label: u32) {
+        assert_eq!(*self.labels.entry((from, src, dst)).or_insert(label), label, "flow label");
+    }
+
     /// Checks a frame; true if it is an RST.
     pub fn check(&mut self, from: usize, frame: &[u8]) -> bool {
         assert!(frame.len() >= 60 && frame.len() <= 1514, "length {}", frame.len());
         let packet = SlicedPacket::from_ethernet(frame).expect("etherparse reads the frame");
-        let Some(NetSlice::Ipv4(ip)) = &packet.net else { return false };
-        let header = ip.header().to_header();
-        assert_eq!(header.calc_header_checksum(), header.header_checksum, "IPv4 checksum");
-        assert!(header.dont_fragment);
-        assert!(header.identification <= 0x7FFF, "R-278: the host's half");
-        let Some(TransportSlice::Tcp(tcp)) = &packet.transport else { return false };
-        let sum = tcp.calc_checksum_ipv4(header.source, header.destination).expect("length fits");
-        assert_eq!(sum, tcp.checksum(), "TCP checksum");
+        let (ecn, tcp, sum) = match (&packet.net, &packet.transport) {
+            (Some(NetSlice::Ipv4(ip)), Some(TransportSlice::Tcp(tcp))) => {
+                let header = ip.header().to_header();
+                assert_eq!(header.calc_header_checksum(), header.header_checksum, "IPv4 checksum");
+                assert!(header.dont_fragment);
+                assert!(header.identification <= 0x7FFF, "R-278: the host's half");
+                (header.ecn.value(), tcp, tcp.calc_checksum_ipv4(header.source, header.destination))
+            }
+            (Some(NetSlice::Ipv6(ip)), Some(TransportSlice::Tcp(tcp))) => {
+                let header = ip.header().to_header();
+                self.check_label(
+                    from,
+                    (tcp.source_port(), tcp.destination_port()),
+                    header.flow_label.value(),
+                );
+                let sum = tcp.calc_checksum_ipv6(header.source, header.destination);
+                (header.traffic_class & 3, tcp, sum)
+            }
+            _ => return false,
+        };
+        assert_eq!(sum.expect("length fits"), tcp.checksum(), "TCP checksum");
         self.segments += 1;
-        let marks = [tcp.ece() && !tcp.syn(), tcp.cwr() && !tcp.syn(), header.ecn.value() != 0];
+        let marks = [tcp.ece() && !tcp.syn(), tcp.cwr() && !tcp.syn(), ecn != 0];
         self.ecn.iter_mut().zip(marks).for_each(|(count, is)| *count += u64::from(is));
-        assert!(
-            header.ecn.value() == 0 || !tcp.payload().is_empty(),
-            "RFC 3168 6.1.4: only text is ECN-capable"
-        );
+        assert!(ecn == 0 || !tcp.payload().is_empty(), "RFC 3168 6.1.4: only text is ECN-capable");
         let flow = (from, tcp.source_port(), tcp.destination_port());
         if tcp.rst() {
             self.resets += 1;

@@ -1,0 +1,168 @@
+//! What a received frame means: whose it is, which protocol, and what ICMP says of paths and neighbors.
+
+use crate::stack::{ipv6_header, Connection, Stack};
+use crate::tcp::tcb::FourTuple;
+use crate::wire::ethernet::{EthernetHeader, MacAddr};
+use crate::wire::icmp::IcmpMessage;
+use crate::wire::icmpv6::{group_mac, solicited_node, Icmpv6Message};
+use crate::wire::ip::IpHeader;
+use crate::wire::ipv4::Ipv4Header;
+use crate::wire::ipv6::Ipv6Header;
+use crate::wire::{arp, ethernet, icmp, icmpv6, ipv4, ipv6, tcp, WireError};
+use chimney_abi::wire::{ethernet as we, ip_protocol};
+use chimney_abi::SeqNum;
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+
+/// A segment that somebody on the way found too long for the next link.
+struct TooLong {
+    mtu: u16,
+    dst: IpAddr,
+    /// Ours first.
+    ports: (u16, u16),
+    seq: SeqNum,
+}
+
+impl Stack {
+    /// Processes one received frame (without FCS).
+    pub fn handle_frame(&mut self, now_us: u64, frame: &[u8]) {
+        self.counters.frames_in += 1;
+        match self.dispatch(now_us, frame) {
+            Ok(()) => {}
+            Err(WireError::Truncated) => self.counters.truncated += 1,
+            Err(WireError::Malformed) => self.counters.malformed += 1,
+            Err(WireError::BadChecksum) => self.counters.bad_checksum += 1,
+            Err(WireError::Unsupported) => self.counters.unsupported += 1,
+        }
+    }
+
+    fn dispatch(&mut self, now_us: u64, frame: &[u8]) -> Result<(), WireError> {
+        let (header, payload) = ethernet::parse(frame)?;
+        if !self.is_addressed(&header) {
+            self.counters.not_ours += 1;
+            return Ok(());
+        }
+        match header.ethertype {
+            we::TYPE_ARP => {
+                self.neighbors.handle(now_us, &arp::parse(payload)?, &mut self.tx);
+                Ok(())
+            }
+            we::TYPE_IPV4 => self.handle_ipv4(now_us, header.dst, payload),
+            we::TYPE_IPV6 => self.handle_ipv6(now_us, header.dst, payload),
+            _ => Err(WireError::Unsupported),
+        }
+    }
+
+    /// To our MAC address, to everybody, or to a group in which our neighbors are asked for us.
+    fn is_addressed(&self, header: &EthernetHeader) -> bool {
+        let is_our_group = |ip: IpAddr| match ip {
+            IpAddr::V4(_) => false,
+            IpAddr::V6(ip) => group_mac(solicited_node(ip)) == header.dst,
+        };
+        header.dst == self.config.mac
+            || header.dst == MacAddr::BROADCAST
+            || (header.dst.is_group() && self.addresses.iter().any(is_our_group))
+    }
+
+    fn handle_ipv4(&mut self, now_us: u64, dst_mac: MacAddr, packet: &[u8]) -> Result<(), WireError> {
+        let (header, payload) = ipv4::parse(packet)?;
+        // RFC 1122 3.2.1.3: a broadcast frame never carries TCP for us, and nobody's source is a group.
+        if !self.addresses.owns(header.dst.into()) || dst_mac.is_group() || header.src.is_multicast() {
+            self.counters.not_ours += 1;
+            return Ok(());
+        }
+        match header.protocol {
+            ip_protocol::ICMP => self.handle_icmp(now_us, &header, payload),
+            ip_protocol::TCP => self.handle_tcp(now_us, &IpHeader::V4(header), payload),
+            _ => Err(WireError::Unsupported),
+        }
+    }
+
+    /// RFC 8200; groups are only those of Neighbor Discovery.
+    fn handle_ipv6(&mut self, now_us: u64, dst_mac: MacAddr, packet: &[u8]) -> Result<(), WireError> {
+        let (header, payload) = ipv6::parse(packet)?;
+        let is_ours = self.addresses.owns(header.dst.into()) && !dst_mac.is_group();
+        if header.src.is_multicast() || !(is_ours || self.is_our_group(header.dst)) {
+            self.counters.not_ours += 1;
+            return Ok(());
+        }
+        match header.next_header {
+            ip_protocol::ICMPV6 => self.handle_icmpv6(now_us, &header, is_ours, payload),
+            ip_protocol::TCP if is_ours => self.handle_tcp(now_us, &IpHeader::V6(header), payload),
+            _ => Err(WireError::Unsupported),
+        }
+    }
+
+    fn is_our_group(&self, dst: Ipv6Addr) -> bool {
+        self.addresses.iter().any(|ip| matches!(ip, IpAddr::V6(ip) if solicited_node(ip) == dst))
+    }
+
+    fn handle_tcp(&mut self, now_us: u64, header: &IpHeader, bytes: &[u8]) -> Result<(), WireError> {
+        let segment = tcp::parse(bytes, header)?;
+        self.handle_segment(now_us, header, &segment, bytes);
+        Ok(())
+    }
+
+    fn handle_icmp(&mut self, now_us: u64, header: &Ipv4Header, bytes: &[u8]) -> Result<(), WireError> {
+        match icmp::parse(bytes)? {
+            IcmpMessage::EchoRequest { rest } => {
+                let reply = self.ipv4_header(header.dst, header.src, ip_protocol::ICMP);
+                self.send_packet(now_us, header.src.into(), &icmp::echo_reply(&reply, rest));
+            }
+            IcmpMessage::FragmentationNeeded { mtu, dst, ports, seq } => {
+                self.on_too_long(header.dst.into(), &TooLong { mtu, dst: dst.into(), ports, seq });
+            }
+        }
+        Ok(())
+    }
+
+    fn handle_icmpv6(
+        &mut self,
+        now_us: u64,
+        header: &Ipv6Header,
+        is_ours: bool,
+        bytes: &[u8],
+    ) -> Result<(), WireError> {
+        match icmpv6::parse(header, bytes)? {
+            Icmpv6Message::EchoRequest { rest } if is_ours => {
+                let reply = ipv6_header(header.dst, header.src, ip_protocol::ICMPV6);
+                self.send_packet(now_us, header.src.into(), &icmpv6::echo_reply(&reply, rest));
+            }
+            Icmpv6Message::TooBig { mtu, dst, ports, seq } if is_ours => {
+                let mtu = u16::try_from(mtu).unwrap_or(u16::MAX);
+                self.on_too_long(header.dst.into(), &TooLong { mtu, dst: dst.into(), ports, seq });
+            }
+            message => self.neighbors.handle_v6(now_us, header, &message, &mut self.tx),
+        }
+        Ok(())
+    }
+
+    fn send_packet(&mut self, now_us: u64, dst: IpAddr, packet: &[u8]) {
+        let mut frame = vec![0; we::HEADER_LEN];
+        frame.extend(packet);
+        self.send_frame(now_us, dst, frame);
+    }
+
+    /// RFC 1191, RFC 8201, and RFC 5927 4.1: believed only if the quoted segment is one that is in flight.
+    fn on_too_long(&mut self, src: IpAddr, report: &TooLong) {
+        let (dst, ports) = (report.dst, report.ports);
+        let tuple = FourTuple { local: SocketAddr::new(src, ports.0), remote: SocketAddr::new(dst, ports.1) };
+        let Some(connection) = self.lookup.get(&tuple).and_then(|id| self.connections.get(id)) else {
+            return;
+        };
+        let snd = connection.tcb.snd;
+        if !report.seq.in_window(snd.snd_una, snd.flight_size())
+            || !self.paths.reduce_mtu(src, dst, report.mtu)
+        {
+            return;
+        }
+        let path = *self.paths.get(src, dst);
+        let on_path = |c: &&mut Connection| c.tcb.tuple.remote.ip() == dst && c.tcb.tuple.local.ip() == src;
+        for connection in self.connections.values_mut().filter(on_path) {
+            let n = connection.tcb.negotiated;
+            let eff_mss = path.eff_mss(n.remote_mss, n.has_timestamps).min(connection.tcb.eff_mss);
+            connection.tcb.set_eff_mss(eff_mss);
+            // G-20: resegment and send again at once, without a congestion response.
+            connection.tcb.send_again();
+        }
+    }
+}
