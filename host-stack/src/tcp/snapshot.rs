@@ -83,7 +83,8 @@ fn export_const(tcb: &Tcb, r: &mut TcpRecord) {
     r.remote_port = tcb.tuple.remote.port();
     r.const_flags = flag(n.has_timestamps, state::CONST_TIMESTAMPS)
         | flag(n.has_sack, state::CONST_SACK)
-        | flag(n.has_window_scaling, state::CONST_WINDOW_SCALING);
+        | flag(n.has_window_scaling, state::CONST_WINDOW_SCALING)
+        | flag(tcb.tuple.remote.is_ipv6(), state::CONST_IPV6);
     r.snd_wind_shift = n.snd_wind_shift;
     r.rcv_wind_shift = n.rcv_wind_shift;
     // `as`: below 64 KiB by construction.
