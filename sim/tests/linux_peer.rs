@@ -2,6 +2,7 @@
 //! machine cannot (no root, no TUN/TAP, no `ip`).
 
 use std::io::{BufRead, BufReader, Write};
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
@@ -28,6 +29,14 @@ fn with_our_mac() -> PeerConfig {
     PeerConfig { host_mac: Some(OUR_MAC), ..PeerConfig::default() }
 }
 
+/// The bytes of an IPv4 address.
+fn four(ip: IpAddr) -> [u8; 4] {
+    match ip {
+        IpAddr::V4(ip) => ip.octets(),
+        IpAddr::V6(_) => panic!("these tests speak IPv4"),
+    }
+}
+
 fn exists(name: &str) -> bool {
     ["/run/netns", "/var/run/netns"].iter().any(|dir| Path::new(dir).join(name).exists())
 }
@@ -48,7 +57,7 @@ fn receive(tap: &mut Tap, mut wanted: impl FnMut(&[u8]) -> bool) -> Vec<u8> {
 /// A SYN to a closed port; answered by a reset if the checksum is right.
 fn syn(config: &PeerConfig, source_port: u16, spoil: bool) -> Vec<u8> {
     let builder = PacketBuilder::ethernet2(OUR_MAC, config.peer_mac)
-        .ipv4(config.host_ip.octets(), config.peer_ip.octets(), 64)
+        .ipv4(four(config.host_ip), four(config.peer_ip), 64)
         .tcp(source_port, 4, 1000, 64_000)
         .syn();
     let mut frame = Vec::new();
@@ -73,9 +82,9 @@ fn kernel_answers_arp_through_the_tap() {
         etherparse::EtherType::IPV4,
         etherparse::ArpOperation::REQUEST,
         &OUR_MAC,
-        &config.host_ip.octets(),
+        &four(config.host_ip),
         &[0; 6],
-        &config.peer_ip.octets(),
+        &four(config.peer_ip),
     )
     .expect("lengths agree");
     let mut frame = Vec::new();
@@ -87,7 +96,7 @@ fn kernel_answers_arp_through_the_tap() {
     let reply = receive(&mut tap, is_arp);
     let reply = ArpPacketSlice::from_slice(&reply[14..]).expect("an ARP packet");
     assert_eq!(reply.sender_hw_addr(), config.peer_mac);
-    assert_eq!(reply.sender_protocol_addr(), config.peer_ip.octets());
+    assert_eq!(reply.sender_protocol_addr(), four(config.peer_ip));
 }
 
 #[test]

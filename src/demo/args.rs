@@ -1,5 +1,6 @@
 //! Options of the demo.
 
+use chimney_abi::wire::ethernet::MAX_MTU;
 use chimney_sim::net::impairment::Impairment;
 use std::path::PathBuf;
 
@@ -21,6 +22,12 @@ pub struct Args {
     /// IPv6 instead of IPv4
     #[arg(long)]
     pub ipv6: bool,
+    /// Bytes of the longest packet, both ways; IPv6 wants 1280
+    #[arg(long, default_value_t = MAX_MTU, value_parser = clap::value_parser!(u16).range(576..=i64::from(MAX_MTU)))]
+    pub mtu: u16,
+    /// TCP options that the Linux peer does not know, for example sack,timestamps
+    #[arg(long, value_enum, value_delimiter = ',')]
+    pub without: Vec<TcpOption>,
     /// The golden model instead of the RTL: fast, untimed
     #[arg(long)]
     pub golden: bool,
@@ -48,6 +55,28 @@ pub enum PeerChoice {
     Linux,
     /// A second instance of our own stack
     Builtin,
+}
+
+/// What a Linux kernel can be told not to offer.
+#[derive(clap::ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TcpOption {
+    /// Timestamps (RFC 7323)
+    Timestamps,
+    /// Selective acknowledgments (RFC 2018), and D-SACK with them
+    Sack,
+    /// Window scaling (RFC 7323)
+    WindowScaling,
+}
+
+impl TcpOption {
+    /// The kernel's setting.
+    pub fn sysctl(self) -> &'static str {
+        match self {
+            TcpOption::Timestamps => "net.ipv4.tcp_timestamps",
+            TcpOption::Sack => "net.ipv4.tcp_sack",
+            TcpOption::WindowScaling => "net.ipv4.tcp_window_scaling",
+        }
+    }
 }
 
 fn percent(text: &str) -> Result<f64, String> {

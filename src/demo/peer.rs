@@ -1,16 +1,16 @@
 //! The far end: the Linux kernel with programs that nobody here wrote, or a second instance of our stack.
 
+use super::args::Args;
 use super::transfer::{file_bytes, DOWNLOAD_PORT, UPLOAD_PORT};
 use anyhow::{bail, Context, Result};
 use chimney_host_stack::{Address, ConnId, ListenerId, MacAddr, Stack, StackConfig, StackEvent, TcpConfig};
 use chimney_sim::net::counters::Counters;
-use chimney_sim::net::netns::PeerNet;
+use chimney_sim::net::netns::{PeerConfig, PeerNet};
 use chimney_sim::net::peer::PeerProcess;
 use chimney_sim::net::tap::{Tap, TapError};
 use chimney_sim::net::wire::{FarEnd, QueueEnd};
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
-use std::net::IpAddr;
 use std::path::Path;
 
 /// Lower-case hexadecimal.
@@ -147,16 +147,16 @@ pub struct BuiltinPeer {
 pub const BUILTIN_MAC: MacAddr = MacAddr([0x02, 0xc4, 0x1e, 0, 0, 0x01]);
 
 impl BuiltinPeer {
-    /// A peer at `ip` that serves the file of this seed.
+    /// A peer that serves the file of this seed.
     ///
     /// # Errors
     /// Never in practice: the ports of a new stack are free.
-    pub fn new(address: Address, seed: u64, bytes: u64) -> Result<Self> {
+    pub fn new(net: &PeerConfig, args: &Args) -> Result<Self> {
         let mut stack = Stack::new(StackConfig {
             mac: BUILTIN_MAC,
-            addresses: vec![address],
-            mtu: 1500,
-            secret: seed ^ 0x5eed,
+            addresses: vec![Address::new(net.peer_ip, net.prefix_len)],
+            mtu: net.mtu,
+            secret: args.seed ^ 0x5eed,
             tcp: TcpConfig::default(),
         });
         let http = stack.listen(DOWNLOAD_PORT, 8)?;
@@ -169,7 +169,7 @@ impl BuiltinPeer {
             downloads: BTreeMap::new(),
             uploads: BTreeMap::new(),
             upload_hash: None,
-            file: file_bytes(seed, bytes),
+            file: file_bytes(args.seed, args.bytes),
             resets: 0,
         })
     }

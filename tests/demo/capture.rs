@@ -6,6 +6,8 @@ use std::process::Command;
 
 /// The host's address in the demo.
 const HOST: &str = "10.85.0.2";
+/// What the NIC and the host sent, in both families.
+const OURS: &str = "(ip.src == 10.85.0.2 || ipv6.src == fd85::2)";
 /// What every line of [`COLUMNS`] begins with.
 const COLUMNS: &[&str] =
     &["frame.number", "ip.src", "tcp.stream", "tcp.seq", "tcp.len", "tcp.options.timestamp.tsval"];
@@ -39,8 +41,8 @@ const UNEXPLAINED: &[&str] = &[
 ];
 
 /// A frame that is lost before the NIC is missing in the capture too; then the dissector takes the middle of the file
-/// for a header of HTTP. On such a link it shall look at TCP only.
-pub const WITHOUT_HTTP: &[&str] = &["--disable-protocol", "http"];
+/// for a header of something. On such a link it shall look at TCP only, and put no stream together.
+pub const WITHOUT_HTTP: &[&str] = &["--disable-protocol", "http", "-o", "tcp.desegment_tcp_streams:FALSE"];
 
 /// Runs tshark on the capture of a run; per frame that passes the filter its fields.
 fn tshark(name: &str, options: &[&str], filter: &str, fields: &[&str]) -> Vec<Vec<String>> {
@@ -62,10 +64,18 @@ fn tshark(name: &str, options: &[&str], filter: &str, fields: &[&str]) -> Vec<Ve
 /// Linux writes a TCP checksum of 0 as 0xFFFF (it mangles zero for UDP's sake), in one frame of 65 536. Both verify;
 /// the dissector calls it bad and says why. From the peer that is explained, from the NIC it would be a defect.
 pub fn broken(name: &str, options: &[&str]) -> Vec<String> {
-    let mangled = format!("tcp.checksum.ffff && ip.src != {HOST}");
+    tshark(name, options, &broken_filter(), &["frame.number"]).concat()
+}
+
+/// The same on a link that damages frames: of what we sent alone.
+pub fn broken_by_us(name: &str, options: &[&str]) -> Vec<String> {
+    tshark(name, options, &format!("({}) && {OURS}", broken_filter()), &["frame.number"]).concat()
+}
+
+fn broken_filter() -> String {
+    let mangled = format!("tcp.checksum.ffff && !{OURS}");
     let bad = format!("tcp.checksum.status == \"Bad\" && !({mangled})");
-    let filter = format!("_ws.malformed || ip.checksum.status == \"Bad\" || ({bad})");
-    tshark(name, options, &filter, &["frame.number"]).concat()
+    format!("_ws.malformed || ip.checksum.status == \"Bad\" || ({bad})")
 }
 
 /// Frame bytes in the capture.

@@ -183,6 +183,11 @@ pub fn has_linux_peer() -> bool {
     }
 }
 
+/// The long counts of random tests were asked for.
+pub fn is_long() -> bool {
+    std::env::var_os("CHIMNEY_LONG").is_some()
+}
+
 /// Is this program there? Says so if not.
 pub fn has_tool(tool: &str) -> bool {
     let is_there = Command::new(tool).arg("--version").output().is_ok();

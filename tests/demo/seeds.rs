@@ -1,6 +1,6 @@
 //! Many seeds on a bad link: all kinds of bytes move both ways, and both hashes are right every time.
 
-use crate::run::{has_linux_peer, has_tool, read_result, Demo};
+use crate::run::{has_linux_peer, has_tool, is_long, read_result, Demo};
 use std::collections::BTreeMap;
 
 const KINDS: [&str; 4] = ["unsent", "unacknowledged", "undelivered", "out_of_order"];
@@ -30,7 +30,7 @@ fn every_kind_of_bytes_moves_in_both_directions() {
     if !has_linux_peer() || !has_tool("socat") {
         return;
     }
-    let is_long = std::env::var_os("CHIMNEY_LONG").is_some();
+    let is_long = is_long();
     let moved = run(if is_long { 1..=20 } else { 1..=3 });
     for direction in ["offload", "upload"] {
         for kind in KINDS {

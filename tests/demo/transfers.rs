@@ -24,6 +24,13 @@ fn good_run(name: &str, peer: &str, args: &[&str]) -> Value {
 }
 
 fn check_run(demo: Demo, name: &str, peer: &str) -> Value {
+    let r = check_outcome(demo, name, peer);
+    assert_eq!(r["peer_checksum_errors"].as_i64(), Some(0));
+    r
+}
+
+/// What holds on any link.
+pub fn check_outcome(demo: Demo, name: &str, peer: &str) -> Value {
     let outcome = demo.finish();
     assert!(outcome.status.success(), "{outcome:#?}");
     outcome.assert_nothing_left();
@@ -36,7 +43,7 @@ fn check_run(demo: Demo, name: &str, peer: &str) -> Value {
     }
     let (nic, host) = (count(&r, "bytes_by_nic"), count(&r, "bytes_by_host"));
     assert!(nic as f64 >= LEAST_NIC_SHARE * (nic + host) as f64, "{nic} of {}", nic + host);
-    assert_eq!((r["peer_checksum_errors"].as_i64(), r["peer_resets"].as_i64()), (Some(0), Some(0)));
+    assert_eq!(r["peer_resets"].as_i64(), Some(0));
     result::check(name, &r);
     check_handovers(&r);
     r
