@@ -14,6 +14,7 @@
 //! `CONN`: log2 of connections, `TABLE`: log2 of paths and of neighbors; `OBJ` = `TABLE` + 1, `MAP` = `CONN` + 5,
 //! `HASH`: log2 of the buckets of a lookup table, at least `CONN` - 1; `ROW` = `CONN` + 1. `EARLY` = 0; 1 makes the copy that acknowledges what is not durable yet, which tests must catch.
 use crate::eth::rx::Rx;
+use crate::host::counters::counter;
 use crate::host::csr::Csr;
 use crate::host::dispatch::Dispatch;
 use crate::host::dma_read::ReadArbiter;
@@ -27,7 +28,6 @@ use crate::tcp::proto::engine::Engine;
 use crate::tcp::tx::tables::path_mtu;
 use crate::tcp::tx::transmit::Transmit;
 use chimney_abi::desc::RX_BUFFER_BYTES;
-use chimney_abi::layout::Reg;
 use chimney_abi::regs;
 
 /// Clients of the read arbiter; the number is the AXI ID.
@@ -44,10 +44,6 @@ const SIZE_8: u64 = 3;
 /// `AxBURST`: incrementing.
 const INCR: u64 = 1;
 
-/// Number of a counter.
-const fn counter(reg: &Reg) -> usize {
-    ((reg.offset - regs::CNT_RX_FRAMES.offset) / 8) as usize
-}
 const RX_FRAMES: usize = counter(&regs::CNT_RX_FRAMES);
 const RX_BYTES: usize = counter(&regs::CNT_RX_BYTES);
 const TX_FRAMES: usize = counter(&regs::CNT_TX_FRAMES);
@@ -436,23 +432,19 @@ impl<
         self.proto.write_cmd_ready.next = self.writes.cmd_ready[CLIENT_PROTO].val();
         self.proto.write_done.next = self.writes.done[CLIENT_PROTO].val();
         self.proto.write_done_valid.next = self.writes.done_valid[CLIENT_PROTO].val();
-        self.writes.done_ready[CLIENT_PROTO].next = self.proto.write_done_ready.val();
         self.writes.cmd[CLIENT_ORD_RX].next = self.dispatch.cmd.val();
         self.writes.cmd_valid[CLIENT_ORD_RX].next = self.dispatch.cmd_valid.val();
         self.dispatch.cmd_ready.next = self.writes.cmd_ready[CLIENT_ORD_RX].val();
         self.dispatch.done.next = self.writes.done[CLIENT_ORD_RX].val();
         self.dispatch.done_valid.next = self.writes.done_valid[CLIENT_ORD_RX].val();
-        self.writes.done_ready[CLIENT_ORD_RX].next = self.dispatch.done_ready.val();
         self.writes.cmd[CLIENT_EVENTS].next = self.proto.event_cmd.val();
         self.writes.cmd_valid[CLIENT_EVENTS].next = self.proto.event_cmd_valid.val();
         self.proto.event_cmd_ready.next = self.writes.cmd_ready[CLIENT_EVENTS].val();
         self.proto.event_done.next = self.writes.done[CLIENT_EVENTS].val();
         self.proto.event_done_valid.next = self.writes.done_valid[CLIENT_EVENTS].val();
-        self.writes.done_ready[CLIENT_EVENTS].next = self.proto.event_done_ready.val();
         self.writes.cmd[CLIENT_COMMAND].next = self.status.cmd.val();
         self.writes.cmd_valid[CLIENT_COMMAND].next = self.status.cmd_valid.val();
         self.status.cmd_ready.next = self.writes.cmd_ready[CLIENT_COMMAND].val();
-        self.writes.done_ready[CLIENT_COMMAND].next = true;
         self.m_axi_awid.next = bits::<4>(0);
         self.m_axi_awaddr.next = self.writes.awaddr.val();
         self.m_axi_awlen.next = self.writes.awlen.val();

@@ -96,6 +96,9 @@ pub const WRITE_INLINE: u64 = 1;
 /// [`WriteCmd::kind`]: free packet memory. With `notify` also a marker: reported when all before it is in host memory.
 pub const WRITE_FREE: u64 = 2;
 
+/// Bits of a command's tag: a connection id fits.
+pub const TAG_BITS: usize = CONN_BITS;
+
 /// A command to the write engine. Commands are carried out in the order accepted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, LogicStruct)]
 pub struct WriteCmd {
@@ -114,14 +117,14 @@ pub struct WriteCmd {
     /// 1 = report the write response of this command's last burst.
     pub notify: Bit,
     /// Echoed in the report.
-    pub tag: Bits<48>,
+    pub tag: Bits<TAG_BITS>,
 }
 
 /// Report of the write engine: everything up to and including the command with this tag is in host memory.
 #[derive(Clone, Copy, Debug, Default, PartialEq, LogicStruct)]
 pub struct WriteDone {
     /// The command's tag.
-    pub tag: Bits<48>,
+    pub tag: Bits<TAG_BITS>,
     /// 1 = some burst of the command got an error response.
     pub error: Bit,
 }

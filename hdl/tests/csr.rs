@@ -2,7 +2,7 @@
 #![allow(missing_docs)]
 
 use chimney_abi::regs;
-use chimney_hdl::host::{clock::DeviceClock, csr::Csr, dma_read::ReadArbiter, irq::Irq};
+use chimney_hdl::host::{clock::DeviceClock, counters::Counters, csr::Csr, dma_read::ReadArbiter, irq::Irq};
 use chimney_hdl::prelude::*;
 use chimney_hdl::types::{ReadBeat, ReadReq};
 use chimney_hdl_kernel::diff::{diff, Bench, Diff, Rnd};
@@ -116,6 +116,64 @@ fn read_arbiter_serves_every_client_and_returns_its_beats() {
     assert!(got.iter().all(|n| *n > 100), "{got:?}");
 }
 
+/// The most that a counter may be told in a clock.
+fn most(counter: usize) -> u64 {
+    let reg = &regs::ALL[regs::ALL.len() - regs::COUNTERS + counter];
+    match reg.name {
+        "CNT_STALE" | "CNT_BAD_REQUEST" => 3,
+        name if name.ends_with("BYTES") => 0xFFFF,
+        _ => 1,
+    }
+}
+
+/// What a counter may be told in a clock.
+fn amount(r: &mut Rnd, counter: usize) -> u64 {
+    let most = most(counter);
+    match r.below(4) {
+        0 => r.below(most + 1),
+        1 => most,
+        _ => 0,
+    }
+}
+
+#[test]
+fn counters_lose_nothing_whatever_comes_in_each_clock() {
+    let mut r = Rnd::new(Rnd::seed_for("counters"));
+    let mut b = Bench::new(Counters::default(), |u, c| u.clock.next = c.into());
+    for clocks in [7, 60, 400, 3000] {
+        b.cycle(|u| u.reset.next = true);
+        let mut sums = [0u64; regs::COUNTERS];
+        for clock in 0..clocks {
+            // Most, all the time, in every second run; what comes while others are read counts as well.
+            let full = clocks % 100 == 0 && clock < 300;
+            b.settle(|u| {
+                u.reset.next = false;
+                for (c, sum) in sums.iter_mut().enumerate() {
+                    let more = if full { most(c) } else { amount(&mut r, c) };
+                    u.amount[c].next = bits::<16>(more);
+                    *sum += more;
+                }
+            });
+            b.edge();
+        }
+        b.settle(|u| u.amount.iter_mut().for_each(|a| a.next = bits::<16>(0)));
+        for _ in 0..2 * regs::COUNTERS + 3 {
+            b.cycle(|_| {});
+        }
+        for (c, sum) in sums.iter().enumerate() {
+            b.settle(|u| u.index.next = bits::<8>(c as u64));
+            let mut waited = 0;
+            while !b.u.found.val() {
+                waited += 1;
+                assert!(waited <= regs::COUNTERS, "counter {c} is not visited");
+                b.edge();
+                b.settle(|_| {});
+            }
+            assert_eq!(b.u.data.val(), bits::<64>(*sum), "counter {c} after {clocks} clocks");
+        }
+    }
+}
+
 #[test]
 fn register_block_agrees_with_its_verilog() {
     Diff::new("csr", 6000).constant("s_axil$bresp").constant("s_axil$rresp").run(
@@ -142,7 +200,7 @@ fn register_block_agrees_with_its_verilog() {
             u.dma_error.next = r.chance(1, 100);
             u.cause.next = if r.chance(1, 10) { r.any() } else { bits::<4>(0) };
             for c in 0..regs::COUNTERS {
-                u.count[c].next = if r.chance(1, 4) { r.any() } else { bits::<16>(0) };
+                u.count[c].next = bits::<16>(amount(r, c));
             }
             u.doorbell_ready.next = r.any();
         },
@@ -229,6 +287,38 @@ fn counters_are_64_bits_and_read_consistently() {
     let low = u64::from(read(&mut b, regs::CNT_TX_BYTES.offset));
     let high = u64::from(read(&mut b, regs::CNT_TX_BYTES.offset + 4));
     assert_eq!(high << 32 | low, 0xFFFF * (70_000 / 16));
+}
+
+#[test]
+fn a_read_that_meets_a_write_of_the_same_register_waits_for_it() {
+    let mut b = Bench::new(Csr::default(), |u, c| u.clock.next = c.into());
+    for delay in 0..6u32 {
+        // Address and data of the write come at once, the read `delay` clocks before or after.
+        let word = 0x5000 + delay;
+        let (mut aw, mut ar, mut got) = (true, true, None);
+        for clock in 0..40 {
+            b.settle(|u| {
+                u.s_axil.awvalid.next = aw && clock >= 3;
+                u.s_axil.wvalid.next = aw && clock >= 3;
+                u.s_axil.awaddr.next = bits::<20>(regs::PUSH_US.offset.into());
+                u.s_axil.wdata.next = bits::<32>(word.into());
+                u.s_axil.bready.next = true;
+                u.s_axil.arvalid.next = ar && clock >= delay;
+                u.s_axil.araddr.next = bits::<20>(regs::PUSH_US.offset.into());
+                u.s_axil.rready.next = true;
+            });
+            aw &= !(clock >= 3 && b.u.s_axil.awready.val());
+            ar &= !(clock >= delay && b.u.s_axil.arready.val());
+            if b.u.s_axil.rvalid.val() {
+                got = Some(b.u.s_axil.rdata.val().index() as u32);
+            }
+            b.edge();
+        }
+        let before = if delay == 0 { regs::PUSH_US.reset } else { word - 1 };
+        assert!(got == Some(word) || got == Some(before), "{got:?} after {delay} clocks");
+        assert!(delay < 3 || got == Some(word), "{got:?} after {delay} clocks");
+        assert_eq!(read(&mut b, regs::PUSH_US.offset), word);
+    }
 }
 
 #[test]

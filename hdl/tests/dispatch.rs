@@ -319,7 +319,7 @@ fn every_frame_goes_to_the_engine_or_up_or_is_counted() {
     let steps = if long() { 400_000 } else { 40_000 };
     let mut t = Test::default();
     let clock = |u: &mut Dispatch, c: bool| u.clock.next = c.into();
-    let d = Diff::new("dispatch", steps).constant("done_ready");
+    let d = Diff::new("dispatch", steps);
     d.run(Dispatch::default(), |u, r| t.step(u, r), clock);
     eprintln!(
         "{:?} frames, {} drops, {} irqs, {} read errors, {} failures",

@@ -224,7 +224,7 @@ impl Test {
         u.find_hash.next = u64::from(self.tuples[asked].1).into();
         let (insert, tuple, conn) = self.op.unwrap_or_default();
         u.op_valid.next = self.op.is_some();
-        u.op.next = LookupOp { insert, key: self.tuples[tuple].0.key(), conn: conn.into() };
+        u.op.next = LookupOp { insert, key: self.tuples[tuple].0.raw_key(), conn: conn.into() };
         self.since += 1;
         if let Some(f) = self.finding.as_mut().filter(|_| self.asked) {
             f.clocks += 1;
@@ -489,7 +489,7 @@ fn finds_and_changes_take_the_clocks_that_are_written_down() {
     assert_eq!(wait(&mut b, |u| u.filled.val()), 2112);
     let change = |b: &mut Bench<Wired<9, 9>, _>, insert: bool, tuple: Tuple, conn: u64| {
         b.settle(|u| {
-            u.op.next = LookupOp { insert, key: tuple.key(), conn: conn.into() };
+            u.op.next = LookupOp { insert, key: tuple.raw_key(), conn: conn.into() };
             u.op_valid.next = true;
         });
         let clocks = wait(b, |u| u.op_done.val());

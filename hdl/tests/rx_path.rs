@@ -144,20 +144,17 @@ impl Logic for RxPath {
         for i in [CLIENT_EVENTS, CLIENT_COMMAND] {
             self.engine.cmd_valid[i].next = false;
             self.engine.cmd[i].next = WriteCmd::default();
-            self.engine.done_ready[i].next = true;
         }
         self.engine.cmd_valid[CLIENT_PROTO].next = self.proto_valid.val();
         self.engine.cmd[CLIENT_PROTO].next = self.proto.val();
         self.proto_ready.next = self.engine.cmd_ready[CLIENT_PROTO].val();
         self.proto_done_valid.next = self.engine.done_valid[CLIENT_PROTO].val();
         self.proto_done.next = self.engine.done[CLIENT_PROTO].val();
-        self.engine.done_ready[CLIENT_PROTO].next = true;
         self.engine.cmd_valid[CLIENT_ORD_RX].next = self.dispatch.cmd_valid.val();
         self.engine.cmd[CLIENT_ORD_RX].next = self.dispatch.cmd.val();
         self.dispatch.cmd_ready.next = self.engine.cmd_ready[CLIENT_ORD_RX].val();
         self.dispatch.done_valid.next = self.engine.done_valid[CLIENT_ORD_RX].val();
         self.dispatch.done.next = self.engine.done[CLIENT_ORD_RX].val();
-        self.engine.done_ready[CLIENT_ORD_RX].next = self.dispatch.done_ready.val();
 
         self.awvalid.next = self.engine.awvalid.val();
         self.awaddr.next = self.engine.awaddr.val();

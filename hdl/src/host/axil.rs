@@ -1,7 +1,7 @@
 //! AXI4-Lite slave: turns the five channels into one write and one read request at a time.
 //!
 //! Latency: `write_valid` 1 clock after both AW and W have come; BVALID 1 clock after `write_ready`.
-//! `read_valid` 1 clock after AR; `read_data` is taken 2 clocks after `read_valid` rose, then RVALID.
+//! `read_valid` 1 clock after AR; RVALID 1 clock after `read_done`.
 //! Back-pressure: AWREADY, WREADY, ARREADY low while a request is in work. Responses are always OKAY.
 //! Reset: nothing in work.
 use crate::prelude::*;
@@ -24,18 +24,23 @@ pub struct AxilPort {
     pub write_addr: Signal<Out, Bits<20>>,
     /// Its data.
     pub write_data: Signal<Out, Bits<32>>,
-    /// Pulse: first clock of a read.
+    /// A read is to be done.
     pub read_valid: Signal<Out, Bit>,
-    /// Byte offset of the read, stable until its data is taken.
+    /// It begins in this clock.
+    pub read_ready: Signal<In, Bit>,
+    /// Byte offset of the read, stable until `read_done`.
     pub read_addr: Signal<Out, Bits<20>>,
-    /// Its data, valid in the second clock after `read_valid`.
+    /// Pulse, at least one clock after it began: its data is there.
+    pub read_done: Signal<In, Bit>,
+    /// With `read_done`: the data.
     pub read_data: Signal<In, Bits<32>>,
     got_aw: Dff<Bit>,
     got_w: Dff<Bit>,
     waddr: Dff<Bits<20>>,
     word: Dff<Bits<32>>,
     responding: Dff<Bit>,
-    read_step: Dff<Bits<2>>,
+    asking: Dff<Bit>,
+    reading: Dff<Bit>,
     raddr: Dff<Bits<20>>,
     answer: Dff<Bits<32>>,
     answering: Dff<Bit>,
@@ -44,7 +49,8 @@ pub struct AxilPort {
 #[kernel]
 impl Logic for AxilPort {
     fn update(&mut self) {
-        dff_setup!(self, clock, got_aw, got_w, waddr, word, responding, read_step, raddr, answer, answering);
+        dff_setup!(self, clock, got_aw, got_w, waddr, word, responding, raddr, answer);
+        dff_setup!(self, clock, asking, reading, answering);
         self.s_axil.awready.next = !self.got_aw.q.val() && !self.responding.q.val();
         self.s_axil.wready.next = !self.got_w.q.val() && !self.responding.q.val();
         self.s_axil.bvalid.next = self.responding.q.val();
@@ -70,27 +76,29 @@ impl Logic for AxilPort {
             self.responding.d.next = false;
         }
 
-        let step = self.read_step.q.val();
-        self.s_axil.arready.next = step == 0 && !self.answering.q.val();
+        let (asking, reading) = (self.asking.q.val(), self.reading.q.val());
+        let is_free = !asking && !reading && !self.answering.q.val();
+        self.s_axil.arready.next = is_free;
         self.s_axil.rvalid.next = self.answering.q.val();
         self.s_axil.rdata.next = self.answer.q.val();
-        self.read_valid.next = step == 1;
+        self.read_valid.next = asking;
         self.read_addr.next = self.raddr.q.val();
-        if step == 0 {
-            if self.s_axil.arvalid.val() && !self.answering.q.val() {
-                self.raddr.d.next = self.s_axil.araddr.val();
-                self.read_step.d.next = bits::<2>(1);
-            }
-        } else {
-            self.read_step.d.next = step + 1;
+        if is_free && self.s_axil.arvalid.val() {
+            self.raddr.d.next = self.s_axil.araddr.val();
+            self.asking.d.next = true;
         }
-        if step == 3 {
+        if asking && self.read_ready.val() {
+            self.asking.d.next = false;
+            self.reading.d.next = true;
+        }
+        if reading && self.read_done.val() {
+            self.reading.d.next = false;
             self.answer.d.next = self.read_data.val();
             self.answering.d.next = true;
         }
         if self.answering.q.val() && self.s_axil.rready.val() {
             self.answering.d.next = false;
         }
-        dff_reset!(self, reset, got_aw, got_w, responding, read_step, answering);
+        dff_reset!(self, reset, got_aw, got_w, responding, asking, reading, answering);
     }
 }

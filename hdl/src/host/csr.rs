@@ -4,27 +4,22 @@
 //!   AXI4-Lite -> AxilPort -> RegFile (regs::ALL) -> rings, params
 //!                    |-> Bells -> Doorbell (to PROTO), command producer
 //!                    +-> DeviceClock, Counters, Irq
+//!                    `<- Reader: all of these
 //! ```
-//! Reading the low word of a counter or of the clock keeps the high word for the next read of it.
-//!
-//! Latency: those of `axil`. Reset state: the table's reset values. `soft_reset` is high during `reset`
+//! Latency: those of `axil` and `reader`. Reset state: the table's reset values. `soft_reset` is high during `reset`
 //! and, after a write of 1 to RESET, until no DMA is outstanding and 8 clocks have passed; it resets this block's registers too.
 use crate::host::axil::AxilPort;
 use crate::host::bells::{Bells, BELLS_AT};
 use crate::host::clock::DeviceClock;
 use crate::host::counters::Counters;
 use crate::host::irq::{Irq, CAUSES};
-use crate::host::regfile::{at, RegFile, OFFSETS, PLAIN};
+use crate::host::reader::{Live, Reader};
+use crate::host::regfile::{at, RegFile, PLAIN};
 use crate::prelude::*;
 use crate::stream::AxilSlave;
 use crate::types::{Doorbell, TcpParams};
 use chimney_abi::regs;
 
-/// Byte offset of the first counter.
-const COUNTERS_AT: u64 = regs::CNT_RX_FRAMES.offset as u64;
-/// Byte offset after the last counter.
-const COUNTERS_END: u64 = COUNTERS_AT + 8 * regs::COUNTERS as u64;
-const MINOR: u64 = chimney_abi::VERSION_MINOR as u64;
 /// Clocks that a soft reset lasts at least.
 const RESET_CLOCKS: u64 = 8;
 
@@ -60,16 +55,8 @@ const FIN_WAIT_2: usize = at(&regs::FIN_WAIT_2_US);
 const HASH_KEY: usize = at(&regs::HASH_KEY_LO);
 
 const RESET_AT: u64 = regs::RESET.offset as u64;
-const VERSION_AT: u64 = regs::VERSION.offset as u64;
-const CAPS_AT: u64 = regs::CAPS.offset as u64;
-const STATUS_AT: u64 = regs::STATUS.offset as u64;
-const TIME_LO_AT: u64 = regs::TIME_LO.offset as u64;
-const TIME_HI_AT: u64 = regs::TIME_HI.offset as u64;
 const TIME_SET_AT: u64 = regs::TIME_SET.offset as u64;
 const IRQ_STATUS_AT: u64 = regs::IRQ_STATUS.offset as u64;
-/// Both families, tags, LLC/SNAP; SACK blocks are generated and used.
-const CAPS_VALUE: u64 = 0b11_1111;
-
 /// Addresses, sizes and indices that the register page hands to the other blocks.
 #[derive(Clone, Copy, Debug, Default, PartialEq, LogicStruct)]
 pub struct Rings {
@@ -136,7 +123,7 @@ pub struct Csr {
     pub dma_error: Signal<In, Bit>,
     /// Pulse per interrupt cause.
     pub cause: Signal<In, Bits<CAUSES>>,
-    /// Amount to add to each counter this clock, 0 = nothing.
+    /// Amount to add to each counter this clock, 0 = nothing; see `counters`.
     pub count: [Signal<In, Bits<16>>; regs::COUNTERS],
     /// Reset for all other blocks.
     pub soft_reset: Signal<Out, Bit>,
@@ -162,12 +149,7 @@ pub struct Csr {
     counters: Counters,
     interrupt: Irq,
     bells: Bells,
-    held_high: Dff<Bits<32>>,
-    read_word: Dff<Bits<32>>,
-    read_is_counter: Dff<Bit>,
-    read_high: Dff<Bit>,
-    read_now: Dff<Bit>,
-    read_later: Dff<Bit>,
+    reader: Reader,
     draining: Dff<Bit>,
     reset_left: Dff<Bits<4>>,
     error_seen: Dff<Bit>,
@@ -232,61 +214,16 @@ fn params(value: [Bits<32>; PLAIN]) -> TcpParams {
     }
 }
 
-/// Values of registers that are not stored.
-#[derive(Clone, Copy, Debug, Default, PartialEq, LogicStruct)]
-struct Live {
-    version: Bits<32>,
-    is_stopped: Bit,
-    error_seen: Bit,
-    is_resetting: Bit,
-    now_us: Bits<32>,
-    held_high: Bits<32>,
-    causes: Bits<CAUSES>,
-}
-
-/// What a read of a register gives; 0 where there is none.
-#[kernel]
-fn word(from: Bits<20>, value: [Bits<32>; PLAIN], live: Live) -> Bits<32> {
-    let mut word = bits::<32>(0);
-    for i in 0..PLAIN {
-        if from == OFFSETS[i] {
-            word = value[i];
-        }
-    }
-    if from == VERSION_AT {
-        word = live.version;
-    }
-    if from == CAPS_AT {
-        word = bits::<32>(CAPS_VALUE);
-    }
-    if from == STATUS_AT {
-        word = cat::<32, _>((bits::<30>(0), live.error_seen, live.is_stopped));
-    }
-    if from == RESET_AT {
-        word = bit_cast::<32, 1>(live.is_resetting.into());
-    }
-    if from == TIME_LO_AT {
-        word = live.now_us;
-    }
-    if from == TIME_HI_AT {
-        word = live.held_high;
-    }
-    if from == IRQ_STATUS_AT {
-        word = bit_cast::<32, _>(live.causes);
-    }
-    word
-}
-
 #[kernel]
 impl Logic for Csr {
     fn update(&mut self) {
-        dff_setup!(self, clock, held_high, read_word, read_is_counter, read_high, read_now, read_later);
         dff_setup!(self, clock, draining, reset_left, error_seen, resetting);
-        clock!(self, clock, axil, file, device_clock, counters, interrupt, bells);
+        clock!(self, clock, axil, file, device_clock, counters, interrupt, bells, reader);
         AxilSlave::<20>::link(&mut self.s_axil, &mut self.axil.s_axil);
         let is_held = self.reset_left.q.val().any();
         let in_reset = self.reset.val() || is_held;
         self.axil.reset.next = self.reset.val();
+        self.reader.reset.next = self.reset.val();
         // Registered: else a simulator evaluates the next state of every block whenever an input may have changed.
         self.resetting.d.next = in_reset;
         let soft = self.resetting.q.val();
@@ -327,39 +264,29 @@ impl Logic for Csr {
         }
         self.error_seen.d.next = (self.error_seen.q.val() || self.dma_error.val()) && !in_reset;
 
-        // Reads: the address is taken apart in the first clock, the word is there in the third.
-        let from = self.axil.read_addr.val();
+        // Reads.
         let now_us = self.device_clock.now_us.val();
-        let live = Live {
-            version: cat::<32, _>((self.table_log2.val(), self.conn_log2.val(), bits::<16>(MINOR))),
+        self.reader.read_valid.next = self.axil.read_valid.val();
+        self.axil.read_ready.next = self.reader.read_ready.val();
+        self.reader.read_addr.next = self.axil.read_addr.val();
+        self.axil.read_done.next = self.reader.read_done.val();
+        self.axil.read_data.next = self.reader.read_data.val();
+        self.reader.writes.next = write;
+        self.reader.live.next = Live {
+            conn_log2: self.conn_log2.val(),
+            table_log2: self.table_log2.val(),
             is_stopped: self.idle.val() && !is_enabled,
             error_seen: self.error_seen.q.val(),
             is_resetting: self.draining.q.val() || is_held,
-            now_us: now_us.get_bits::<32>(0),
-            held_high: self.held_high.q.val(),
             causes: self.interrupt.pending.val(),
+            now_us,
         };
-        self.read_now.d.next = self.axil.read_valid.val();
-        self.read_later.d.next = self.read_now.q.val();
-        self.read_is_counter.d.next = from >= COUNTERS_AT && from < COUNTERS_END;
-        self.read_high.d.next = from.get_bit(2);
-        self.counters.index.next = bit_cast::<8, _>((from - COUNTERS_AT) >> 3u64);
-        if self.axil.read_valid.val() {
-            self.read_word.d.next = word(from, value, live);
-            if from == TIME_LO_AT {
-                self.held_high.d.next = now_us.get_bits::<32>(32);
-            }
-        }
-        let counter = self.counters.data.val();
-        if self.read_now.q.val() && self.read_is_counter.q.val() {
-            if self.read_high.q.val() {
-                self.read_word.d.next = self.held_high.q.val();
-            } else {
-                self.read_word.d.next = counter.get_bits::<32>(0);
-                self.held_high.d.next = counter.get_bits::<32>(32);
-            }
-        }
-        self.axil.read_data.next = self.read_word.q.val();
+        self.file.read.next = self.reader.file_read.val();
+        self.file.read_addr.next = self.axil.read_addr.val();
+        self.reader.stored.next = self.file.stored.val();
+        self.counters.index.next = self.reader.counter.val();
+        self.reader.counter_found.next = self.counters.found.val();
+        self.reader.counter_data.next = self.counters.data.val();
 
         // Clock, counters, interrupt.
         self.device_clock.increment.next = value[TIME_INC];

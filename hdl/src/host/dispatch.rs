@@ -98,8 +98,6 @@ pub struct Dispatch {
     pub done_valid: Signal<In, Bit>,
     /// Its report.
     pub done: Signal<In, WriteDone>,
-    /// Always high.
-    pub done_ready: Signal<Out, Bit>,
     /// A burst of buffer addresses is to be read.
     pub read_valid: Signal<Out, Bit>,
     /// The burst.
@@ -202,7 +200,6 @@ impl Logic for Dispatch {
         self.ordinary.cmd_ready.next = self.cmd_ready.val();
         self.ordinary.done_valid.next = self.done_valid.val();
         self.ordinary.done.next = self.done.val();
-        self.done_ready.next = true;
         self.read_valid.next = self.ordinary.read_valid.val();
         self.read.next = self.ordinary.read.val();
         self.ordinary.read_ready.next = self.read_ready.val();

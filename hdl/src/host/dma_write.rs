@@ -2,13 +2,16 @@
 //!
 //! ```text
 //!   4 clients --arbiter--> command queue --issue--> AW queue ------------------> AW
-//!                                            |      packet memory -> realign --> W queue -> W
-//!                                            `----> burst list --> report <----- B
-//!                                                                     `--> WriteDone queue per client
+//!                   |                        |      packet memory -> realign --> W queue -> W
+//!                   |                        |      inline words ------------'
+//!                   `----> inline words -----+----> burst list --> report <----- B
+//!                                                                     `--> WriteDone
 //! ```
 //! Commands are carried out in the order accepted, on one AXI ID, so the write response of a command says that
 //! everything accepted before it is in host memory (law L2). Bursts are INCR of 8-byte beats and never cross a
 //! 256-byte boundary. Up to 32 bursts are outstanding.
+//!
+//! Inline data goes apart from its command, a word of 8 bytes per clock, as fast as the bus takes it.
 //!
 //! | block | file | job |
 //! |---|---|---|
@@ -17,27 +20,51 @@
 //! | [`WriteReport`] | `write_report.rs` | the bus channels, responses, reports |
 //!
 //! Latency: 7 cycles from `cmd_valid` to `awvalid`. Throughput: one beat per clock within a command and 1 to 2 cycles more
-//! per command; a client can hand in a command every second cycle. Back-pressure: `cmd_ready` when 8 commands wait. A report waits in
-//! its client's queue (32 deep for PROTO, 8 for the others); a full one stops all reports, so a client must
-//! not have more reports outstanding than that while it waits for its next command to be taken.
+//! per command; a client can hand in a command every second cycle,
+//! the clients together a word of inline data per clock. Back-pressure: `cmd_ready` when 8 commands or 13 words wait. A report must be taken at
+//! once.
 //! Reset: nothing remembered; the top resets only when `idle`, or the bus with it.
 use crate::eth::rx_stream::WORD_BITS;
 use crate::host::write_issue::WriteIssue;
 use crate::host::write_report::WriteReport;
 use crate::prelude::*;
 use crate::stream::Fifo;
-use crate::types::{WriteCmd, WriteDone};
+use crate::types::{WriteCmd, WriteDone, TAG_BITS, WRITE_INLINE};
 
 /// Number of clients.
 pub const CLIENTS: usize = 4;
 /// Port of PROTO.
 pub const CLIENT_PROTO: usize = 0;
-/// Port of the dispatcher.
+/// Port of the dispatcher. Its inline data is 8 bytes.
 pub const CLIENT_ORD_RX: usize = 1;
-/// Port of the event ring.
+/// Port of the event ring. Its inline data is 8 bytes.
 pub const CLIENT_EVENTS: usize = 2;
 /// Port of the command block.
 pub const CLIENT_COMMAND: usize = 3;
+
+/// log2 of the words of inline data that may wait.
+const WORDS_LOG2: usize = 4;
+/// From this many waiting words on no command with inline data is taken: it may have four.
+const WORDS_FULL: u64 = (1 << WORDS_LOG2) - 3;
+
+/// A command without its inline data.
+#[derive(Clone, Copy, Debug, Default, PartialEq, LogicStruct)]
+pub struct WriteHead {
+    /// See [`WriteCmd`].
+    pub kind: Bits<2>,
+    /// See [`WriteCmd`].
+    pub iova: Bits<64>,
+    /// See [`WriteCmd`].
+    pub len: Bits<16>,
+    /// See [`WriteCmd`].
+    pub src: Bits<16>,
+    /// See [`WriteCmd`].
+    pub free: Bits<16>,
+    /// See [`WriteCmd`].
+    pub notify: Bit,
+    /// See [`WriteCmd`].
+    pub tag: Bits<TAG_BITS>,
+}
 
 /// A command and the port it came from.
 #[derive(Clone, Copy, Debug, Default, PartialEq, LogicStruct)]
@@ -45,7 +72,27 @@ pub struct ClientCmd {
     /// Port number.
     pub client: Bits<2>,
     /// The command.
-    pub cmd: WriteCmd,
+    pub cmd: WriteHead,
+}
+
+/// A command without its inline data.
+#[kernel]
+fn head_of(c: WriteCmd) -> WriteHead {
+    WriteHead {
+        kind: c.kind,
+        iova: c.iova,
+        len: c.len,
+        src: c.src,
+        free: c.free,
+        notify: c.notify,
+        tag: c.tag,
+    }
+}
+
+/// A command brings data of its own.
+#[kernel]
+fn is_inline(c: WriteCmd) -> bool {
+    c.kind == WRITE_INLINE && c.len.any()
 }
 
 /// The next client after `last` that wants to be served; `last` if none does.
@@ -62,7 +109,9 @@ fn next_client(want: Bits<4>, last: Bits<2>) -> Bits<2> {
     }
 }
 
-/// Takes commands from the clients in turn. The grant is a register, so `cmd_ready` depends on no input.
+/// Takes commands from the clients in turn. The grant is a register, so `cmd_ready` depends on no input but the room behind.
+/// The first word of inline data leaves with its command, the others in the clocks after it; meanwhile only commands without
+/// inline data are taken.
 #[derive(LogicBlock, Default)]
 pub struct WriteArbiter {
     /// Clock.
@@ -75,35 +124,69 @@ pub struct WriteArbiter {
     pub cmd: [Signal<In, WriteCmd>; CLIENTS],
     /// It is taken.
     pub cmd_ready: [Signal<Out, Bit>; CLIENTS],
+    /// A command waits for room.
+    pub busy: Signal<Out, Bit>,
     /// A command goes to the queue.
     pub out_valid: Signal<Out, Bit>,
     /// The command.
     pub out: Signal<Out, ClientCmd>,
     /// The queue has room.
     pub out_ready: Signal<In, Bit>,
+    /// A word goes to the queue of words.
+    pub word_valid: Signal<Out, Bit>,
+    /// The word.
+    pub word: Signal<Out, Bits<64>>,
+    /// The queue of words has room for four.
+    pub word_room: Signal<In, Bit>,
     granted: Dff<Bit>,
     client: Dff<Bits<2>>,
+    /// The granted command brings data.
+    inline: Dff<Bit>,
+    /// Words after the first one, and how many are left.
+    rest: Dff<Bits<192>>,
+    left: Dff<Bits<2>>,
 }
 
 #[kernel]
 impl Logic for WriteArbiter {
     fn update(&mut self) {
-        dff_setup!(self, clock, granted, client);
+        dff_setup!(self, clock, granted, client, inline, rest, left);
         let client = self.client.q.val();
-        let fire = self.granted.q.val() && self.out_ready.val();
+        let (left, rest, inline) = (self.left.q.val(), self.rest.q.val(), self.inline.q.val());
+        let word_room = self.word_room.val() && !left.any();
+        let fire = self.granted.q.val() && self.out_ready.val() && (!inline || word_room);
         let mut want = bits::<4>(0);
+        let mut inlines = bits::<4>(0);
         for i in 0..CLIENTS {
             let mine = client == (i as u64);
             self.cmd_ready[i].next = fire && mine;
             want.set_bits::<1>(i, (self.cmd_valid[i].val() && !(fire && mine)).into());
+            inlines.set_bits::<1>(i, is_inline(self.cmd[i].val()).into());
         }
-        self.out_valid.next = self.granted.q.val();
-        self.out.next = ClientCmd { client, cmd: mux(&self.cmd, client) };
+        let cmd = mux(&self.cmd, client);
+        self.busy.next = self.granted.q.val();
+        self.out_valid.next = fire;
+        self.out.next = ClientCmd { client, cmd: head_of(cmd) };
         if fire || !self.granted.q.val() {
+            let next = next_client(want, client);
             self.granted.d.next = want.any();
-            self.client.d.next = next_client(want, client);
+            self.client.d.next = next;
+            self.inline.d.next = inlines.get_bit(next.index());
         }
-        dff_reset!(self, reset, granted, client);
+
+        // Inline data. Only two clients have more than a word.
+        self.word_valid.next = fire && inline || left.any();
+        self.word.next = if left.any() { rest.get_bits::<64>(0) } else { cmd.data.get_bits::<64>(0) };
+        if left.any() {
+            self.left.d.next = left - 1;
+            self.rest.d.next = rest >> 64u64;
+        } else if fire && inline {
+            let of_proto = client == (CLIENT_PROTO as u64);
+            let long = if of_proto { self.cmd[CLIENT_PROTO].val() } else { self.cmd[CLIENT_COMMAND].val() };
+            self.left.d.next = cmd.len.get_bits::<2>(3) - 1;
+            self.rest.d.next = long.data.get_bits::<192>(64);
+        }
+        dff_reset!(self, reset, granted, client, left);
     }
 }
 
@@ -120,12 +203,10 @@ pub struct WriteEngine {
     pub cmd: [Signal<In, WriteCmd>; CLIENTS],
     /// It is taken.
     pub cmd_ready: [Signal<Out, Bit>; CLIENTS],
-    /// A report for client i.
+    /// Pulse: a report for client i.
     pub done_valid: [Signal<Out, Bit>; CLIENTS],
-    /// The report.
+    /// With `done_valid`: the report.
     pub done: [Signal<Out, WriteDone>; CLIENTS],
-    /// Client i takes it.
-    pub done_ready: [Signal<In, Bit>; CLIENTS],
     /// Packet memory: read.
     pub mem_re: Signal<Out, Bit>,
     /// Packet memory: word address.
@@ -168,6 +249,7 @@ pub struct WriteEngine {
     pub idle: Signal<Out, Bit>,
     arbiter: WriteArbiter,
     queue: Fifo<ClientCmd, 3, 4>,
+    words: Fifo<Bits<64>, WORDS_LOG2, { WORDS_LOG2 + 1 }>,
     issue: WriteIssue,
     report: WriteReport,
 }
@@ -175,19 +257,23 @@ pub struct WriteEngine {
 #[kernel]
 impl Logic for WriteEngine {
     fn update(&mut self) {
-        clock!(self, clock, arbiter, queue, issue, report);
-        reset!(self, reset, arbiter, queue, issue, report);
+        clock!(self, clock, arbiter, queue, words, issue, report);
+        reset!(self, reset, arbiter, queue, words, issue, report);
         for i in 0..CLIENTS {
             self.arbiter.cmd_valid[i].next = self.cmd_valid[i].val();
             self.arbiter.cmd[i].next = self.cmd[i].val();
             self.cmd_ready[i].next = self.arbiter.cmd_ready[i].val();
             self.done_valid[i].next = self.report.done_valid[i].val();
             self.done[i].next = self.report.done[i].val();
-            self.report.done_ready[i].next = self.done_ready[i].val();
         }
         self.queue.s_valid.next = self.arbiter.out_valid.val();
         self.queue.s_data.next = self.arbiter.out.val();
         self.arbiter.out_ready.next = self.queue.s_ready.val();
+        self.words.s_valid.next = self.arbiter.word_valid.val();
+        self.words.s_data.next = self.arbiter.word.val();
+        self.arbiter.word_room.next = self.words.level.val() < WORDS_FULL;
+        self.issue.word.next = self.words.m_data.val();
+        self.words.m_ready.next = self.issue.word_ready.val();
         self.issue.cmd_valid.next = self.queue.m_valid.val();
         self.issue.cmd.next = self.queue.m_data.val();
         self.queue.m_ready.next = self.issue.cmd_ready.val();
@@ -225,6 +311,6 @@ impl Logic for WriteEngine {
         self.idle.next = self.report.outstanding.val() == 0
             && !self.issue.busy.val()
             && !self.queue.m_valid.val()
-            && !self.arbiter.out_valid.val();
+            && !self.arbiter.busy.val();
     }
 }

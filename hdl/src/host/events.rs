@@ -80,12 +80,10 @@ pub struct Events<const LOG2: usize> {
     pub cmd_valid: Signal<Out, Bit>,
     /// Write engine: command taken.
     pub cmd_ready: Signal<In, Bit>,
-    /// Write engine: an event is in memory.
+    /// Write engine: pulse, an event is in memory.
     pub done_valid: Signal<In, Bit>,
     /// Its report.
     pub done: Signal<In, WriteDone>,
-    /// Always 1.
-    pub done_ready: Signal<Out, Bit>,
     /// Pulse: an event is in host memory.
     pub irq: Signal<Out, Bit>,
     /// Nothing in work and nothing on its way to memory.
@@ -113,7 +111,6 @@ impl<const LOG2: usize> Logic for Events<LOG2> {
         let producer = self.producer.q.val();
         let may_consume = self.seen.q.val() != self.consumer.val() && self.seen.q.val() != producer;
         self.raise_ready.next = state == EventState::Idle && !may_consume;
-        self.done_ready.next = true;
         self.irq.next = self.raised.q.val();
         self.raised.d.next = self.done_valid.val();
         self.idle.next = state == EventState::Idle && !may_consume && self.flying.q.val() == 0;

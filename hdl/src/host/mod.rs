@@ -13,6 +13,7 @@ pub mod irq;
 pub mod mailbox;
 pub mod ord_rx;
 pub mod ord_tx;
+pub mod reader;
 pub mod regfile;
 pub mod rx_done;
 pub mod rx_ring;

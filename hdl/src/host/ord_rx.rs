@@ -15,7 +15,7 @@ use crate::host::rx_done::{Pending, RxCompletions, TAG_PAYLOAD};
 use crate::host::rx_ring::RxRing;
 use crate::prelude::*;
 use crate::stream::Fifo;
-use crate::types::{ReadBeat, ReadReq, WriteCmd, WriteDone, WRITE_FREE, WRITE_PAYLOAD};
+use crate::types::{ReadBeat, ReadReq, WriteCmd, WriteDone, TAG_BITS, WRITE_FREE, WRITE_PAYLOAD};
 
 /// log2 of the frames in the list.
 const FRAMES_LOG2: usize = 4;
@@ -63,7 +63,7 @@ fn payload_cmd(m: Listed, buffer: Bits<64>) -> WriteCmd {
         free: bits::<16>(0),
         data: bits::<256>(0),
         notify: true,
-        tag: bits::<48>(TAG_PAYLOAD),
+        tag: bits::<TAG_BITS>(TAG_PAYLOAD),
     }
 }
 

@@ -11,7 +11,7 @@
 use crate::mirror::RxDone;
 use crate::prelude::*;
 use crate::stream::Fifo;
-use crate::types::{WriteCmd, WriteDone, WRITE_INLINE};
+use crate::types::{WriteCmd, WriteDone, TAG_BITS, WRITE_INLINE};
 
 /// log2 of the ordinary frames whose bytes may be on their way.
 const PENDING_LOG2: usize = 4;
@@ -93,7 +93,7 @@ fn entry_cmd(entry: RxDone, ring: Bits<64>, used: Bits<16>, log2: Bits<4>) -> Wr
         free: bits::<16>(0),
         data: bit_cast::<256, _>(pack::<64, _>(entry)),
         notify: true,
-        tag: bits::<48>(TAG_ENTRY),
+        tag: bits::<TAG_BITS>(TAG_ENTRY),
     }
 }
 

@@ -13,11 +13,11 @@
 //! Back-pressure: the command block waits while a line is offered. Reset: heartbeat 0, nothing written.
 use crate::mirror::StatusLine;
 use crate::prelude::*;
-use crate::types::{WriteCmd, WriteDone, WRITE_INLINE};
+use crate::types::{WriteCmd, WriteDone, TAG_BITS, WRITE_INLINE};
 use chimney_abi::desc;
 
 /// Bit of a report's tag that says: a status line.
-pub const STATUS_TAG: usize = 47;
+pub const STATUS_TAG: usize = TAG_BITS - 1;
 const HEARTBEAT_US: u64 = desc::HEARTBEAT_US as u64;
 const LINE_BYTES: u64 = desc::StatusLine::BYTES as u64;
 
@@ -128,7 +128,7 @@ impl Logic for Status {
                 free: bits::<16>(0),
                 data: bit_cast::<256, 128>(pack::<128, _>(line)),
                 notify: true,
-                tag: bits::<48>(1 << STATUS_TAG),
+                tag: bits::<TAG_BITS>(1 << STATUS_TAG),
             };
             self.tx_moved.d.next = now.tx != self.last.q.val().tx;
             self.last.d.next = now;

@@ -14,7 +14,7 @@
 use crate::eth::rx_stream::WORD_BITS;
 use crate::host::dma_write::ClientCmd;
 use crate::prelude::*;
-use crate::types::{WRITE_FREE, WRITE_PAYLOAD};
+use crate::types::{TAG_BITS, WRITE_FREE, WRITE_PAYLOAD};
 
 /// log2 of the W queue's length.
 pub const W_LOG2: usize = 4;
@@ -54,7 +54,7 @@ pub struct Burst {
     /// The command wants a report.
     pub notify: Bit,
     /// Its tag.
-    pub tag: Bits<48>,
+    pub tag: Bits<TAG_BITS>,
 }
 
 /// A command in work.
@@ -82,14 +82,12 @@ pub struct Work {
     pub beats: Bits<13>,
     /// Beats left in the burst, 0 = a new one begins.
     pub burst: Bits<6>,
-    /// Inline data, next beat low.
-    pub data: Bits<256>,
     /// Port.
     pub client: Bits<2>,
     /// Report wanted.
     pub notify: Bit,
     /// Tag.
-    pub tag: Bits<48>,
+    pub tag: Bits<TAG_BITS>,
 }
 
 /// What stage 2 does with the memory word.
@@ -99,8 +97,10 @@ pub struct Stage {
     pub read: Bit,
     /// A beat goes to the W queue.
     pub beat: Bit,
-    /// Bytes to skip.
-    pub offset: Bits<4>,
+    /// Data comes from packet memory.
+    pub payload: Bit,
+    /// Bytes to skip, minus 1.
+    pub skip: Bits<3>,
     /// Inline data.
     pub data: Bits<64>,
     /// Strobes.
@@ -134,7 +134,6 @@ fn load(c: ClientCmd) -> Work {
         addr: cat::<64, _>((c.cmd.iova.get_bits::<61>(3), bits::<3>(0))),
         beats: (end + 7).get_bits::<13>(3),
         burst: bits::<6>(0),
-        data: c.cmd.data,
         client: c.client,
         notify: c.cmd.notify,
         tag: c.cmd.tag,
@@ -150,15 +149,16 @@ fn strobes(w: Work) -> Bits<8> {
     head & tail
 }
 
-/// Eight bytes of the pair of words, from byte `offset` (1 to 8).
+/// Eight bytes of the pair of words, from byte `skip` + 1: a choice of two for each bit of `skip`.
 #[kernel]
-pub fn realign(prior: Bits<64>, word: Bits<64>, offset: Bits<4>) -> Bits<64> {
-    let down = cat::<6, _>((offset.get_bits::<3>(0), bits::<3>(0)));
-    let up = bits::<6>(0) - down;
-    if offset == 8 {
-        word
+pub fn realign(prior: Bits<64>, word: Bits<64>, skip: Bits<3>) -> Bits<64> {
+    let pair = cat::<120, _>((word, prior.get_bits::<56>(8)));
+    let by_4 = if skip.get_bit(2) { pair.get_bits::<88>(32) } else { pair.get_bits::<88>(0) };
+    let by_2 = if skip.get_bit(1) { by_4.get_bits::<72>(16) } else { by_4.get_bits::<72>(0) };
+    if skip.get_bit(0) {
+        by_2.get_bits::<64>(8)
     } else {
-        (prior >> down) | (word << up)
+        by_2.get_bits::<64>(0)
     }
 }
 
@@ -175,6 +175,11 @@ pub struct WriteIssue {
     pub cmd: Signal<In, ClientCmd>,
     /// It is taken.
     pub cmd_ready: Signal<Out, Bit>,
+    /// The next word of inline data. It is there: word k comes k clocks after its command, and is used 1 + k clocks
+    /// after the command was taken at the earliest.
+    pub word: Signal<In, Bits<64>>,
+    /// It is used.
+    pub word_ready: Signal<Out, Bit>,
     /// Packet memory: read.
     pub mem_re: Signal<Out, Bit>,
     /// Packet memory: word address.
@@ -223,6 +228,7 @@ impl Logic for WriteIssue {
             self.credits.q.val() != W_DEPTH && (!start || (self.aw_room.val() && self.burst_room.val()));
         let beat = active && !w.prime && room;
         let read = active && w.payload && (w.prime || room);
+        self.word_ready.next = beat && !w.payload;
         let to_block = bits::<6>(BLOCK_BEATS) - bit_cast::<6, _>(w.addr.get_bits::<5>(3));
         let short = w.beats < bit_cast::<13, _>(to_block);
         let len = if short { w.beats.get_bits::<6>(0) } else { to_block };
@@ -267,7 +273,6 @@ impl Logic for WriteIssue {
                 self.work.d.next.addr = w.addr + 8;
                 self.work.d.next.beats = w.beats - 1;
                 self.work.d.next.burst = left - 1;
-                self.work.d.next.data = w.data >> 64;
             }
             if finish {
                 self.active.d.next = false;
@@ -277,8 +282,9 @@ impl Logic for WriteIssue {
         self.stage.d.next = Stage {
             read,
             beat,
-            offset: if w.payload { w.offset } else { bits::<4>(0) },
-            data: w.data.get_bits::<64>(0),
+            payload: w.payload,
+            skip: w.offset.get_bits::<3>(0) - 1,
+            data: self.word.val(),
             strb: strobes(w),
             last: left == 1,
         };
@@ -286,10 +292,9 @@ impl Logic for WriteIssue {
         if s.read {
             self.prior.d.next = self.mem_data.val();
         }
-        let payload = realign(self.prior.q.val(), self.mem_data.val(), s.offset);
+        let payload = realign(self.prior.q.val(), self.mem_data.val(), s.skip);
         self.w_push.next = s.beat;
-        self.w.next =
-            WBeat { data: if s.offset == 0 { s.data } else { payload }, strb: s.strb, last: s.last };
+        self.w.next = WBeat { data: if s.payload { payload } else { s.data }, strb: s.strb, last: s.last };
         self.credits.d.next = self.credits.q.val() + beat - bit_cast::<5, 1>(self.w_taken.val().into());
         dff_reset!(self, reset, active, stage, credits);
     }

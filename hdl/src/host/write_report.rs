@@ -5,7 +5,8 @@
 //! answers itself when it comes to the front.
 //!
 //! Latency: 1 cycle per queue. Throughput: one beat, one response or marker per clock. Back-pressure: `*_room`;
-//! `bready` is low while some client's report queue is full. Reset: empty, no error seen.
+//! `bready` is low while nothing is
+//! outstanding; a report is taken at once. Reset: empty, no error seen.
 use crate::host::dma_write::CLIENTS;
 use crate::host::write_issue::{AwBeat, Burst, WBeat, W_LOG2};
 use crate::prelude::*;
@@ -40,12 +41,10 @@ pub struct WriteReport {
     pub w: Signal<In, WBeat>,
     /// A beat left the W queue.
     pub w_taken: Signal<Out, Bit>,
-    /// A report for client i.
+    /// Pulse: a report for client i.
     pub done_valid: [Signal<Out, Bit>; CLIENTS],
-    /// The report.
+    /// With `done_valid`: the report.
     pub done: [Signal<Out, WriteDone>; CLIENTS],
-    /// Client i takes it.
-    pub done_ready: [Signal<In, Bit>; CLIENTS],
     /// See `WriteEngine`.
     pub awvalid: Signal<Out, Bit>,
     /// See `WriteEngine`.
@@ -77,8 +76,8 @@ pub struct WriteReport {
     aws: Fifo<AwBeat, 2, 3>,
     ws: Fifo<WBeat, W_LOG2, { W_LOG2 + 1 }>,
     bursts: Fifo<Burst, BURSTS_LOG2, { BURSTS_LOG2 + 1 }>,
-    proto_done: Fifo<WriteDone, 5, 6>,
-    other_done: [Fifo<WriteDone, 3, 4>; CLIENTS - 1],
+    done_of: Dff<WriteDone>,
+    done_for: [Dff<Bit>; CLIENTS],
     /// Bursts whose AW was taken and whose data was not sent.
     ahead: Dff<Bits<6>>,
     count: Dff<Bits<8>>,
@@ -89,9 +88,9 @@ pub struct WriteReport {
 #[kernel]
 impl Logic for WriteReport {
     fn update(&mut self) {
-        dff_setup!(self, clock, ahead, count, failed, error);
-        clock!(self, clock, aws, ws, bursts, proto_done);
-        reset!(self, reset, aws, ws, bursts, proto_done);
+        dff_setup!(self, clock, ahead, count, failed, error, done_of, done_for);
+        clock!(self, clock, aws, ws, bursts);
+        reset!(self, reset, aws, ws, bursts);
 
         // Address and data.
         self.aws.s_valid.next = self.aw_push.val();
@@ -116,44 +115,33 @@ impl Logic for WriteReport {
         let burst_sent: Bits<1> = (w_taken && beat.last).into();
         self.ahead.d.next = self.ahead.q.val() + aw_taken - bit_cast::<6, _>(burst_sent);
 
-        // Responses. Every client's queue must have room: which one it is depends on the list alone.
-        let mut room = self.proto_done.s_ready.val();
-        for i in 0..CLIENTS - 1 {
-            room = room && self.other_done[i].s_ready.val();
-        }
+        // Responses.
         self.bursts.s_valid.next = self.burst_push.val();
         self.bursts.s_data.next = self.burst.val();
         self.burst_room.next = self.bursts.s_ready.val();
         let front = self.bursts.m_data.val();
-        let ready = self.bursts.m_valid.val() && room;
+        let ready = self.bursts.m_valid.val();
         self.bready.next = ready && !front.marker;
         let answered = ready && (front.marker || self.bvalid.val());
-        self.bursts.m_ready.next = room && (front.marker || self.bvalid.val());
+        self.bursts.m_ready.next = front.marker || self.bvalid.val();
         let bad = self.failed.q.val() || (!front.marker && self.bresp.val().get_bit(1));
         if answered {
             self.failed.d.next = bad && !front.last;
             self.error.d.next = self.error.q.val() || bad;
         }
         let tell = answered && front.last && front.notify;
-        let done = WriteDone { tag: front.tag, error: bad };
-        self.proto_done.s_valid.next = tell && front.client == 0;
-        self.proto_done.s_data.next = done;
-        self.done_valid[0].next = self.proto_done.m_valid.val();
-        self.done[0].next = self.proto_done.m_data.val();
-        self.proto_done.m_ready.next = self.done_ready[0].val();
-        for i in 0..CLIENTS - 1 {
-            self.other_done[i].clock.next = self.clock.val();
-            self.other_done[i].reset.next = self.reset.val();
-            self.other_done[i].s_valid.next = tell && front.client == (i as u64 + 1);
-            self.other_done[i].s_data.next = done;
-            self.done_valid[i + 1].next = self.other_done[i].m_valid.val();
-            self.done[i + 1].next = self.other_done[i].m_data.val();
-            self.other_done[i].m_ready.next = self.done_ready[i + 1].val();
+        if tell {
+            self.done_of.d.next = WriteDone { tag: front.tag, error: bad };
+        }
+        for i in 0..CLIENTS {
+            self.done_for[i].d.next = tell && front.client == (i as u64);
+            self.done_valid[i].next = self.done_for[i].q.val();
+            self.done[i].next = self.done_of.q.val();
         }
         let gone: Bits<1> = answered.into();
         self.count.d.next = self.count.q.val() + self.burst_push.val() - bit_cast::<8, _>(gone);
         self.outstanding.next = self.count.q.val();
         self.dma_error.next = self.error.q.val();
-        dff_reset!(self, reset, ahead, count, failed, error);
+        dff_reset!(self, reset, ahead, count, failed, error, done_for);
     }
 }

@@ -47,7 +47,13 @@ impl Tuple {
         of(self.remote).chain(of(self.local)).chain([ports]).collect()
     }
 
-    /// For the hardware.
+    /// As the command block has it: of IPv4 with anything behind the first words.
+    pub fn raw_key(&self) -> FlowKey {
+        let (remote, local) = (filled(self.remote, self.is_v6), filled(self.local, self.is_v6));
+        FlowKey { remote_ip: wide(remote), local_ip: wide(local), ..self.key() }
+    }
+
+    /// As it comes from a frame.
     pub fn key(&self) -> FlowKey {
         FlowKey {
             is_v6: self.is_v6,
@@ -56,6 +62,15 @@ impl Tuple {
             remote_port: u64::from(self.ports.0).into(),
             local_port: u64::from(self.ports.1).into(),
         }
+    }
+}
+
+/// An address with something in the words that it has not.
+fn filled(x: u128, is_v6: bool) -> u128 {
+    if is_v6 {
+        x
+    } else {
+        x | 0x5a5a_0000_dead_beef_0bad_cafe << 32
     }
 }
 

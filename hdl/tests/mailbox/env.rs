@@ -267,7 +267,10 @@ fn address(a: Address) -> u128 {
 
 fn ask_lookup(l: &LookupOp) -> Ask {
     let k = l.key;
-    let key = (address(k.remote_ip), address(k.local_ip), n(k.remote_port) as u16, n(k.local_port) as u16);
+    // Of IPv4 the lookup takes the first word alone.
+    let of_family = |a| address(a) & if k.is_v6 { u128::MAX } else { u128::from(u32::MAX) };
+    let key =
+        (of_family(k.remote_ip), of_family(k.local_ip), n(k.remote_port) as u16, n(k.local_port) as u16);
     Ask::Lookup { insert: l.insert.then_some(key), is_v6: k.is_v6, conn: n(l.conn) as u16 }
 }
 

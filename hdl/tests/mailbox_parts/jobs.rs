@@ -46,9 +46,13 @@ struct ObjectTest {
     job: Job,
     old: Found,
     parent: Object,
+    /// The row at hand.
+    hand: Found,
     body: Vec<u64>,
     error: bool,
+    /// What the table got, what the row.
     stored: Option<Object>,
+    saved: Option<Object>,
     out: Vec<u8>,
     counter: Bits<16>,
     seen: std::collections::BTreeMap<u8, usize>,
@@ -72,17 +76,28 @@ impl ObjectTest {
             self.parent = r.any();
             self.parent.live = r.chance(7, 8);
             self.parent.generation = if r.chance(7, 8) { self.job.header.parent_generation } else { r.any() };
-            (self.busy, self.error, self.stored) = (true, false, None);
+            (self.busy, self.error, self.stored, self.saved) = (true, false, None, None);
             self.body.clear();
             self.out.clear();
         }
         u.go.next = self.go;
         u.job.next = self.job;
-        // The row that is asked for depends on registers alone.
-        let own = u.row.val().id == self.job.header.id && n(u.row.val().id) != n(self.job.header.parent);
+        // What is asked for depends on registers alone.
         let is_path = n(self.job.header.kind) == u64::from(ImageKind::Path.code());
-        let parent = Found { in_range: true, object: self.parent };
-        u.found.next = if self.go || own && u.row.val().is_path == is_path { self.old } else { parent };
+        u.loaded.next = u.load.val() && r.chance(1, 3);
+        if u.loaded.next {
+            let row = u.row.val();
+            let own = row.is_path == is_path;
+            assert_eq!(row.id, if own { self.job.header.id } else { self.job.header.parent });
+            self.hand = if own { self.old } else { Found { in_range: true, object: self.parent } };
+        }
+        u.found.next = self.hand;
+        u.saved.next = u.save.val() && r.chance(1, 3);
+        if u.saved.next {
+            assert!(self.saved.is_none(), "once");
+            assert_eq!(u.row.val(), Row { is_path, id: self.job.header.id });
+            self.saved = Some(self.hand.object);
+        }
         let mut news = self.reader.news(r);
         if news.valid {
             // A body that is often good.
@@ -106,11 +121,23 @@ impl ObjectTest {
         }
     }
 
-    /// The row and the tables change, once.
+    /// The row at hand changes.
+    fn change(&mut self, u: &ObjectOps) {
+        let c = u.change.val();
+        let object = &mut self.hand.object;
+        if c.has_head {
+            (object.live, object.invalid) = (c.head.live, c.head.invalid);
+            (object.generation, object.parent) = (c.head.generation, c.head.parent);
+        }
+        for i in (0..20).filter(|i| c.lanes.get_bit(*i)) {
+            object.body.set_bits::<16>(16 * i, c.word.get_bits::<16>(16 * (i % 4)));
+        }
+    }
+
+    /// The tables change, once.
     fn store(&mut self, u: &ObjectOps, op: u8, is_path: bool) {
         assert!(self.stored.is_none(), "once");
-        assert_eq!(u.store.val(), op != Opcode::Query.code());
-        let o = u.object.val();
+        let o = self.hand.object;
         assert_eq!(n(u.table_op.val().kind) == TABLE_NEIGHBOR, !is_path);
         let p = u.table_op.val();
         let usable = if is_path { p.path.usable } else { p.neighbor.usable };
@@ -133,6 +160,7 @@ impl ObjectTest {
         if u.table_valid.val() && u.table_ready.val() {
             self.store(u, op, is_path);
         }
+        self.change(u);
         if u.write.valid.val() && u.write.ready.val() {
             let c = u.write.cmd.val();
             assert_eq!(n(c.iova), n(self.job.body) + self.out.len() as u64);
@@ -150,6 +178,7 @@ impl ObjectTest {
             *self.seen.entry(want.code()).or_default() += 1;
             let good = want == Status::Success;
             assert_eq!(self.stored.is_some(), good);
+            assert_eq!(self.saved, self.stored.filter(|_| op != Opcode::Query.code()));
             let gives = good && (op == Opcode::Query.code() || op == Opcode::Terminate.code());
             assert_eq!(
                 self.out.len(),
@@ -312,6 +341,7 @@ impl ConnTest {
         u.go.next = self.go;
         u.job.next = self.job;
         u.found.next = self.path;
+        u.row_loaded.next = u.row_load.val() && r.chance(1, 3);
         u.load_done.next = self.load && r.chance(1, 5);
         u.load_error.next = self.luck.0;
         u.ports_in.next = self.ports;
@@ -350,9 +380,10 @@ impl ConnTest {
             assert_eq!((l.insert, l.conn), (insert, h.id));
             assert_eq!((k.remote_ip.a, k.local_ip.a), (body.get_bits::<32>(128), body.get_bits::<32>(0)));
             assert_eq!(k.is_v6, if insert { self.ports.flags.get_bit(3) } else { self.out_v6 });
-            let wide = |at: usize| if k.is_v6 { body.get_bits::<32>(at) } else { 0u64.into() };
-            assert_eq!((k.remote_ip.b, k.remote_ip.d), (wide(160), wide(224)));
-            assert_eq!((k.local_ip.c, k.local_ip.d), (wide(64), wide(96)));
+            // Of IPv4 the lookup takes the first words alone.
+            let word = |at: usize| body.get_bits::<32>(at);
+            assert_eq!((k.remote_ip.b, k.remote_ip.d), (word(160), word(224)));
+            assert_eq!((k.local_ip.c, k.local_ip.d), (word(64), word(96)));
             assert_eq!((k.remote_port, k.local_port), (self.ports.remote, self.ports.local));
             if !self.asked {
                 self.did.push(Did::Lookup(l.insert));

@@ -7,7 +7,7 @@ use chimney_hdl::host::mailbox::job::{reported, Job, Run, INITIATE, UPDATE};
 use chimney_hdl::host::mailbox::objects::Object;
 use chimney_hdl::host::mailbox::record_in::{RecordIn, MAP_BEATS, RECORD_BEATS};
 use chimney_hdl::host::mailbox::record_out::RecordOut;
-use chimney_hdl::host::mailbox::store::{Row, Store};
+use chimney_hdl::host::mailbox::store::{Change, Found, Row, Store};
 use chimney_hdl::host::mailbox::writes::Writes;
 use chimney_hdl::types::{ReadBeat, WriteCmd, WriteDone};
 use chimney_hdl_kernel::diff::{Diff, Rnd};
@@ -152,47 +152,90 @@ fn commands_of_all_parts_leave_once_and_in_the_order_taken() {
     assert!(seen.iter().all(|n| *n > 50), "{seen:?}");
 }
 
+/// What is asked of the store.
+#[derive(Clone, Copy)]
+enum Asked {
+    Load(Row),
+    Save(Row),
+}
+
 #[derive(Default)]
 struct StoreTest {
     rows: HashMap<(bool, u64), Object>,
-    write: Option<((bool, u64), Object)>,
+    hand: Option<Found>,
+    asked: Option<Asked>,
+    waited: usize,
     reset: bool,
-    seen: [usize; 3],
+    seen: [usize; 4],
 }
 
 impl StoreTest {
     fn poke(&mut self, u: &mut Store<2, 3>, r: &mut Rnd) {
-        if let Some((row, object)) = self.write.take() {
-            self.rows.insert(row, object);
-        }
         if self.reset {
             self.rows.clear();
+            (self.hand, self.asked) = (None, None);
         }
-        self.reset = r.chance(1, 200);
-        let row = Row { is_path: r.any(), id: if r.chance(1, 8) { r.any() } else { r.bits_below(4) } };
-        let to = Row { is_path: r.any(), id: r.bits_below(4) };
-        let object = r.any();
+        self.reset = r.chance(1, 400);
+        let id = if r.chance(1, 8) { r.any() } else { r.bits_below(4) };
         // `ready` depends on registers alone.
-        let writes = u.ready.val() && !self.reset && r.chance(1, 4);
-        self.write = writes.then_some(((to.is_path, n(to.id)), object));
+        if self.asked.is_none() && u.ready.val() && r.chance(1, 3) {
+            let row = Row { is_path: r.any(), id };
+            let saves = self.hand.is_some() && n(id) < 4 && r.chance(1, 2);
+            (self.asked, self.waited) = (Some(if saves { Asked::Save(row) } else { Asked::Load(row) }), 0);
+        }
         u.reset.next = self.reset;
-        u.row.next = row;
-        u.write.next = writes;
-        u.write_row.next = to;
-        u.object.next = object;
+        (u.load.next, u.save.next) = (false, false);
+        u.change.next = Change::default();
+        match self.asked {
+            Some(Asked::Load(row)) => (u.load.next, u.row.next) = (true, row),
+            Some(Asked::Save(row)) => (u.save.next, u.row.next) = (true, row),
+            None if self.hand.is_some() => {
+                let lanes = if r.chance(1, 2) { r.any() } else { 0u64.into() };
+                u.change.next = Change { has_head: r.chance(1, 4), head: r.any(), lanes, word: r.any() };
+            }
+            None => {}
+        }
     }
 
     fn see(&mut self, u: &Store<2, 3>) {
-        let (row, found) = (u.row.val(), u.found.val());
-        let in_range = n(row.id) < 4;
-        assert_eq!(found.in_range, in_range);
-        if !in_range {
-            self.seen[0] += 1;
-            assert!(!found.object.live);
-        } else if u.ready.val() {
-            let want = self.rows.get(&(row.is_path, n(row.id))).copied().unwrap_or_default();
-            assert_eq!(found.object, want);
-            self.seen[1 + usize::from(want.live)] += 1;
+        let found = u.found.val();
+        self.waited += 1;
+        assert!(self.waited < 10 || self.asked.is_none() || !u.ready.val(), "answered in time");
+        match self.asked {
+            Some(Asked::Load(row)) if u.loaded.val() => {
+                let in_range = n(row.id) < 4;
+                assert_eq!(found.in_range, in_range);
+                let want = self.rows.get(&(row.is_path, n(row.id))).copied().unwrap_or_default();
+                if want.live {
+                    assert_eq!(found.object, want);
+                }
+                assert_eq!(found.object.live, want.live);
+                self.seen[if in_range { 1 + usize::from(want.live) } else { 0 }] += 1;
+                (self.hand, self.asked) = (Some(found), None);
+            }
+            Some(Asked::Save(row)) if u.saved.val() => {
+                let hand = self.hand.expect("a row at hand");
+                assert_eq!(found, hand);
+                self.rows.insert((row.is_path, n(row.id)), hand.object);
+                self.seen[3] += 1;
+                self.asked = None;
+            }
+            Some(_) => assert!(!u.loaded.val() && !u.saved.val()),
+            None => self.change(u),
+        }
+    }
+
+    /// What is at hand, and what becomes of it.
+    fn change(&mut self, u: &Store<2, 3>) {
+        let Some(hand) = &mut self.hand else { return };
+        assert_eq!(u.found.val(), *hand);
+        let (c, o) = (u.change.val(), &mut hand.object);
+        if c.has_head {
+            (o.live, o.invalid) = (c.head.live, c.head.invalid);
+            (o.generation, o.parent) = (c.head.generation, c.head.parent);
+        }
+        for i in (0..20).filter(|i| c.lanes.get_bit(*i)) {
+            o.body.set_bits::<16>(16 * i, c.word.get_bits::<16>(16 * (i % 4)));
         }
     }
 }
@@ -200,7 +243,7 @@ impl StoreTest {
 #[test]
 fn rows_keep_what_was_written_until_reset_and_ids_beyond_the_table_are_dead() {
     let t = RefCell::new(StoreTest::default());
-    Diff::new("mailbox_store", steps(6000)).run_seen(
+    Diff::new("mailbox_store", steps(24_000)).run_seen(
         Store::<2, 3>::default(),
         |u, r| t.borrow_mut().poke(u, r),
         |u| t.borrow_mut().see(u),

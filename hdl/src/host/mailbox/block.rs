@@ -7,7 +7,7 @@ use super::object_ops::ObjectOps;
 use super::record_in::RecordIn;
 use super::record_out::RecordOut;
 use super::ring::CommandRing;
-use super::store::{Row, Store};
+use super::store::Store;
 use super::writes::Writes;
 use crate::host::csr::Rings;
 use crate::prelude::*;
@@ -17,7 +17,7 @@ use crate::types::{ConnOp, ReadBeat, ReadReq, WriteCmd, WriteDone};
 
 /// The command block. `CONN`: log2 of connections, `TABLE`: log2 of paths and of neighbors; `OBJ` = `TABLE` + 1.
 ///
-/// Latency: a command costs its DMA reads and writes plus some 15 clocks per image; a TCP image 36 beats each way.
+/// Latency: a command costs its DMA reads and writes plus some 15 clocks per image of a connection, 23 for a new one, 12 to 30 for a neighbor or path; a TCP image 36 beats each way.
 /// Throughput: one image at a time. Back-pressure: waits for PROTO, lookup, tables and the write engine.
 /// Reset: no command, all objects dead (cleared in `1 << OBJ` clocks; nothing is fetched meanwhile).
 #[derive(LogicBlock, Default)]
@@ -145,11 +145,14 @@ impl<const CONN: usize, const TABLE: usize, const OBJ: usize> Logic for Mailbox<
         // Neighbors and paths.
         let of_conn = job.header.kind == KIND_TCP;
         self.store.row.next = if of_conn { self.conns.row.val() } else { self.objects.row.val() };
+        self.store.load.next = self.conns.row_load.val() || self.objects.load.val();
+        self.conns.row_loaded.next = self.store.loaded.val();
+        self.objects.loaded.next = self.store.loaded.val();
         self.objects.found.next = self.store.found.val();
         self.conns.found.next = self.store.found.val();
-        self.store.write.next = self.objects.store.val();
-        self.store.write_row.next = Row { is_path: self.objects.row.val().is_path, id: job.header.id };
-        self.store.object.next = self.objects.object.val();
+        self.store.change.next = self.objects.change.val();
+        self.store.save.next = self.objects.save.val();
+        self.objects.saved.next = self.store.saved.val();
         self.table_valid.next = self.objects.table_valid.val();
         self.table_op.next = self.objects.table_op.val();
         self.objects.table_ready.next = self.table_ready.val();

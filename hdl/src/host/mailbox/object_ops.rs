@@ -1,18 +1,23 @@
 //! A neighbor or path image: body in, row and transmitter's table changed, body out.
 //!
 //! ```text
-//!   Idle --Initiate, Update--> Body --> Apply --> Table --> Compose --Query, Terminate--> Write [--> Rest] --> Done
-//!     `--else---------------------------^  `-refused------------`-else-------------------------------------------^
+//!   Idle --path, Initiate or Update--> Parent --> Own --Initiate, Update--> Body --> Apply --> Table --> Save --> Compose
+//!     `--else-----------------------------------^  `--else---------------------------^ |        `-Query-------------^  |
+//!                                                              Done <--refused---------'                               |
+//!                                                               ^---- [Rest] <-- Write <--Query, Terminate-------------+
+//!                                                               `--------------------------------------else------------'
 //! ```
-//! Latency: 4 clocks, the body's DMA and the table's patience. Throughput: one job at a time. Back-pressure: waits for the
-//! tables and for the write port. Reset: nothing in work.
+//! The row at hand in the store is what the job works on: the body's beats change it lane by lane, and it is saved when the
+//! job was found good.
+//!
+//! Latency: 12 clocks, 7 more to save the row and 9 more to see a path's neighbor; the body's DMA and the table's patience.
+//! Throughput: one job at a time. Back-pressure: waits for the tables and for the write port. Reset: nothing in work.
 use super::job::{
     reported, Job, Run, RunBeat, WriteMaster, HARDWARE_FAILURE, INITIATE, KIND_PATH, QUERY, SUCCESS,
     TERMINATE, UPDATE,
 };
-use super::objects::{aligned, applied, counted, object_status, table_op, vlan_of, Object, BODY_BITS};
-use super::store::{Found, Row};
-use crate::ip::tx_build::VLAN;
+use super::objects::{head_after, lanes, object_status, parent_of, table_op, Parent, IP_ID_LANE};
+use super::store::{Change, Found, Row, LANES};
 use crate::prelude::*;
 use crate::tcp::tx::tables::TableOp;
 use chimney_abi::state;
@@ -32,12 +37,18 @@ const REST_BYTES: u64 = state::PathImage::BYTES as u64 - WRITE_BYTES;
 pub enum ObjectState {
     /// There is none.
     Idle,
+    /// The path's neighbor is looked at.
+    Parent,
+    /// The row is taken.
+    Own,
     /// Its body is being read.
     Body,
-    /// It is decided, with the path's neighbor at hand.
+    /// It is decided.
     Apply,
-    /// The row and the transmitter's table change.
+    /// The transmitter's table changes.
     Table,
+    /// The row does.
+    Save,
     /// The IP ID counter is there.
     Compose,
     /// The body is written back.
@@ -55,10 +66,13 @@ struct Moves {
     brings: Bit,
     takes: Bit,
     is_path: Bit,
+    is_query: Bit,
+    loaded: Bit,
     read: Bit,
     error: Bit,
     good: Bit,
     stored: Bit,
+    saved: Bit,
     written: Bit,
 }
 
@@ -81,14 +95,20 @@ pub struct ObjectOps {
     pub run: Signal<Out, Run>,
     /// From the reader.
     pub news: Signal<In, RunBeat>,
-    /// Row looked at.
+    /// A row of the store.
     pub row: Signal<Out, Row>,
-    /// What is in it.
+    /// Take it; until `loaded`.
+    pub load: Signal<Out, Bit>,
+    /// Pulse: it is at hand.
+    pub loaded: Signal<In, Bit>,
+    /// The row at hand.
     pub found: Signal<In, Found>,
-    /// Change the job's own row.
-    pub store: Signal<Out, Bit>,
-    /// To this.
-    pub object: Signal<Out, Object>,
+    /// What changes in it.
+    pub change: Signal<Out, Change>,
+    /// Save it; until `saved`.
+    pub save: Signal<Out, Bit>,
+    /// Pulse: it is.
+    pub saved: Signal<In, Bit>,
     /// An operation of the transmitter's tables is offered.
     pub table_valid: Signal<Out, Bit>,
     /// It is carried out.
@@ -100,72 +120,38 @@ pub struct ObjectOps {
     /// For bodies.
     pub write: WriteMaster,
     state: Dff<ObjectState>,
-    old: Dff<Found>,
-    beats: Dff<Bits<BODY_BITS>>,
+    beat: Dff<Bits<3>>,
     status_of: Dff<Bits<8>>,
-    /// VLAN id of the path's neighbor.
-    vlan: Dff<Bits<VLAN>>,
+    parent: Dff<Parent>,
+}
+
+/// One state or the other.
+#[kernel]
+fn pick(b: bool, yes: ObjectState, no: ObjectState) -> ObjectState {
+    if b {
+        yes
+    } else {
+        no
+    }
 }
 
 /// The next state.
 #[kernel]
 fn next_state(state: ObjectState, m: Moves) -> ObjectState {
+    let first = pick(m.brings && m.is_path, ObjectState::Parent, ObjectState::Own);
+    let read = pick(m.error, ObjectState::Done, ObjectState::Apply);
+    let stored = pick(m.is_query, ObjectState::Compose, ObjectState::Save);
     match state {
-        ObjectState::Idle => {
-            if !m.go {
-                state
-            } else if m.brings {
-                ObjectState::Body
-            } else {
-                ObjectState::Apply
-            }
-        }
-        ObjectState::Body => {
-            if !m.read {
-                state
-            } else if m.error {
-                ObjectState::Done
-            } else {
-                ObjectState::Apply
-            }
-        }
-        ObjectState::Apply => {
-            if m.good {
-                ObjectState::Table
-            } else {
-                ObjectState::Done
-            }
-        }
-        ObjectState::Table => {
-            if m.stored {
-                ObjectState::Compose
-            } else {
-                state
-            }
-        }
-        ObjectState::Compose => {
-            if m.takes {
-                ObjectState::Write
-            } else {
-                ObjectState::Done
-            }
-        }
-        ObjectState::Write => {
-            if !m.written {
-                state
-            } else if m.is_path {
-                ObjectState::Rest
-            } else {
-                ObjectState::Done
-            }
-        }
-        ObjectState::Rest => {
-            if m.written {
-                ObjectState::Done
-            } else {
-                state
-            }
-        }
+        ObjectState::Idle => pick(m.go, first, state),
+        ObjectState::Parent => pick(m.loaded, ObjectState::Own, state),
+        ObjectState::Own => pick(m.loaded, pick(m.brings, ObjectState::Body, ObjectState::Apply), state),
+        ObjectState::Body => pick(m.read, read, state),
+        ObjectState::Apply => pick(m.good, ObjectState::Table, ObjectState::Done),
+        ObjectState::Table => pick(m.stored, stored, state),
+        ObjectState::Save => pick(m.saved, ObjectState::Compose, state),
+        ObjectState::Compose => pick(m.takes, ObjectState::Write, ObjectState::Done),
+        ObjectState::Write => pick(m.written, pick(m.is_path, ObjectState::Rest, ObjectState::Done), state),
+        ObjectState::Rest => pick(m.written, ObjectState::Done, state),
         ObjectState::Done => ObjectState::Idle,
     }
 }
@@ -173,56 +159,71 @@ fn next_state(state: ObjectState, m: Moves) -> ObjectState {
 #[kernel]
 impl Logic for ObjectOps {
     fn update(&mut self) {
-        dff_setup!(self, clock, state, old, beats, status_of, vlan);
+        dff_setup!(self, clock, state, beat, status_of, parent);
         let (state, job, news) = (self.state.q.val(), self.job.val(), self.news.val());
         let (code, is_path) = (job.opcode, job.header.kind == KIND_PATH);
         let brings = code == INITIATE || code == UPDATE;
-        let (found, old) = (self.found.val(), self.old.q.val());
-        let object = old.object;
+        let (found, loaded) = (self.found.val(), self.loaded.val());
+        let object = found.object;
 
-        // Reading.
-        let begin = state == ObjectState::Idle && self.go.val();
-        self.run.next = Run {
-            start: begin && brings,
-            iova: job.body,
-            beats: if is_path { bits::<7>(PATH_BEATS) } else { bits::<7>(NEIGHBOR_BEATS) },
-        };
-        if state == ObjectState::Body && news.valid {
-            let later = self.beats.q.val().get_bits::<{ BODY_BITS - 64 }>(64);
-            self.beats.d.next = cat::<BODY_BITS, _>((news.data, later));
-        }
-        let deciding = state == ObjectState::Apply;
-        self.row.next = if deciding {
+        // Rows.
+        let (of_parent, own) = (state == ObjectState::Parent, state == ObjectState::Own);
+        self.load.next = of_parent || own;
+        self.row.next = if of_parent {
             Row { is_path: false, id: job.header.parent }
         } else {
             Row { is_path, id: job.header.id }
         };
-        if begin {
-            self.old.d.next = found;
+        if of_parent {
+            self.parent.d.next = parent_of(job, object);
         }
 
-        // Deciding. From here on `old` is the object that comes of it.
-        let body = aligned(is_path, self.beats.q.val());
-        let status = object_status(job, old, found.object, body);
+        // Reading.
+        self.run.next = Run {
+            start: own && loaded && brings,
+            iova: job.body,
+            beats: if is_path { bits::<7>(PATH_BEATS) } else { bits::<7>(NEIGHBOR_BEATS) },
+        };
+        let got = state == ObjectState::Body && news.valid;
+        if own {
+            self.beat.d.next = bits::<3>(0);
+        } else if got {
+            self.beat.d.next = self.beat.q.val() + 1;
+        }
+
+        // Deciding.
+        let deciding = state == ObjectState::Apply;
+        let status = object_status(job, found, self.parent.q.val());
+        let good = status == SUCCESS;
         if state == ObjectState::Body {
             self.status_of.d.next = bits::<8>(HARDWARE_FAILURE);
         }
         if deciding {
             self.status_of.d.next = status;
-            self.vlan.d.next = vlan_of(found.object);
-            self.old.d.next = Found { in_range: old.in_range, object: applied(job, object, body) };
         }
+
+        // What changes: the head of a good one, the body by its beats, a path's counter to what the transmitter had (R-280).
+        let composing = state == ObjectState::Compose;
+        let counts = composing && is_path;
+        let counter = self.table_counter.val();
+        self.change.next = Change {
+            has_head: deciding && good && code != QUERY,
+            head: head_after(job, object),
+            lanes: if got {
+                lanes(job, self.beat.q.val())
+            } else if counts {
+                bits::<LANES>(IP_ID_LANE)
+            } else {
+                bits::<LANES>(0)
+            },
+            word: if composing { cat::<64, _>((counter, counter, counter, counter)) } else { news.data },
+        };
 
         // Storing.
         let storing = state == ObjectState::Table;
-        self.store.next = storing && code != QUERY;
-        self.object.next = object;
+        self.save.next = state == ObjectState::Save;
         self.table_valid.next = storing;
-        self.table_op.next = table_op(job, object, self.vlan.q.val());
-        if state == ObjectState::Compose {
-            let object = counted(is_path, object, self.table_counter.val());
-            self.old.d.next = Found { in_range: old.in_range, object };
-        }
+        self.table_op.next = table_op(job, object, self.parent.q.val().vlan);
 
         // Writing back.
         let rest = state == ObjectState::Rest;
@@ -237,14 +238,17 @@ impl Logic for ObjectOps {
         self.done.next = state == ObjectState::Done;
         self.status.next = self.status_of.q.val();
         let moves = Moves {
-            go: begin,
+            go: self.go.val(),
             brings,
             takes: code == QUERY || code == TERMINATE,
             is_path,
+            is_query: code == QUERY,
+            loaded,
             read: news.done,
             error: news.error,
-            good: status == SUCCESS,
+            good,
             stored: self.table_ready.val(),
+            saved: self.saved.val(),
             written: self.write.ready.val(),
         };
         self.state.d.next = next_state(state, moves);

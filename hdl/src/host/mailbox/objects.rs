@@ -1,7 +1,7 @@
 //! What the command block knows of neighbors and paths: what a command may do with them, what it changes, and how an
 //! image becomes a table entry. Pure functions; [`super::object_ops`] says when.
 use super::job::{Job, INITIATE, INVALIDATE, KIND_PATH, NO_PARENT, QUERY, STALE, SUCCESS, TERMINATE, UPDATE};
-use super::store::Found;
+use super::store::{Found, Head, LANES, LANE_BITS, WORD_LANES};
 use crate::ip::tx_build::VLAN;
 use crate::mirror::{NeighborImage, PathImage};
 use crate::prelude::*;
@@ -29,10 +29,14 @@ const MIN_V6_MTU: u64 = ipv6::MIN_MTU as u64;
 const MAX_VLAN_ID: u64 = ethernet::MAX_VLAN_ID as u64;
 const LLC_SNAP: u64 = state::NEIGHBOR_LLC_SNAP as u64;
 const PATH_IPV6: u64 = state::PATH_IPV6 as u64;
-/// Place of the flags in a neighbor's body.
-const NEIGHBOR_FLAGS: usize = 112;
 /// Place of the IP ID counter in a path's body.
 const IP_ID_COUNTER: usize = 288;
+/// Its lane.
+pub const IP_ID_LANE: u64 = 1 << (IP_ID_COUNTER / LANE_BITS);
+/// The CACHED lanes of a neighbor: the destination address, and the flags.
+const NEIGHBOR_CACHED: u64 = 0b1000_0111;
+/// The CACHED lane of a path: the MTU.
+const PATH_CACHED: u64 = 1 << 16;
 
 /// A neighbor or path.
 #[derive(Clone, Copy, Debug, Default, PartialEq, LogicStruct)]
@@ -47,16 +51,6 @@ pub struct Object {
     pub parent: Bits<16>,
     /// The image's body; a neighbor's in the low bits.
     pub body: Bits<BODY_BITS>,
-}
-
-/// A body as it came from memory, first beat first: the beats are in the high bits.
-#[kernel]
-pub fn aligned(is_path: bool, beats: Bits<BODY_BITS>) -> Bits<BODY_BITS> {
-    if is_path {
-        beats
-    } else {
-        bit_cast::<BODY_BITS, NEIGHBOR_BITS>(beats.get_bits::<NEIGHBOR_BITS>(128))
-    }
 }
 
 /// The neighbor of an object.
@@ -83,14 +77,34 @@ pub fn is_v6(body: Bits<BODY_BITS>) -> bool {
     has(unpack::<PathImage, BODY_BITS>(body).flags, PATH_IPV6)
 }
 
-/// What a device does not take: an id that is none, and a path MTU that its frames do not have. `is_v6`: the path's
-/// family, which an update does not change.
+/// What a path has to know of its neighbor.
+#[derive(Clone, Copy, Debug, Default, PartialEq, LogicStruct)]
+pub struct Parent {
+    /// It is live, and of the generation that the path's image names.
+    pub is_right: Bit,
+    /// It has LLC/SNAP framing.
+    pub is_snap: Bit,
+    /// VLAN id.
+    pub vlan: Bits<VLAN>,
+}
+
+/// The neighbor of a job's path.
 #[kernel]
-fn body_status(is_path: bool, is_v6: bool, parent: Object, body: Bits<BODY_BITS>) -> Bits<8> {
+pub fn parent_of(job: Job, neighbor: Object) -> Parent {
+    Parent {
+        is_right: neighbor.live && neighbor.generation == job.header.parent_generation,
+        is_snap: has(neighbor_image(neighbor).flags, LLC_SNAP),
+        vlan: vlan_of(neighbor),
+    }
+}
+
+/// What a device does not take: an id that is none, and a path MTU that its frames do not have. The path's family does
+/// not change in an update.
+#[kernel]
+fn body_status(is_path: bool, parent: Parent, body: Bits<BODY_BITS>) -> Bits<8> {
     let mtu = unpack::<PathImage, BODY_BITS>(body).mtu;
-    let snap = has(neighbor_image(parent).flags, LLC_SNAP);
-    let most = if snap { bits::<16>(MAX_SNAP_MTU) } else { bits::<16>(MAX_MTU) };
-    let least = if is_v6 { bits::<16>(MIN_V6_MTU) } else { bits::<16>(MIN_MTU) };
+    let most = if parent.is_snap { bits::<16>(MAX_SNAP_MTU) } else { bits::<16>(MAX_MTU) };
+    let least = if is_v6(body) { bits::<16>(MIN_V6_MTU) } else { bits::<16>(MIN_MTU) };
     if !is_path && body.get_bits::<16>(48) > MAX_VLAN_ID {
         bits::<8>(VLAN_MISMATCH)
     } else if is_path && mtu > most {
@@ -102,17 +116,16 @@ fn body_status(is_path: bool, is_v6: bool, parent: Object, body: Bits<BODY_BITS>
     }
 }
 
-/// Status of a job on `old`, with a path's neighbor `parent` and the body that came with it.
+/// Status of a job on `found`, whose body has the lanes already that came with the job.
 #[kernel]
-pub fn object_status(job: Job, old: Found, parent: Object, body: Bits<BODY_BITS>) -> Bits<8> {
+pub fn object_status(job: Job, found: Found, parent: Parent) -> Bits<8> {
     let h = job.header;
     let (is_path, initiates) = (h.kind == KIND_PATH, job.opcode == INITIATE);
-    let mine = old.object.live && old.object.generation == h.generation;
-    let orphan = is_path && !(parent.live && parent.generation == h.parent_generation);
+    let mine = found.object.live && found.object.generation == h.generation;
+    let orphan = is_path && !parent.is_right;
     let brings = initiates || job.opcode == UPDATE;
-    let family = if initiates { body } else { old.object.body };
-    let body = body_status(is_path, is_v6(family), parent, body);
-    if initiates && (!old.in_range || old.object.live) {
+    let body = body_status(is_path, parent, found.object.body);
+    if initiates && (!found.in_range || found.object.live) {
         if is_path {
             bits::<8>(PATH_ENTRIES)
         } else {
@@ -129,49 +142,33 @@ pub fn object_status(job: Job, old: Found, parent: Object, body: Bits<BODY_BITS>
     }
 }
 
-/// The object after a job that succeeds.
+/// The head after a job that succeeds.
 #[kernel]
-pub fn applied(job: Job, old: Object, body: Bits<BODY_BITS>) -> Object {
+pub fn head_after(job: Job, old: Object) -> Head {
     let (h, code) = (job.header, job.opcode);
-    let fresh = Object { live: true, invalid: false, generation: h.generation, parent: h.parent, body };
-    let mut new = old;
-    if code == INITIATE {
-        new = fresh;
+    let (initiates, moves) = (code == INITIATE, code == INITIATE || code == UPDATE);
+    Head {
+        live: initiates || old.live && code != TERMINATE,
+        invalid: !initiates && old.invalid || code == INVALIDATE,
+        generation: h.generation,
+        parent: if moves { h.parent } else { old.parent },
     }
-    if code == UPDATE {
-        new.body = updated(h.kind == KIND_PATH, old.body, body);
-        new.parent = h.parent;
-    }
-    if code == INVALIDATE {
-        new.invalid = true;
-    }
-    if code == TERMINATE {
-        new.live = false;
-    }
-    new
 }
 
-/// The body after an update: only CACHED values change.
+/// The lanes that change with a beat of a body: in an update only CACHED values.
 #[kernel]
-fn updated(is_path: bool, old: Bits<BODY_BITS>, new: Bits<BODY_BITS>) -> Bits<BODY_BITS> {
-    let mut body = old;
-    if is_path {
-        body.set_bits::<16>(256, new.get_bits::<16>(256));
+pub fn lanes(job: Job, beat: Bits<3>) -> Bits<LANES> {
+    let cached = if job.header.kind == KIND_PATH {
+        bits::<LANES>(PATH_CACHED)
     } else {
-        body.set_bits::<48>(0, new.get_bits::<48>(0));
-        body.set_bits::<16>(NEIGHBOR_FLAGS, new.get_bits::<16>(NEIGHBOR_FLAGS));
+        bits::<LANES>(NEIGHBOR_CACHED)
+    };
+    let kept = if job.opcode == INITIATE { !bits::<LANES>(0) } else { cached };
+    let mut of_beat = bits::<LANES>(0);
+    for i in 0..LANES {
+        of_beat = of_beat.replace_bit(i, beat == (i / WORD_LANES) as u64);
     }
-    body
-}
-
-/// A path's body with the counter that the transmitter had.
-#[kernel]
-pub fn counted(is_path: bool, o: Object, counter: Bits<16>) -> Object {
-    let mut body = o.body;
-    if is_path {
-        body.set_bits::<16>(IP_ID_COUNTER, counter);
-    }
-    Object { body, ..o }
+    kept & of_beat
 }
 
 /// What the tables have to do for a job. `vlan`: id of a path's neighbor.

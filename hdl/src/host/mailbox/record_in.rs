@@ -7,7 +7,7 @@
 //! for PROTO. Reset: nothing in work.
 use super::job::{Job, Run, RunBeat, INITIATE, UPDATE};
 use crate::prelude::*;
-use crate::stream::Fifo;
+use crate::stream::RamFifo;
 use chimney_abi::{desc, state};
 
 /// Beats of a record.
@@ -78,7 +78,7 @@ pub struct RecordIn {
     pub op_in_ready: Signal<In, Bit>,
     /// The beat.
     pub op_in: Signal<Out, Bits<64>>,
-    beats: Fifo<Bits<64>, HELD_LOG2, { HELD_LOG2 + 1 }>,
+    beats: RamFifo<Bits<64>, HELD_LOG2, { HELD_LOG2 + 1 }>,
     state: Dff<LoadState>,
     is_first: Dff<Bit>,
     ports_of: Dff<Ports>,

@@ -2,7 +2,7 @@
 use super::find::Find;
 use super::keep::Keeper;
 use super::slots::Slots;
-use super::{FlowKey, LookupOp, Row, PLACES, SLOTS, STASH};
+use super::{FlowKey, LookupOp, Row, SLOTS, STASH};
 use crate::mem::SdpRam;
 use crate::prelude::*;
 
@@ -89,10 +89,11 @@ impl<const AW: usize, const ROW: usize> Logic for Lookup<AW, ROW> {
         self.find.mask.next = self.slots.mask.val();
         self.keeper.mask.next = self.slots.mask.val();
         self.keeper.probed.next = self.slots.probed.val();
-        for i in 0..PLACES {
-            self.find.conns[i].next = self.slots.conns[i].val();
-            self.keeper.conns[i].next = self.slots.conns[i].val();
-        }
+        // The keeper acts only when no find is in work.
+        self.slots.pick.next =
+            if self.keeper.picks.val() { self.keeper.pick.val() } else { self.find.left.val() };
+        self.find.conn.next = self.slots.picked.val();
+        self.keeper.picked.next = self.slots.picked.val();
         for i in 0..SLOTS {
             self.keeper.slots[i].next = self.slots.slots[i].val();
         }

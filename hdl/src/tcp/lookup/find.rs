@@ -11,7 +11,7 @@
 //! Latency: 5 clocks for a hit, 2 for a miss, 4 more for another tuple with the same hash. Throughput: one in 7 clocks.
 //! Back-pressure: `find_ready`; the question
 //! stays until `find_done`. Reset: nothing is asked.
-use super::{first_of, row_at, FlowKey, Row, PLACES};
+use super::{row_at, FlowKey, Row, PLACES};
 use crate::prelude::*;
 
 /// Words and ports in a row, which are compared each for itself.
@@ -70,8 +70,10 @@ pub struct Find<const ROW: usize> {
     pub free: Signal<Out, Bit>,
     /// Candidates, in the clock after a find was taken.
     pub mask: Signal<In, Bits<PLACES>>,
-    /// The connections in all places, as long as `free` is low.
-    pub conns: [Signal<In, Bits<12>>; PLACES],
+    /// The places that are left to compare.
+    pub left: Signal<Out, Bits<PLACES>>,
+    /// The connection in the first of them, as long as `free` is low.
+    pub conn: Signal<In, Bits<12>>,
     /// Read a row.
     pub row_re: Signal<Out, Bit>,
     /// Its address.
@@ -79,7 +81,7 @@ pub struct Find<const ROW: usize> {
     /// The row.
     pub row: Signal<In, Row>,
     state: Dff<FindState>,
-    left: Dff<Bits<PLACES>>,
+    places: Dff<Bits<PLACES>>,
     parts: Dff<Bits<PARTS>>,
     remote_ok: Dff<Bit>,
 }
@@ -87,17 +89,17 @@ pub struct Find<const ROW: usize> {
 #[kernel]
 impl<const ROW: usize> Logic for Find<ROW> {
     fn update(&mut self) {
-        dff_setup!(self, clock, state, left, parts, remote_ok);
+        dff_setup!(self, clock, state, places, parts, remote_ok);
         let state = self.state.q.val();
         let key = self.find_key.val();
-        let left = self.left.q.val();
+        let left = self.places.q.val();
         let parts = self.parts.q.val();
         let idle = state == FindState::Idle;
         let ready = idle && self.open.val();
         let is_local = state == FindState::Local;
         let judging = state == FindState::Judge;
-        let conns = array::<PLACES, _>(|i| self.conns[i].val());
-        let conn = first_of(left, conns);
+        let conn = self.conn.val();
+        self.left.next = left;
         let others = left & (left - 1);
         let hit = judging && parts.all() && self.remote_ok.q.val();
         self.find_ready.next = ready;
@@ -120,7 +122,7 @@ impl<const ROW: usize> Logic for Find<ROW> {
                 }
             }
             FindState::Match => {
-                self.left.d.next = self.mask.val();
+                self.places.d.next = self.mask.val();
                 self.state.d.next = if self.mask.val().any() { FindState::Remote } else { FindState::Miss };
             }
             FindState::Remote => self.state.d.next = FindState::Local,
@@ -130,7 +132,7 @@ impl<const ROW: usize> Logic for Find<ROW> {
                 self.state.d.next = FindState::Judge;
             }
             FindState::Judge => {
-                self.left.d.next = others;
+                self.places.d.next = others;
                 self.state.d.next = if hit || others == 0 { FindState::Rest } else { FindState::Remote };
             }
             FindState::Miss => self.state.d.next = FindState::Rest,

@@ -195,7 +195,11 @@ pub struct Keeper<const AW: usize, const ROW: usize> {
     /// See [`Slots`](super::slots::Slots).
     pub mask: Signal<In, Bits<PLACES>>,
     /// See [`Slots`](super::slots::Slots).
-    pub conns: [Signal<In, Bits<12>>; PLACES],
+    pub pick: Signal<Out, Bits<PLACES>>,
+    /// `pick` counts in this clock.
+    pub picks: Signal<Out, Bit>,
+    /// See [`Slots`](super::slots::Slots).
+    pub picked: Signal<In, Bits<12>>,
     /// See [`Slots`](super::slots::Slots).
     pub slots: [Signal<In, Slot>; SLOTS],
     /// See [`Slots`](super::slots::Slots).
@@ -251,7 +255,6 @@ impl<const AW: usize, const ROW: usize> Logic for Keeper<AW, ROW> {
         let (free, insert, is_v6) = (self.free.val(), self.op.val().insert, self.op.val().key.is_v6);
         let (id, hand) = (op.conn.get_bits::<12>(0), self.entries[0].q.val());
         let slots = array::<SLOTS, _>(|i| self.slots[i].val());
-        let conns = array::<PLACES, _>(|i| self.conns[i].val());
         let (acting, moving, rotating) =
             (state == KeepState::Act, state == KeepState::Move, state == KeepState::Rotate);
         let (half, last) = (k == REMOTE_PORT, k == LOCAL_PORT);
@@ -289,6 +292,8 @@ impl<const AW: usize, const ROW: usize> Logic for Keeper<AW, ROW> {
         self.hash.next = if settles { hand.hash } else { self.h.q.val() };
         self.is_v6.next = if settles { hand.is_v6 } else { is_v6 };
         let (rivals, hash) = (self.mask.val() & !self.seen.q.val(), kept::<AW>(self.h.q.val()));
+        self.pick.next = rivals;
+        self.picks.next = acting;
         let stash = array::<STASH, _>(|i| self.entries[i].q.val());
         let own = places_of(id, slots, stash);
         let (room, dice) = (first_free(slots), self.dice.q.val());
@@ -312,8 +317,8 @@ impl<const AW: usize, const ROW: usize> Logic for Keeper<AW, ROW> {
         }
         if acting {
             self.k.d.next = bits::<4>(0);
-            self.peer.d.next = first_of(rivals, conns);
-            self.seen.d.next = self.seen.q.val() | (rivals & (!rivals + 1));
+            self.peer.d.next = self.picked.val();
+            self.seen.d.next = self.seen.q.val() | first_of(rivals);
         }
         let enters = acting && insert && rivals == 0;
         self.ok.d.next = enters || deleted.any();
@@ -326,7 +331,7 @@ impl<const AW: usize, const ROW: usize> Logic for Keeper<AW, ROW> {
             self.budget.d.next = !bits::<BUDGET>(0);
         }
         if moving {
-            let out = evicted::<AW>(chosen, slots, self.probed.val());
+            let out = evicted::<AW>(self.side.q.val(), dice.get_bit(0), slots, self.probed.val());
             self.entries[0].d.next = Entry { valid: !room.any(), ..out };
             self.side.d.next = !self.side.q.val();
             self.budget.d.next = self.budget.q.val() - 1;

@@ -87,7 +87,7 @@ pub struct FlowKey {
 pub struct LookupOp {
     /// 1 = insert `key` for `conn`, which has no entry; 0 = delete the entry of `conn`, whose family is `key.is_v6`.
     pub insert: Bit,
-    /// The key.
+    /// The key; of an address of IPv4 the first word alone counts.
     pub key: FlowKey,
     /// Connection id.
     pub conn: Bits<16>,
@@ -134,14 +134,8 @@ pub fn row_at<const ROW: usize>(conn: Bits<12>, local: bool) -> Bits<ROW> {
     cat::<13, _>((conn, local)).get_bits::<ROW>(0)
 }
 
-/// The connection of the first place in `mask`.
+/// The first place in `mask`, alone.
 #[kernel]
-pub fn first_of(mask: Bits<PLACES>, conns: [Bits<12>; PLACES]) -> Bits<12> {
-    let mut conn = conns[PLACES - 1];
-    for i in 1..PLACES {
-        if mask.get_bit(PLACES - 1 - i) {
-            conn = conns[PLACES - 1 - i];
-        }
-    }
-    conn
+pub fn first_of(mask: Bits<PLACES>) -> Bits<PLACES> {
+    mask & (!mask + 1)
 }

@@ -1,6 +1,6 @@
 //! What the keeper knows of tuples and slots. Pure functions; [`super::keep`] says when.
 use super::slots::{hash_1, hash_2};
-use super::{Entry, FlowKey, Row, Slot, PLACES, SLOTS, STASH};
+use super::{Address, Entry, FlowKey, Row, Slot, PLACES, SLOTS, STASH};
 use crate::ip::checksum::be16;
 use crate::prelude::*;
 
@@ -48,14 +48,13 @@ pub fn victim(side: bool, second: bool) -> Bits<SLOTS> {
     }
 }
 
-/// What comes out of a slot, as an entry of the stash; `place`: where the probe looked.
+/// What comes out of the slot that is the [`victim`], as an entry of the stash; `place`: where the probe looked.
 #[kernel]
-pub fn evicted<const AW: usize>(which: Bits<SLOTS>, slots: [Slot; SLOTS], place: Bits<32>) -> Entry {
-    let one = if which.get_bit(1) { slots[1] } else { slots[0] };
-    let two = if which.get_bit(3) { slots[3] } else { slots[2] };
-    let in_two = which.get_bit(2) || which.get_bit(3);
-    let slot = if in_two { two } else { one };
-    let hash = if in_two {
+pub fn evicted<const AW: usize>(side: bool, second: bool, slots: [Slot; SLOTS], place: Bits<32>) -> Entry {
+    let one = if second { slots[1] } else { slots[0] };
+    let two = if second { slots[3] } else { slots[2] };
+    let slot = if side { two } else { one };
+    let hash = if side {
         hash_2::<AW>(slot.rest, place.get_bits::<AW>(AW))
     } else {
         hash_1::<AW>(slot.rest, place.get_bits::<AW>(0))
@@ -87,14 +86,12 @@ pub fn places_of(id: Bits<12>, slots: [Slot; SLOTS], stash: [Entry; STASH]) -> B
     own
 }
 
-/// One end of a tuple, for its row.
+/// One end of a tuple, for its row: of IPv4 no more than the first word.
 #[kernel]
 pub fn end_of(key: FlowKey, local: bool) -> Row {
-    if local {
-        Row { ip: key.local_ip, port: key.local_port }
-    } else {
-        Row { ip: key.remote_ip, port: key.remote_port }
-    }
+    let (ip, port) = if local { (key.local_ip, key.local_port) } else { (key.remote_ip, key.remote_port) };
+    let short = Address { a: ip.a, ..Address::default() };
+    Row { ip: if key.is_v6 { ip } else { short }, port }
 }
 
 /// The stash after a turn, or after deletes.

@@ -3,9 +3,9 @@
 //! A hash is cut into the place in table 1, the place in table 2 and a tag. Both places are looked at at once. A slot is written
 //! where the last probe looked; the reader sees to it that none begins in that clock.
 //!
-//! Latency: `mask`, `conns` and `slots` answer in the clock after `probe`, and stay until the next one. Throughput: one probe per
+//! Latency: `mask`, `picked` and `slots` answer in the clock after `probe`, and stay until the next one. Throughput: one probe per
 //! clock. Back-pressure: none but `cleared`. Reset: empty after `1 << AW` clocks.
-use super::{Entry, Slot, PLACES, REST, SLOTS, STASH};
+use super::{first_of, Entry, Slot, PLACES, REST, SLOTS, STASH};
 use crate::mem::SdpRam;
 use crate::prelude::*;
 
@@ -72,8 +72,10 @@ pub struct Slots<const AW: usize> {
     pub stash: [Signal<In, Entry>; STASH],
     /// Places that hold the hash: slots first.
     pub mask: Signal<Out, Bits<PLACES>>,
-    /// The connections in all places.
-    pub conns: [Signal<Out, Bits<12>>; PLACES],
+    /// Some of the places.
+    pub pick: Signal<In, Bits<PLACES>>,
+    /// The connection in the first of them.
+    pub picked: Signal<Out, Bits<12>>,
     /// The slots.
     pub slots: [Signal<Out, Slot>; SLOTS],
     /// The hash of the last probe, as far as slots keep it.
@@ -120,21 +122,24 @@ impl<const AW: usize> Logic for Slots<AW> {
         let slots = [self.a.rdata.val(), self.b.rdata.val(), self.c.rdata.val(), self.d.rdata.val()];
         let rests = [rest_1::<AW>(asked), rest_2::<AW>(asked)];
         let mut mask = bits::<PLACES>(0);
+        let (first, none) = (first_of(self.pick.val()), bits::<12>(0));
+        let mut picked = none;
         for i in 0..SLOTS {
             let (slot, entry) = (slots[i], self.stash[i].val());
             mask = mask.replace_bit(i, slot.valid && slot.is_v6 == is_v6 && slot.rest == rests[i / 2]);
             let in_stash = entry.valid && entry.is_v6 == is_v6 && entry.hash == asked;
             mask = mask.replace_bit(SLOTS + i, in_stash);
             self.slots[i].next = slot;
-            self.conns[i].next = slot.conn;
-            self.conns[SLOTS + i].next = entry.conn;
+            picked = picked | if first.get_bit(i) { slot.conn } else { none };
+            picked = picked | if first.get_bit(SLOTS + i) { entry.conn } else { none };
         }
         self.mask.next = mask;
+        self.picked.next = picked;
         self.probed.next = asked;
 
         // Writes.
         let we = self.we.val();
-        let new = Slot { valid: self.put.val(), is_v6, conn: self.put_conn.val(), rest: rests[0] };
+        let new = Slot { valid: self.put.val() && live, is_v6, conn: self.put_conn.val(), rest: rests[0] };
         let (at_1, at_2) = (asked.get_bits::<AW>(0), asked.get_bits::<AW>(AW));
         let clear = self.clear.q.val();
         self.a.we.next = we.get_bit(0) || !live;
@@ -145,12 +150,11 @@ impl<const AW: usize> Logic for Slots<AW> {
         self.b.waddr.next = if live { at_1 } else { clear };
         self.c.waddr.next = if live { at_2 } else { clear };
         self.d.waddr.next = if live { at_2 } else { clear };
-        let in_1 = if live { new } else { Slot::default() };
-        let in_2 = if live { Slot { rest: rests[1], ..new } } else { Slot::default() };
-        self.a.wdata.next = in_1;
-        self.b.wdata.next = in_1;
-        self.c.wdata.next = in_2;
-        self.d.wdata.next = in_2;
+        let new_2 = Slot { rest: rests[1], ..new };
+        self.a.wdata.next = new;
+        self.b.wdata.next = new;
+        self.c.wdata.next = new_2;
+        self.d.wdata.next = new_2;
         if !live {
             self.clear.d.next = clear + 1;
             self.live.d.next = clear.all();

@@ -129,7 +129,7 @@ pub fn frees(h: Hand, turn: bool) -> bool {
 #[kernel]
 fn command(h: Hand, frees: bool, shadow_base: Bits<64>, page_map_base: Bits<64>) -> WriteCmd {
     let slot = cat::<9, _>((h.p.tag.get_bit(0), bits::<8>(0))) >> bits::<2>(3);
-    let mut cmd = WriteCmd { tag: bit_cast::<48, 16>(h.o.conn), ..WriteCmd::default() };
+    let mut cmd = WriteCmd { tag: h.o.conn, ..WriteCmd::default() };
     if h.st == PlaceState::Piece {
         cmd.kind = bits::<2>(WRITE_PAYLOAD);
         cmd.iova = h.iova;

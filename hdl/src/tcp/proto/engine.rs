@@ -92,8 +92,6 @@ pub struct Engine<
     pub write_done: Signal<In, WriteDone>,
     /// Report offered.
     pub write_done_valid: Signal<In, Bit>,
-    /// Always 1.
-    pub write_done_ready: Signal<Out, Bit>,
     /// Write command of the event ring.
     pub event_cmd: Signal<Out, WriteCmd>,
     /// Write command offered.
@@ -104,8 +102,6 @@ pub struct Engine<
     pub event_done: Signal<In, WriteDone>,
     /// Report offered.
     pub event_done_valid: Signal<In, Bit>,
-    /// Always 1.
-    pub event_done_ready: Signal<Out, Bit>,
     /// Job.
     pub tx_job: Signal<Out, TxJob>,
     /// Job offered.
@@ -223,7 +219,6 @@ impl<const LOG2: usize, const MAP: usize, const TABLE: usize, const LOSS: usize,
         self.tx_done_ready.next = self.intake.tx_done_ready.val();
         self.intake.write_done.next = self.write_done.val();
         self.intake.write_done_valid.next = self.write_done_valid.val();
-        self.write_done_ready.next = true;
         self.tx_job.next = self.pipe.tx_job.val();
         self.tx_job_valid.next = self.pipe.tx_job_valid.val();
         self.pipe.tx_job_ready.next = self.tx_job_ready.val();
@@ -310,7 +305,6 @@ impl<const LOG2: usize, const MAP: usize, const TABLE: usize, const LOSS: usize,
         self.events.cmd_ready.next = self.event_cmd_ready.val();
         self.events.done.next = self.event_done.val();
         self.events.done_valid.next = self.event_done_valid.val();
-        self.event_done_ready.next = self.events.done_ready.val();
         self.events.ring.next = self.event_ring.val();
         self.events.ring_log2.next = self.event_log2.val();
         self.events.consumer.next = self.event_consumer.val();
