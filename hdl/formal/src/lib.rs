@@ -5,6 +5,7 @@
 //!
 //! | module | what is proved |
 //! |---|---|
+//! | [`durable`] | `tcp/proto`, a whole pass: laws L1 and L2 |
 //! | [`fifo`] | `stream/fifo.rs`: order, nothing lost, the level is what went in less what came out |
 //! | [`seq`] | `tcp/seq.rs`: the comparisons are an order, wherever on the circle |
 //! | [`timers`] | `tcp/timers.rs`: a deadline that has passed is offered within a bound |
@@ -12,6 +13,7 @@
 // Kernels are hardware text: the lints' advice is not in the dialect.
 #![allow(clippy::nonminimal_bool)]
 
+pub mod durable;
 pub mod fifo;
 pub mod proof;
 pub mod seq;
@@ -25,5 +27,9 @@ pub use proof::{Mutation, Proof};
 /// # Errors
 /// A checker that is no hardware.
 pub fn all() -> Result<Vec<Proof>, proof::Error> {
-    [fifo::proofs()?, seq::proofs()?, timers::proofs()?].into_iter().flatten().map(Ok).collect()
+    [durable::proofs()?, fifo::proofs()?, seq::proofs()?, timers::proofs()?]
+        .into_iter()
+        .flatten()
+        .map(Ok)
+        .collect()
 }
