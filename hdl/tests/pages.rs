@@ -1,9 +1,9 @@
 //! Page map and page pool between PROTO and host memory: native against Verilated, and against plain Rust.
 
 use chimney_hdl::prelude::Bits;
-use chimney_hdl::tcp::pages::{LoadSlot, LookSlot, PageSlot, Pages};
+use chimney_hdl::tcp::pages::{LoadSlot, LookSlot, PageSlot, Pages, CONN_MOST, SLOT_AT};
 use chimney_hdl::types::ReadBeat;
-use chimney_hdl_kernel::diff::{long, Diff, Rnd};
+use chimney_hdl_kernel::diff::{long, Bench, Diff, Rnd};
 use std::cell::RefCell;
 use std::collections::{HashMap, VecDeque};
 
@@ -174,4 +174,30 @@ fn lookups_hit_the_map_or_take_the_oldest_page_or_say_none() {
     );
     let t = t.borrow();
     assert!(t.seen.iter().all(|n| *n > 3) && t.errors > 5, "{:?} {}", t.seen, t.errors);
+}
+
+/// A NIC of the largest size has connections whose ids differ in the highest bit only: each has its own slots.
+#[test]
+fn the_map_of_the_largest_nic_keeps_all_its_connections_apart() {
+    const LARGEST: usize = SLOT_AT;
+    let mut b = Bench::new(Pages::<LARGEST>::default(), |u, c| u.clock.next = c.into());
+    let slots = 1 << (SLOT_AT - CONN_MOST);
+    let place = |conn: u64| conn * slots + 3;
+    let (low, high) = (5, (1 << (CONN_MOST - 1)) + 5);
+    for (conn, page) in [(low, 100), (high, 200)] {
+        let slot = PageSlot { page: page.into(), tag: 7u64.into(), valid: true };
+        b.cycle(|u| u.load.next = LoadSlot { valid: true, at: place(conn).into(), slot });
+    }
+    b.cycle(|u| u.load.next = LoadSlot::default());
+    for (conn, page) in [(low, 100), (high, 200)] {
+        b.cycle(|u| {
+            u.look.next = LookSlot { valid: true, at: place(conn).into(), tag: 7u64.into(), peek: true };
+        });
+        let answered = (0..5).any(|_| {
+            b.cycle(|u| u.look.next = LookSlot::default());
+            b.u.answer.val().valid
+        });
+        let a = b.u.answer.val();
+        assert!(answered && a.found && n(a.page) == page, "connection {conn}: {a:?}");
+    }
 }

@@ -11,6 +11,14 @@
 use crate::mem::SdpRam;
 use crate::prelude::*;
 use crate::types::{ReadBeat, ReadReq};
+use chimney_abi::desc::PAGE_SLOTS;
+use chimney_abi::regs;
+
+/// log2 of the most connections a NIC is built for: as many as the doorbell region has room for.
+pub const CONN_MOST: usize =
+    ((regs::BAR0_BYTES - regs::DOORBELL_BASE) / regs::DOORBELL_STRIDE).ilog2() as usize;
+/// Bits of a place in the map: connection and slot.
+pub const SLOT_AT: usize = CONN_MOST + PAGE_SLOTS.ilog2() as usize;
 
 /// An entry of the map.
 #[derive(Clone, Copy, Debug, Default, PartialEq, LogicStruct)]
@@ -29,7 +37,7 @@ pub struct LoadSlot {
     /// 1 = write.
     pub valid: Bit,
     /// Connection (from bit 5 on) and slot (bits 4:0).
-    pub at: Bits<16>,
+    pub at: Bits<SLOT_AT>,
     /// The entry.
     pub slot: PageSlot,
 }
@@ -40,7 +48,7 @@ pub struct LookSlot {
     /// 1 = look up.
     pub valid: Bit,
     /// Connection and slot.
-    pub at: Bits<16>,
+    pub at: Bits<SLOT_AT>,
     /// Sequence number >> 12.
     pub tag: Bits<20>,
     /// Only look: nothing is taken from the pool.
@@ -175,7 +183,7 @@ impl<const MAP: usize> Logic for Pages<MAP> {
         self.map.raddr.next = self.at.q.val();
         let (load, look) = (self.load.val(), self.look.val());
         self.map.we.next = load.valid || take;
-        self.map.waddr.next = if take { self.at.q.val() } else { bit_cast::<MAP, 16>(load.at) };
+        self.map.waddr.next = if take { self.at.q.val() } else { bit_cast::<MAP, SLOT_AT>(load.at) };
         self.map.wdata.next = if take { fresh } else { load.slot };
         self.result.d.next = FoundSlot {
             valid: self.state.q.val() == LookState::Check,
@@ -186,7 +194,7 @@ impl<const MAP: usize> Logic for Pages<MAP> {
         match self.state.q.val() {
             LookState::Idle => {
                 if look.valid {
-                    self.at.d.next = bit_cast::<MAP, 16>(look.at);
+                    self.at.d.next = bit_cast::<MAP, SLOT_AT>(look.at);
                     self.tag.d.next = look.tag;
                     self.peek.d.next = look.peek;
                     self.state.d.next = LookState::Read;

@@ -18,7 +18,7 @@ use crate::host::events::RaiseEvent;
 use crate::mem::SdpRam;
 use crate::prelude::*;
 use crate::stream::Fifo;
-use crate::tcp::pages::{FoundSlot, LoadSlot, LookSlot, Pages, COUNT};
+use crate::tcp::pages::{FoundSlot, LoadSlot, LookSlot, Pages, CONN_MOST, COUNT, SLOT_AT};
 use crate::types::{ReadBeat, ReadReq, TcpParams, WriteCmd};
 
 /// log2 of the orders that wait.
@@ -253,7 +253,7 @@ impl<const LOG2: usize, const MAP: usize> Logic for Placer<LOG2, MAP> {
         self.told.next = h.p;
         self.pages.enable.next = self.enable.val();
         self.pages.load.next = self.load_slot.val();
-        let at = cat::<16, _>((h.o.conn.get_bits::<11>(0), h.cur.get_bits::<5>(12)));
+        let at = cat::<SLOT_AT, _>((h.o.conn.get_bits::<CONN_MOST>(0), h.cur.get_bits::<5>(12)));
         let looks = st == PlaceState::Page;
         let tag = h.cur.get_bits::<20>(12);
         self.pages.look.next = LookSlot { valid: looks && !self.looked.q.val(), at, tag, peek: h.is_ask };

@@ -14,7 +14,7 @@ use super::op::{page_slot, INITIATE, QUERY, RECORD_BEATS, TERMINATE, UPDATE};
 use super::step::SUCCESS;
 use crate::mirror::TcpRecord;
 use crate::prelude::*;
-use crate::tcp::pages::LoadSlot;
+use crate::tcp::pages::{LoadSlot, CONN_MOST, SLOT_AT};
 use crate::tcp::place::order::Posts;
 use crate::types::ConnOp;
 use chimney_abi::desc::PAGE_SLOTS;
@@ -182,7 +182,7 @@ impl Logic for Ops {
         self.close_valid.next = st == OpState::Close && self.check.q.val() && quiet;
         self.load.next = posts(unpack::<TcpRecord, RECORD>(record));
         let loads = st == OpState::Pages && self.op_in_valid.val() && self.status.q.val() == SUCCESS;
-        let at = cat::<16, _>((cmd.conn.get_bits::<11>(0), beat.get_bits::<5>(0)));
+        let at = cat::<SLOT_AT, _>((cmd.conn.get_bits::<CONN_MOST>(0), beat.get_bits::<5>(0)));
         self.load_slot.next =
             LoadSlot { valid: loads, at, slot: page_slot(self.op_in.val(), cmd.generation) };
 
