@@ -18,6 +18,9 @@ use std::{env, fs};
 
 use chimney_hdl::Port;
 
+/// The NIC that takes a thousand connections at once.
+const LARGE: &[&str] = &["nic_1024"];
+
 /// A top module to be Verilated.
 struct Top {
     name: String,
@@ -52,6 +55,7 @@ fn build() -> Result<()> {
         code += &bindings::rust(&top);
     }
     libraries.push(tools.runtime()?);
+    code += &bindings::state(chimney_hdl::STATE);
     fs::write(out.join("models.rs"), code).map_err(|e| format!("models.rs: {e}"))?;
     for library in libraries {
         println!("cargo::rerun-if-changed={}", library.file().display());
@@ -64,7 +68,7 @@ fn build() -> Result<()> {
     Ok(())
 }
 
-/// The yardstick, those tops of the RTL crate that are whole NICs, and those that are wrong on purpose if tests want them.
+/// The yardstick, those tops of the RTL crate that are whole NICs, those for benchmarks, and those that are wrong on purpose if tests want them.
 fn tops(with_faulty: bool) -> Result<Vec<Top>> {
     let verilog = fs::read_to_string("rtl/reference.v").map_err(|e| format!("rtl/reference.v: {e}"))?;
     let ports = verilate::ports_of(&verilog);
@@ -72,10 +76,11 @@ fn tops(with_faulty: bool) -> Result<Vec<Top>> {
     let faulty = if with_faulty { chimney_hdl::FAULTY_TOPS } else { &[] };
     let named = |names: &'static [&str], optimisation| names.iter().map(move |&name| (name, optimisation));
     // A faulty one runs for a few tests only: cheap to build matters more.
-    for (name, optimisation) in named(chimney_hdl::TOPS, "-O3").chain(named(faulty, "-O1")) {
+    let few = named(faulty, "-O1").chain(named(chimney_hdl::BENCH_TOPS, "-O1")).chain(named(LARGE, "-O1"));
+    for (name, optimisation) in named(chimney_hdl::TOPS, "-O3").chain(few) {
         let ports = chimney_hdl::ports(name).map_err(|e| e.to_string())?;
         let has = |port: &str| ports.iter().any(|p| p.name == port);
-        if has("s_axil_awaddr") && has("m_axi_araddr") {
+        if has("s_axil_awaddr") && has("m_axi_araddr") || chimney_hdl::BENCH_TOPS.contains(&name) {
             let verilog = chimney_hdl::emit(name).map_err(|e| e.to_string())?;
             tops.push(Top { name: name.to_owned(), verilog, ports, optimisation });
         }

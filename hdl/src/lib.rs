@@ -13,6 +13,7 @@ pub mod mem;
 pub mod mirror;
 pub mod pins;
 pub mod prelude;
+pub mod state;
 pub mod stream;
 pub mod tcp;
 pub mod top;
@@ -20,4 +21,5 @@ pub mod tops;
 pub mod types;
 
 pub use chimney_hdl_kernel::{verilator, ElabError, Port};
-pub use tops::{emit, emit_pins, emit_synthesis, ports, EmitError, FAULTY_TOPS, FPGA_TOPS, TOPS};
+pub use state::STATE;
+pub use tops::{emit, emit_pins, emit_synthesis, ports, EmitError, BENCH_TOPS, FAULTY_TOPS, FPGA_TOPS, TOPS};

@@ -4,12 +4,13 @@
 #[path = "../examples/top_ports/list.rs"]
 mod list;
 
-use chimney_hdl::{emit, ports, FAULTY_TOPS, TOPS};
+use chimney_hdl::{emit, ports, BENCH_TOPS, FAULTY_TOPS, STATE, TOPS};
 use chimney_hdl_kernel::lint::lint;
+use std::collections::HashMap;
 
 #[test]
 fn every_top_lints_clean() {
-    for top in TOPS.iter().chain(FAULTY_TOPS) {
+    for top in TOPS.iter().chain(FAULTY_TOPS).chain(BENCH_TOPS) {
         let text = emit(top).unwrap_or_else(|e| panic!("{e}"));
         lint(top, &text).unwrap_or_else(|e| panic!("{top}: {e}"));
     }
@@ -44,4 +45,45 @@ fn the_list_of_ports_is_fresh() {
     {
         assert!(made.lines().any(|line| line == port), "{port} in\n{made}");
     }
+}
+
+/// Bits of the memories of every module of a top, those of the modules inside included. One module stands for several blocks of the
+/// same text; inner ones come first.
+fn memory_bits(top: &str) -> HashMap<String, u64> {
+    let text = emit(top).unwrap_or_else(|e| panic!("{e}"));
+    let (mut modules, mut module) = (HashMap::new(), String::new());
+    for line in text.lines() {
+        let first = line.split(['(', ' ']).next().unwrap_or_default();
+        if let Some(rest) = line.strip_prefix("module ") {
+            module = rest.split('(').next().unwrap_or_default().to_owned();
+            modules.insert(module.clone(), 0);
+        } else if let Some((before, last)) = line.split_once(":0] mem [0:") {
+            // reg [high:0] mem [0:last];
+            let high = before.rsplit('[').next().unwrap_or_default();
+            let number = |s: &str| s.parse::<u64>().unwrap_or_else(|e| panic!("{line}: {e}"));
+            *modules.get_mut(&module).unwrap() +=
+                (number(high) + 1) * (number(last.trim_end_matches("];")) + 1);
+        } else if let Some(bits) = modules.get(first).copied() {
+            *modules.get_mut(&module).unwrap() += bits;
+        }
+    }
+    modules
+}
+
+/// The list says what the memories say: from 256 to 1024 connections they grow by that much, and by ids that are wider.
+#[test]
+fn the_state_of_a_connection_is_what_its_memories_grow_by() {
+    // The lookup's tables are no connection's own.
+    let bits = |top: &str| {
+        let modules = memory_bits(top);
+        modules[top] - modules[&format!("{top}__lookup")]
+    };
+    let (small, large) = (bits("nic_256"), bits("nic_1024"));
+    // An event has an id of 8 or 10 bits besides its state, a path's id has 4.
+    let (with_id, rest): (Vec<_>, Vec<_>) =
+        STATE.iter().partition(|(name, _)| ["event", "path"].contains(name));
+    let listed: usize = rest.iter().map(|(_, bits)| bits).sum();
+    let ids: u64 = 1024 * (10 + 10 + 4) - 256 * (10 + 8 + 4);
+    assert_eq!(with_id.len(), 2);
+    assert_eq!(large - small, 768 * listed as u64 + ids);
 }

@@ -35,6 +35,12 @@ pub fn rust(top: &Top) -> String {
     code + &Pins { top, ty }.implement()
 }
 
+/// What the NIC keeps per connection, as the RTL crate counts it.
+pub fn state(table: &[(&str, usize)]) -> String {
+    let rows: String = table.iter().map(|(name, bits)| format!("    ({name:?}, {bits}),\n")).collect();
+    format!("/// Bits per connection on chip, by what they are for.\npub const STATE: &[(&str, usize)] = &[\n{rows}];\n")
+}
+
 /// The Rust type of a port, as wide as Verilator's.
 fn port_type(bits: usize) -> String {
     match bits {

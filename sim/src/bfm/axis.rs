@@ -45,6 +45,12 @@ pub struct AxisSource {
     out: AxisBeat,
     rng: Rng,
     gap_per_256: u8,
+    /// Clocks between the first beats of two frames, at least, in quarters.
+    distance: u64,
+    /// No frame begins before this clock, in quarters.
+    begins_at: u64,
+    clock: u64,
+    last_at: u64,
     frames: u64,
     bytes: u64,
 }
@@ -58,9 +64,24 @@ impl AxisSource {
             out: AxisBeat::default(),
             rng: Rng::new(seed),
             gap_per_256,
+            distance: 0,
+            begins_at: 0,
+            clock: 0,
+            last_at: 0,
             frames: 0,
             bytes: 0,
         }
+    }
+
+    /// From now on a frame begins at least so many quarters of a clock after the one before. What is late stays late: frames never
+    /// follow each other more closely to make up for it.
+    pub fn set_distance(&mut self, quarters: u32) {
+        self.distance = quarters.into();
+    }
+
+    /// Clock in which the last beat of the newest complete frame was taken, counted as [`AxisSink::first_at`] counts.
+    pub fn last_at(&self) -> u64 {
+        self.last_at
     }
 
     /// Queue a frame. An empty one cannot exist on the wire and is ignored.
@@ -101,15 +122,28 @@ impl AxisSource {
     /// One clock edge; `ready` is what the NIC drove before it.
     #[inline]
     pub fn tick(&mut self, ready: bool) {
+        self.clock += 1;
         if self.out.valid && ready {
             self.out.valid = false;
             if self.out.last {
+                self.last_at = self.clock;
                 self.finish_frame();
             }
         }
-        if !self.out.valid && !self.queue.is_empty() && !self.rng.one_in_256(self.gap_per_256) {
+        if !self.out.valid && self.may_load() && !self.rng.one_in_256(self.gap_per_256) {
             self.load_beat();
         }
+    }
+
+    /// There is a beat, and if it is the first of a frame, its time has come.
+    #[inline]
+    fn may_load(&self) -> bool {
+        !self.queue.is_empty() && (self.sent > 0 || self.clock_end() >= self.begins_at)
+    }
+
+    /// The last quarter of this clock.
+    fn clock_end(&self) -> u64 {
+        4 * self.clock + 3
     }
 
     fn finish_frame(&mut self) {
@@ -121,6 +155,10 @@ impl AxisSource {
 
     fn load_beat(&mut self) {
         let Some(frame) = self.queue.front() else { return };
+        if self.sent == 0 {
+            // A clock late is late; a part of a clock is not, or the distance would grow to whole clocks.
+            self.begins_at = self.begins_at.max(self.clock_end() - 3) + self.distance;
+        }
         let rest = &frame.bytes[self.sent..];
         let n = rest.len().min(BEAT_BYTES);
         let mut lanes = [0u8; BEAT_BYTES];
@@ -141,6 +179,8 @@ pub struct AxisSink {
     done: VecDeque<AxisFrame>,
     rng: Rng,
     stall_per_256: u8,
+    clock: u64,
+    first_at: u64,
     frames: u64,
     bytes: u64,
 }
@@ -154,6 +194,8 @@ impl AxisSink {
             done: VecDeque::with_capacity(256),
             rng: Rng::new(seed),
             stall_per_256,
+            clock: 0,
+            first_at: 0,
             frames: 0,
             bytes: 0,
         }
@@ -169,7 +211,11 @@ impl AxisSink {
     #[inline]
     pub fn tick(&mut self, beat: &AxisBeat) -> bool {
         let mut done = false;
+        self.clock += 1;
         if beat.valid && self.ready {
+            if self.current.is_empty() {
+                self.first_at = self.clock;
+            }
             let n = beat.keep.trailing_ones() as usize;
             if self.current.len() < MAX_FRAME_BYTES {
                 self.current.extend_from_slice(&beat.data.to_le_bytes()[..n]);
@@ -186,6 +232,11 @@ impl AxisSink {
     /// The next complete frame.
     pub fn pop(&mut self) -> Option<AxisFrame> {
         self.done.pop_front()
+    }
+
+    /// Clock in which the first beat of the newest frame was taken. A rig moves source and sink once in every clock.
+    pub fn first_at(&self) -> u64 {
+        self.first_at
     }
 
     /// Frames and bytes received completely.
@@ -254,5 +305,47 @@ mod tests {
         let frames = vec![AxisFrame { bytes: vec![1; 800], is_bad: false }; 10];
         let (_, clocks) = transfer(&frames, 1, 0, 0);
         assert!(clocks <= 1000 + 2, "{clocks} clocks for 1000 beats");
+    }
+
+    /// Clocks in which frames of `beats` beats begin that wait at a source of that distance, and one that comes later.
+    fn begins(quarters: u32, beats: usize, later_at: u64) -> Vec<u64> {
+        let mut source = AxisSource::new(1, 0);
+        source.set_distance(quarters);
+        (0..5).for_each(|_| source.push(vec![1; beats * BEAT_BYTES]));
+        let (mut out, mut is_first) = (Vec::new(), true);
+        for clock in 0..later_at + 50 {
+            if clock == later_at {
+                (0..2).for_each(|_| source.push(vec![1; beats * BEAT_BYTES]));
+            }
+            let beat = *source.out();
+            if beat.valid {
+                if is_first {
+                    out.push(clock);
+                }
+                is_first = beat.last;
+            }
+            source.tick(true);
+        }
+        out
+    }
+
+    #[test]
+    fn frames_begin_at_a_fixed_distance_and_a_late_one_is_not_made_up_for() {
+        assert_eq!(begins(42, 2, 100), [1, 12, 22, 33, 43, 101, 112]);
+        assert_eq!(begins(0, 8, 100), [1, 9, 17, 25, 33, 101, 109]);
+        // Nearer than a frame is long: the frames follow each other.
+        assert_eq!(begins(4, 8, 100), [1, 9, 17, 25, 33, 101, 109]);
+    }
+
+    #[test]
+    fn source_and_sink_count_the_same_clocks() {
+        let (mut source, mut sink) = (AxisSource::new(1, 0), AxisSink::new(1, 0));
+        source.push(vec![1; 24]);
+        for _ in 0..10 {
+            let (beat, ready) = (*source.out(), sink.ready());
+            source.tick(ready);
+            sink.tick(&beat);
+        }
+        assert_eq!(source.last_at(), sink.first_at() + 2);
     }
 }

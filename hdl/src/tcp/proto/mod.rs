@@ -51,6 +51,7 @@ pub mod op;
 pub mod ops;
 pub mod pipe;
 pub mod queues;
+pub mod rate;
 pub mod record;
 pub mod room;
 pub mod rx;
