@@ -1,7 +1,7 @@
 //! A peer without scruples: it sends as fast as the window allows, acknowledges everything at once and never waits.
 //!
-//! It is no TCP: it knows one fixed window, chosen so that a NIC slower than its port loses nothing, and goes back to
-//! what is not acknowledged when a connection stands still. What a NIC can do is seen only when its peer is never
+//! It is no TCP: it has no congestion window, but at most a count of segments under way and the window that the NIC offers, and it goes
+//! back to what is not acknowledged when a connection stands still. What a NIC can do is seen only when its peer is never
 //! the reason to wait.
 
 use anyhow::{bail, Context, Result};
@@ -14,11 +14,6 @@ use std::net::Ipv4Addr;
 const WINDOW_SHIFT: u8 = 7;
 const WINDOW: u16 = u16::MAX;
 const TTL: u8 = 64;
-/// Frame bytes, and frames, that are sent and not acknowledged. A NIC that keeps up with its port has few of them in its memory; the
-/// others wait for their acknowledgment, which waits for the frames in front of it: so the peer is never the reason to wait.
-const BYTES_AHEAD: u32 = 24 << 10;
-/// More than it works on at once, less than it has room for descriptions (48): small frames come faster than it takes them.
-const FRAMES_AHEAD: u32 = 36;
 /// A direction without progress for so long starts again: at the first unacknowledged byte, or with an ACK; microseconds.
 const STILL_US: u64 = 400;
 /// What every byte of its streams is.
@@ -31,6 +26,8 @@ pub struct Habit {
     pub segment_bytes: u16,
     /// It sends data.
     pub sends: bool,
+    /// Data segments that are sent and not acknowledged, of all connections together. The NIC's windows limit it besides.
+    pub most_ahead: u32,
     /// Data segments it takes before it acknowledges them.
     pub ack_every: u32,
 }
@@ -135,7 +132,7 @@ impl Blaster {
         }
         let len = u32::from(self.habit.segment_bytes);
         let ahead: u32 = self.flows.iter().map(|f| f.snd_nxt.wrapping_sub(f.snd_una)).sum();
-        let sends = self.is_started && self.habit.sends && ahead / len < FRAMES_AHEAD.min(BYTES_AHEAD / len);
+        let sends = self.is_started && self.habit.sends && ahead / len < self.habit.most_ahead;
         for _ in 0..self.flows.len() {
             let at = self.turn;
             self.turn = (at + 1) % self.flows.len();

@@ -8,6 +8,7 @@
 use super::blaster::{Blaster, Habit, Segments};
 use crate::cosim::CosimBus;
 use anyhow::{bail, Context, Result};
+use chimney_abi::desc::PAGE_SLOTS;
 use chimney_abi::offload::Residence;
 use chimney_abi::wire::tcp::MIN_MSS;
 use chimney_driver::{Config, Driver};
@@ -26,8 +27,14 @@ const PEER_MAC: [u8; 6] = [2, 0, 0, 0, 0, 9];
 const PORT: u16 = 7;
 /// Device cycles between two looks of the host.
 const STEP_CYCLES: u64 = 128;
-/// Frames that wait in front of the MAC port: it never runs dry within a step.
-const FRAMES_AHEAD: u64 = 24;
+/// Cycles of frames that wait in front of the MAC port: it never runs dry within a step, register writes of the host included.
+const WAITING_CYCLES: u64 = 4 * STEP_CYCLES;
+/// Bytes of the port per cycle.
+const PORT_BYTES: u64 = 8;
+/// Connections that the host opens at the same time: as many frames wait at most for a MAC address.
+const OPENED_AT_ONCE: usize = 16;
+/// Pages that the driver keeps back, beside those of full windows.
+const RESERVE_PAGES: u16 = 64;
 /// Steps until all connections are offloaded; more means that something is broken.
 const MOST_STEPS: u64 = 1_000_000;
 static PIECE: [u8; 32 << 10] = [0xa5; 32 << 10];
@@ -43,6 +50,33 @@ pub struct Traffic {
     pub receives: bool,
     /// The host sends.
     pub sends: bool,
+    /// Segments that the peer has under way, at most.
+    pub most_ahead: u32,
+    /// Cycles between the first beats of two frames of the peer, as the device was told; 0: as near as the port takes them.
+    pub distance: u64,
+}
+
+impl Traffic {
+    /// Frames that wait in front of the MAC port.
+    fn waiting(&self) -> u64 {
+        let beats = u64::from(self.segment_bytes) / PORT_BYTES;
+        // A frame with headers has at least eight beats; acknowledgments come between those with text.
+        let least = if self.sends { PORT_BYTES } else { beats.max(PORT_BYTES) };
+        WAITING_CYCLES / self.distance.max(least) + 1
+    }
+}
+
+/// As the driver has it, for at least so many connections.
+fn config(connections: usize) -> Config {
+    let least = Config { mac: HOST_MAC, ..Config::default() };
+    let connections = u32::try_from(connections).unwrap_or(u32::MAX).max(least.connections);
+    let pages = connections.saturating_mul(PAGE_SLOTS).saturating_add(RESERVE_PAGES.into());
+    Config {
+        connections,
+        pool_pages: u16::try_from(pages).unwrap_or(u16::MAX),
+        reserve_pages: RESERVE_PAGES,
+        ..least
+    }
 }
 
 /// A machine whose NIC is kept busy.
@@ -67,9 +101,20 @@ impl<D: Device> Load<D> {
     /// # Errors
     /// When the device does not come up or does not take the connections.
     pub fn new(device: D, memory: HostMemory, traffic: Traffic) -> Result<Self> {
+        let mut load = Self::open(device, memory, traffic)?;
+        load.offload()?;
+        load.peer.start();
+        load.is_started = true;
+        Ok(load)
+    }
+
+    /// Opens the connections; they stay in the host.
+    ///
+    /// # Errors
+    /// When the device does not come up, or a connection does not open.
+    pub fn open(device: D, memory: HostMemory, traffic: Traffic) -> Result<Self> {
         let device = Rc::new(RefCell::new(device));
-        let config = Config { mac: HOST_MAC, ..Config::default() };
-        let driver = Driver::open(CosimBus::new(device.clone(), memory), config)
+        let driver = Driver::open(CosimBus::new(device.clone(), memory), config(traffic.connections))
             .context("the device does not come up")?;
         let stack = Stack::new(StackConfig {
             mac: MacAddr(HOST_MAC),
@@ -79,30 +124,69 @@ impl<D: Device> Load<D> {
             // Smaller than anybody else would offer: the smallest frames there are, also with text.
             tcp: TcpConfig { min_mss: traffic.segment_bytes.min(MIN_MSS), ..TcpConfig::default() },
         });
-        let mut switch = Switch::new(stack, SwitchConfig::default());
-        let now_us = device.borrow().now_us();
-        let connect = |_| switch.stack().connect(now_us, SocketAddr::new(PEER.into(), PORT));
-        let conns =
-            (0..traffic.connections).map(connect).map(|id| Ok((id?, false))).collect::<Result<_>>()?;
-        let habit = Habit { segment_bytes: traffic.segment_bytes, sends: traffic.receives, ack_every: 2 };
+        let is_busy = traffic.sends || traffic.receives;
+        let posted_receives = if is_busy { SwitchConfig::default().posted_receives } else { 0 };
+        let switch = Switch::new(stack, SwitchConfig { posted_receives, ..SwitchConfig::default() });
+        let habit = Habit {
+            segment_bytes: traffic.segment_bytes,
+            sends: traffic.receives,
+            most_ahead: traffic.most_ahead,
+            ack_every: 2,
+        };
         let peer = Blaster::new(PEER_MAC, PEER, HOST_MAC, HOST, habit);
+        let conns = Vec::new();
         let mut load =
             Self { device, driver, switch, peer, traffic, conns, given: 0, bytes: (0, 0), is_started: false };
-        load.run_until("open", |l| l.conns.iter().all(|c| c.1))?;
-        for (id, _) in load.conns.clone() {
-            load.switch.offload(id)?;
+        while load.conns.len() < traffic.connections {
+            let more = OPENED_AT_ONCE.min(traffic.connections - load.conns.len());
+            let now_us = load.device.borrow().now_us();
+            for _ in 0..more {
+                let id = load.switch.stack().connect(now_us, SocketAddr::new(PEER.into(), PORT))?;
+                load.conns.push((id, false));
+            }
+            load.run_until("open", |l| l.conns.iter().all(|c| c.1))?;
         }
-        load.run_until("offload", |l| {
-            l.conns.iter().all(|c| l.switch.residence(c.0) == Residence::Offloaded)
-        })?;
-        load.peer.start();
-        load.is_started = true;
         Ok(load)
+    }
+
+    /// Hands all connections over at once. Cycles from the command to the last connection that is the NIC's.
+    ///
+    /// # Errors
+    /// When the device does not take them.
+    pub fn offload(&mut self) -> Result<u64> {
+        for (id, _) in self.conns.clone() {
+            self.switch.offload(id)?;
+        }
+        self.hand_over("offload", Residence::Offloaded)
+    }
+
+    /// Takes all connections back at once. Cycles from the command to the last connection that is the host's.
+    ///
+    /// # Errors
+    /// When the device does not give them back.
+    pub fn upload(&mut self) -> Result<u64> {
+        for (id, _) in self.conns.clone() {
+            self.switch.upload(id)?;
+        }
+        self.hand_over("upload", Residence::InHost)
+    }
+
+    fn hand_over(&mut self, what: &str, to: Residence) -> Result<u64> {
+        let start = self.device.borrow().stats().cycles;
+        self.look()?;
+        self.run_until(what, |l| l.conns.iter().all(|c| l.switch.residence(c.0) == to))?;
+        let cycles = self.device.borrow().stats().cycles - start;
+        Ok(cycles)
     }
 
     /// The device.
     pub fn device(&self) -> std::cell::Ref<'_, D> {
         self.device.borrow()
+    }
+
+    /// The device, to look at its registers and its partners.
+    pub fn device_mut(&self) -> std::cell::RefMut<'_, D> {
+        self.device.borrow_mut()
     }
 
     /// Segments with text so far.
@@ -132,6 +216,11 @@ impl<D: Device> Load<D> {
     pub fn step(&mut self) -> Result<()> {
         self.move_frames()?;
         self.device.borrow_mut().advance(Limit::cycles(STEP_CYCLES));
+        self.look()
+    }
+
+    /// The host looks at its rings and does all it can.
+    fn look(&mut self) -> Result<()> {
         let now_us = self.device.borrow().now_us();
         while let Some(event) = self.switch.stack().next_event() {
             match event {
@@ -163,7 +252,7 @@ impl<D: Device> Load<D> {
             self.peer.take(now_us, &frame)?;
         }
         let mut waiting = self.given - device.stats().rx_frames;
-        while waiting < FRAMES_AHEAD {
+        while waiting < self.traffic.waiting() {
             let Some(frame) = self.peer.next_frame(now_us) else { break };
             self.bytes.0 += frame.len() as u64;
             device.rx_frame(&frame, false);

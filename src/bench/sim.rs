@@ -19,6 +19,9 @@ const TARGET_HZ: f64 = 300_000.0;
 /// Length of a simulated clock: 125 MHz.
 const PERIOD_NS: f64 = 8.0;
 
+/// Segments that the peer has under way, 23 KiB: it goes on when they are acknowledged, as a sender with a window does.
+const SEGMENTS_AHEAD: u32 = 16;
+
 /// Options of `chimney bench sim`.
 #[derive(clap::Args, Clone, Debug)]
 pub struct Args {
@@ -37,7 +40,14 @@ impl Args {
     /// As much as the ports carry.
     fn traffic(&self) -> Traffic {
         let connections = usize::from(self.connections);
-        Traffic { connections, segment_bytes: 1460, receives: true, sends: true }
+        Traffic {
+            connections,
+            segment_bytes: 1460,
+            receives: true,
+            sends: true,
+            most_ahead: SEGMENTS_AHEAD,
+            distance: 0,
+        }
     }
 }
 
