@@ -173,6 +173,7 @@ fn both(cw: &Cwnd, rec: &Recovery) -> rc::Recovery {
         phase: (rec.phase as u64).into(),
         recover: b(rec.recover.get()),
         dup_acks: u64::from(rec.dup_acks).into(),
+        ..rc::Recovery::default()
     }
 }
 

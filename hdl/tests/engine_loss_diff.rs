@@ -2,14 +2,14 @@
 mod engine_env;
 
 use chimney_abi::cmd::Opcode;
-use chimney_abi::state::{TcpRecord, CONST_SACK};
+use chimney_abi::state::{TcpRecord, CONST_NEWRENO, CONST_SACK};
 use chimney_hdl_kernel::diff::{long, Diff, Rnd};
 use engine_env::world::{image, seg, MSS, OURS, PEER};
 use engine_env::{record, Dut, Env, Todo};
 use std::cell::RefCell;
 use std::collections::VecDeque;
 
-/// Connections; the last has no SACK.
+/// Connections; the last has no SACK, the one before NewReno, the others CUBIC.
 const CONNS: u64 = 4;
 
 /// The peer of one connection.
@@ -91,7 +91,7 @@ impl Line {
             again: 0,
         };
         for conn in 0..CONNS {
-            let flags = if conn + 1 < CONNS { CONST_SACK } else { 0 };
+            let flags = [CONST_SACK, CONST_SACK, CONST_SACK | CONST_NEWRENO, 0][conn as usize];
             line.begin(conn, TcpRecord { const_flags: flags, max_retransmissions: 255, ..image() });
         }
         line

@@ -15,9 +15,14 @@ const RTT_US: u32 = 80_000;
 
 /// A connection with SACK and a known round trip, that has sent `segments`.
 fn sending(recovery: Recovery, segments: u32) -> Rig {
+    sending_with(CONST_SACK, recovery, segments)
+}
+
+/// The same with these `CONST_*`.
+fn sending_with(flags: u16, recovery: Recovery, segments: u32) -> Rig {
     let mut rig = Rig::built(false, Config { recovery, ..Config::default() });
     let status = rig.offload(0, 1, |r| {
-        r.const_flags = CONST_SACK;
+        r.const_flags = flags;
         (r.srtt_us_x8, r.rttvar_us_x4, r.rto_us) = (RTT_US * 8, RTT_US, 300_000);
         r.cwnd = segments * MSS;
     });
@@ -85,6 +90,32 @@ fn a_model_that_recovers_like_the_rtl_says_so_and_makes_no_use_of_reports() {
     assert_eq!(resent(&mut rig), [0]);
     let (_, image) = rig.take_back(0, 1, Opcode::Query);
     assert_eq!(image.ssthresh, 5 * MSS);
+}
+
+/// RFC 5681 (4), RFC 9438 4.6: chosen per connection.
+#[test]
+fn an_image_may_ask_for_newreno() {
+    for (flags, ssthresh) in [(CONST_SACK, 10_219), (CONST_SACK | CONST_NEWRENO, 5 * MSS)] {
+        let mut rig = sending_with(flags, Recovery::Modern(Algorithm::Cubic), 10);
+        rig.peer(report(0, &[(1, 5)]));
+        assert_eq!(resent(&mut rig)[0], 0);
+        let (_, image) = rig.take_back(0, 1, Opcode::Query);
+        assert_eq!((image.phase, image.ssthresh), (Phase::FastRecovery.code(), ssthresh));
+    }
+}
+
+/// RFC 5681 4.1: with each algorithm, and without SACK.
+#[test]
+fn after_a_pause_the_window_begins_anew() {
+    for flags in [CONST_SACK, CONST_SACK | CONST_NEWRENO, 0] {
+        for (pause_us, count) in [(100_000, 20), (2_000_000, 10)] {
+            let mut rig = sending_with(flags, Recovery::Modern(Algorithm::Cubic), 20);
+            rig.peer(report(20, &[]));
+            rig.run_for(pause_us);
+            rig.send(at(20), &pattern(at(20), (20 * MSS) as usize));
+            assert_eq!(rig.sent().len(), count, "{flags}, {pause_us} us");
+        }
+    }
 }
 
 /// RFC 8985 7: two round trips, less than the timeout.

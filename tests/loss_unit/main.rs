@@ -4,6 +4,7 @@
 mod examples;
 mod model;
 mod queue;
+mod slow;
 
 use chimney_hdl::prelude::Bits;
 use chimney_hdl::tcp::loss::hand::Hand;
@@ -34,6 +35,8 @@ const ACK_CLOCKS: u64 = 21;
 const MOST_ACK_CLOCKS: u64 = 41;
 /// A recovery begins: a division more.
 const ENTER_CLOCKS: u64 = 20;
+/// CUBIC reduces the window: a product more.
+const BETA_CLOCKS: u64 = 3;
 /// Everything else, and one more for each range; a hand-over in fast recovery divides.
 const EVENT_CLOCKS: u64 = 16;
 /// See there.
@@ -89,13 +92,17 @@ impl Test {
         let (clocks, (before, after)) = (self.clocks, want.ranges);
         let (name, bound) = match job.kind {
             LossKind::Ack => {
-                let more = if got.has_entered { ENTER_CLOCKS } else { 1 };
+                let beta = if job.is_cubic { BETA_CLOCKS } else { 0 };
+                let more = if got.has_entered { ENTER_CLOCKS + beta } else { 1 };
                 let blocks = job.count.to_u64();
                 let most = ACK_CLOCKS + 2 * blocks + before + after + (before + blocks - after) + more;
                 assert!(got.has_entered || clocks <= MOST_ACK_CLOCKS, "{clocks} clocks");
                 (format!("ack of {blocks} blocks"), most)
             }
             LossKind::HandedOver => ("hand-over".into(), DIVIDE_CLOCKS),
+            LossKind::Rto if job.is_cubic => {
+                ("timeout with CUBIC".into(), EVENT_CLOCKS + BETA_CLOCKS + after)
+            }
             _ => ("event".into(), EVENT_CLOCKS + after),
         };
         assert!(clocks <= bound, "{name}: {clocks} clocks");
@@ -110,6 +117,7 @@ impl Test {
         self.see(&format!("phase {}", n(got.rc.phase)));
         self.see(&format!("lost {} room {}", got.has_lost, got.has_room));
         self.see(&format!("entered {}", got.has_entered));
+        self.see(&format!("cubic {} entered {}", job.is_cubic, got.has_entered));
         self.see(&format!("first {} calm {}", job.is_first, got.is_calm));
         if job.sent.any() && want.was_fast {
             self.see("sent in recovery");
@@ -170,5 +178,9 @@ fn the_unit_decides_as_the_core_does() {
         },
         |u, clk| u.clock.next = clk.into(),
     );
-    test.into_inner().judge(11);
+    let test = test.into_inner();
+    test.judge(11);
+    for what in ["cubic true entered true", "cubic false entered true"] {
+        assert!(test.seen.get(what).is_some_and(|count| *count >= 3), "{what} did not happen");
+    }
 }

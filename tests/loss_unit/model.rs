@@ -7,12 +7,14 @@ use super::{b, n};
 use chimney_abi::SeqNum;
 use chimney_hdl::prelude::Bits;
 use chimney_hdl::tcp::cwnd as kw;
+use chimney_hdl::tcp::loss::growth::Growth;
 use chimney_hdl::tcp::loss::hand::Hand;
 use chimney_hdl::tcp::loss::job::{LossJob, LossKind, LossResult, LossTimer};
 use chimney_hdl::tcp::loss::rack as k;
 use chimney_hdl_kernel::diff::Rnd;
 use chimney_host_stack_core::ack::SendVars;
-use chimney_host_stack_core::congestion::Control;
+use chimney_host_stack_core::congestion::{Algorithm, Control};
+use chimney_host_stack_core::cubic::Cubic;
 use chimney_host_stack_core::cwnd::{Cwnd, MAX_CWND};
 use chimney_host_stack_core::loss_recovery::{AckEvent, AckResult, LossRecovery, Moment, TimerKind};
 use chimney_host_stack_core::rack::{Rack, SendLog};
@@ -44,6 +46,10 @@ pub struct Conn {
     smss: u32,
     srtt_us: u32,
     rto_us: u32,
+    /// CUBIC: the window before the last reduction, and how many epochs there were.
+    prior: u32,
+    epoch: u32,
+    is_cubic: bool,
 }
 
 /// What the unit has to answer, and to keep.
@@ -61,18 +67,22 @@ pub struct Expected {
     has_moved: bool,
     edge: u32,
     is_calm: bool,
+    prior: u32,
+    epoch: u32,
     /// In fast recovery before the event.
     pub was_fast: bool,
     /// Ranges known before and after the event.
     pub ranges: (u64, u64),
 }
 
-fn recovery(cw: &Cwnd, rec: &Recovery) -> kw::Recovery {
+fn recovery(cw: &Cwnd, rec: &Recovery, (prior, epoch): (u32, u32)) -> kw::Recovery {
     kw::Recovery {
         cw: kw::Cwnd { cwnd: b(cw.cwnd), ssthresh: b(cw.ssthresh), acked_sum: b(cw.acked_sum) },
         phase: b(rec.phase.code().into()),
         recover: b(rec.recover.get()),
         dup_acks: b(rec.dup_acks.into()),
+        prior: b(prior),
+        epoch: b(epoch),
     }
 }
 
@@ -155,6 +165,7 @@ impl Conn {
         let (before, is_calm) = (*self, self.is_calm);
         let una = b(self.snd.snd_una.get());
         let mut job = LossJob { conn: b(conn as u32), from: una, ..LossJob::default() };
+        let growth = self.grows(r, now_us);
         let kind = if !self.is_born || r.chance(1, 60) { 0 } else { 1 + r.below(12) };
         match kind {
             0 => self.hand_over(r, now_us, &mut job),
@@ -178,17 +189,48 @@ impl Conn {
         }
         job.is_first = is_calm || kind == 0;
         job.rc = match (kind, is_calm) {
-            (0, _) => recovery(&self.cw, &self.rec()),
-            (_, true) => recovery(&before.cw, &before.rec()),
+            (0, _) => recovery(&self.cw, &self.rec(), (self.prior, self.epoch)),
+            (_, true) => recovery(&before.cw, &before.rec(), (before.prior, before.epoch)),
             // The unit has its own.
             _ => r.any(),
         };
+        (job.is_cubic, job.growth) = (self.is_cubic, if kind == 0 { growth } else { self.grown(growth) });
         job.log = log(&before.loss.rack.log, r);
         job.sent = b(std::mem::take(&mut self.sent));
         self.is_born = true;
         self.is_calm = false;
         self.asked += 1;
         Some(self.finish(job, result, (now_us, &before)))
+    }
+
+    /// What the slow unit says of a connection with CUBIC: its answer has come, the last one or one of an epoch before.
+    fn grows(&mut self, r: &mut Rnd, now_us: u32) -> Growth {
+        let Control::Cubic(cubic) = &mut self.loss.control else { return r.any() };
+        let is_fresh = r.chance(3, 4);
+        let segments = |r: &mut Rnd| [r.below(20), r.below(200), 1 << 16][r.below(3) as usize] as u32 * 1000;
+        *cubic = Cubic { has_epoch: true, updated_us: now_us, est_sum: 0, ..*cubic };
+        (cubic.per_increment, cubic.w_est) = if is_fresh {
+            (segments(r), (self.cw.cwnd + r.below(4000) as u32).saturating_sub(2000))
+        } else {
+            (u32::MAX, 0)
+        };
+        let other = if is_fresh { 0 } else { 1 + r.below(63) as u32 };
+        Growth {
+            per_increment: if is_fresh { b(cubic.per_increment) } else { r.any() },
+            w_est: r.any(),
+            epoch: b((self.epoch + other) % 64),
+        }
+    }
+
+    /// After the event: Reno's window as the core has it. A reduction ends the epoch.
+    fn grown(&mut self, growth: Growth) -> Growth {
+        let epoch_before = self.epoch;
+        let Control::Cubic(cubic) = &self.loss.control else { return growth };
+        if !cubic.has_epoch {
+            (self.prior, self.epoch) = (cubic.cwnd_prior, (self.epoch + 1) % 64);
+        }
+        let is_fresh = n(growth.epoch) == epoch_before;
+        Growth { w_est: if is_fresh { b(cubic.w_est) } else { growth.w_est }, ..growth }
     }
 
     /// A calm time ends: of the reports there were none, and of round trips the unit heard nothing.
@@ -251,6 +293,8 @@ impl Conn {
             },
             edge: (self.snd.snd_max + self.loss.room(&self.snd, &self.cw)).get(),
             is_calm: self.finds_calm(),
+            prior: self.prior,
+            epoch: self.epoch,
             was_fast: before.is_born && before.rec().phase == Phase::FastRecovery,
             ranges: (ranges(before), ranges(self)),
         };
@@ -272,7 +316,14 @@ impl Conn {
         job.kind = LossKind::HandedOver;
         job.from = b(from.get());
         job.flag = r.chance(1, 4);
-        let loss = LossRecovery::handed_over(&self.at(now_us), Control::NewReno, &self.cw, phase, from);
+        self.is_cubic = r.chance(1, 2);
+        if self.is_cubic {
+            // A window of nothing, Reno's would be larger.
+            self.cw.ssthresh = self.cw.ssthresh.max(self.smss);
+        }
+        (self.prior, self.epoch) = (r.below(1 << 30) as u32, r.below(64) as u32);
+        let control = Control::new(if self.is_cubic { Algorithm::Cubic } else { Algorithm::NewReno });
+        let loss = LossRecovery::handed_over(&self.at(now_us), control, &self.cw, phase, from);
         self.loss = loss.without_hystart();
         if job.flag {
             let first = self.smss.min(self.snd.flight_size());
@@ -373,7 +424,7 @@ impl Expected {
     /// The answer is right, and so is what the unit stores.
     pub fn compare(&self, got: &LossResult, hand: &Hand, job: &str) {
         assert_eq!(got.conn.index(), self.conn, "{job}");
-        assert_eq!(got.rc, recovery(&self.cw, &self.rec), "{job}");
+        assert_eq!(got.rc, recovery(&self.cw, &self.rec, (self.prior, self.epoch)), "{job}");
         assert_eq!((got.has_entered, got.has_news), (self.result.has_entered, self.result.has_news), "{job}");
         let kind = match self.timer.0 {
             TimerKind::Rto => LossTimer::Rto,

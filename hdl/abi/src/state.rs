@@ -34,6 +34,10 @@ pub const CONST_WINDOW_SCALING: u16 = 4;
 /// [`TcpRecord::const_flags`]: IPv6 connection; agrees with [`PATH_IPV6`] of its path.
 pub const CONST_IPV6: u16 = 8;
 
+/// [`TcpRecord::const_flags`]: congestion control is NewReno (RFC 5681). Without it a connection with [`CONST_SACK`] has CUBIC
+/// (RFC 9438); one without SACK has NewReno always.
+pub const CONST_NEWRENO: u16 = 16;
+
 /// [`TcpRecord::cached_flags`]: keepalive enabled.
 pub const CACHED_KEEP_ALIVE: u16 = 1;
 /// [`TcpRecord::cached_flags`]: Nagle on.

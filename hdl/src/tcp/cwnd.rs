@@ -1,6 +1,8 @@
 //! Congestion window (RFC 5681) with appropriate byte counting (RFC 3465), and loss recovery by NewReno
 //! (RFC 6582) with limited transmit (RFC 3042).
 //!
+//! With SACK and CUBIC only slow start is of here (`proto::grow`, `loss`).
+//!
 //! Pure kernel functions; the same names and results as `chimney_host_stack_core::{cwnd, recovery}` for a
 //! connection whose sender does not use SACK.
 
@@ -16,6 +18,9 @@ pub const PHASE_OPEN: u64 = Phase::Open.code() as u64;
 pub const PHASE_FAST: u64 = Phase::FastRecovery.code() as u64;
 /// `Phase::RtoRecovery`.
 pub const PHASE_RTO: u64 = Phase::RtoRecovery.code() as u64;
+
+/// Bits of the number of an epoch.
+pub const EPOCH: usize = 6;
 
 /// Congestion control variables of one connection, in bytes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, LogicStruct)]
@@ -39,6 +44,10 @@ pub struct Recovery {
     pub recover: Bits<32>,
     /// Duplicate ACKs for SND.UNA so far.
     pub dup_acks: Bits<8>,
+    /// CUBIC: the window before the last reduction, as far as it was in use; 0 = none since the hand-over.
+    pub prior: Bits<32>,
+    /// CUBIC: which epoch this is, modulo 64. What the slow unit worked out for another one does not count.
+    pub epoch: Bits<EPOCH>,
 }
 
 /// What an acknowledgment asks for, with the new variables.
@@ -73,6 +82,13 @@ pub fn grow(c: Cwnd, acked: Bits<32>, flight: Bits<32>, smss: Bits<32>, one_segm
     }
     r.cwnd = min32(r.cwnd, bits::<32>(MAX_CWND));
     r
+}
+
+/// RFC 6928 2: ten segments, but at most 14600 bytes unless two segments are more.
+#[kernel]
+pub fn initial_window(smss: Bits<32>) -> Bits<32> {
+    let two = smss << bits::<1>(1);
+    min32((smss << bits::<2>(3)) + two, max32(two, bits::<32>(14_600)))
 }
 
 /// RFC 5681 (4): half of what is in flight, at least two segments.

@@ -184,6 +184,7 @@ impl LossRecovery {
             // RFC 8985 7.4.2: the loss was repaired before anybody noticed, but it was one.
             self.control.on_congestion(cw, flight, at.smss);
             cw.cwnd = cw.ssthresh;
+            return result;
         }
         match rec.phase {
             Phase::FastRecovery => {

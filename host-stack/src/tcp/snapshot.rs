@@ -14,7 +14,7 @@ use chimney_abi::state::{self, TcpRecord, NO_TIMER};
 use chimney_abi::wire::ipv4::DEFAULT_TTL;
 use chimney_abi::SeqNum;
 use chimney_host_stack_core::ack::SendVars;
-use chimney_host_stack_core::congestion::Control;
+use chimney_host_stack_core::congestion::{Algorithm, Control};
 use chimney_host_stack_core::cwnd::Cwnd;
 use chimney_host_stack_core::loss_recovery::LossRecovery;
 use chimney_host_stack_core::ranges::{SeqRange, MAX_RANGES};
@@ -84,7 +84,8 @@ fn export_const(tcb: &Tcb, r: &mut TcpRecord) {
     r.const_flags = flag(n.has_timestamps, state::CONST_TIMESTAMPS)
         | flag(n.has_sack, state::CONST_SACK)
         | flag(n.has_window_scaling, state::CONST_WINDOW_SCALING)
-        | flag(tcb.tuple.remote.is_ipv6(), state::CONST_IPV6);
+        | flag(tcb.tuple.remote.is_ipv6(), state::CONST_IPV6)
+        | flag(tcb.config.congestion == Algorithm::NewReno, state::CONST_NEWRENO);
     r.snd_wind_shift = n.snd_wind_shift;
     r.rcv_wind_shift = n.rcv_wind_shift;
     // `as`: below 64 KiB by construction.

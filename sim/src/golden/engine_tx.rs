@@ -55,6 +55,8 @@ impl<D: Dma> Golden<D> {
         } else if conn.has(DELEG_RETRANSMIT) {
             conn.clear(DELEG_RETRANSMIT);
             return self.resend(conn, SeqRange::new(conn.snd_una(), self.smss(conn).min(conn.flight_size())));
+        } else if may_send_text(conn) {
+            self.restart_if_idle(conn);
         }
         let Some((len, has_fin)) = self.next_segment(conn) else { return Ok(false) };
         self.send_text(conn, conn.snd_nxt(), len, has_fin)

@@ -7,7 +7,7 @@ use super::conn::Conn;
 use super::engine_tx::may_send_text;
 use super::{Dma, DmaError, Golden, Recovery};
 use chimney_abi::cmd::Phase;
-use chimney_abi::state::{TcpRecord, CONST_SACK, DELEG_PERSIST, DELEG_RETRANSMIT, TIMER_RTX};
+use chimney_abi::state::{TcpRecord, CONST_NEWRENO, CONST_SACK, DELEG_PERSIST, DELEG_RETRANSMIT, TIMER_RTX};
 use chimney_abi::{regs, SeqNum};
 use chimney_host_stack_core::congestion::Control;
 use chimney_host_stack_core::loss_recovery::{AckEvent, AckResult, LossRecovery, Moment, TimerKind};
@@ -35,7 +35,8 @@ impl<D: Dma> Golden<D> {
             return;
         }
         let (at, cw, phase) = (self.moment(conn), conn.cwnd(), conn.recovery().phase);
-        let control = Control::new(algorithm);
+        let is_newreno = conn.rec.const_flags & CONST_NEWRENO != 0;
+        let control = if is_newreno { Control::NewReno } else { Control::new(algorithm) };
         let mut loss = LossRecovery::handed_over(&at, control, &cw, phase, conn.snd_nxt());
         if conn.has(DELEG_RETRANSMIT) {
             conn.clear(DELEG_RETRANSMIT);
@@ -133,15 +134,16 @@ impl<D: Dma> Golden<D> {
     }
 
     /// RFC 5681 4.1: after a pause the window must be earned again.
-    fn restart_if_idle(&mut self, conn: &mut Conn) {
+    pub(super) fn restart_if_idle(&mut self, conn: &mut Conn) {
         let pause_us = self.now32().wrapping_sub(conn.last_sent_us);
         let has_text = conn.snd_nxt().before(conn.snd_limit());
         if conn.flight_size() > 0 || !has_text || pause_us <= conn.rec.rto_us {
             return;
         }
         let (mut cw, smss) = (conn.cwnd(), self.smss(conn));
-        if let Some(loss) = &mut conn.loss {
-            loss.control.on_idle(&mut cw, smss);
+        match &mut conn.loss {
+            Some(loss) => loss.control.on_idle(&mut cw, smss),
+            None => cw.restart_after_idle(smss),
         }
         conn.set_congestion(&cw, &conn.recovery());
         conn.last_sent_us = self.now32();

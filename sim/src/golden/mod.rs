@@ -68,9 +68,9 @@ pub struct Config {
 /// How a connection with SACK recovers from losses; one without always does it by NewReno.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Recovery {
-    /// NewReno, received SACK blocks are not used: what the RTL does.
+    /// NewReno, received SACK blocks are not used.
     NewReno,
-    /// RACK-TLP and PRR, with this congestion control.
+    /// RACK-TLP and PRR, with this congestion control; NewReno if the image says so (`CONST_NEWRENO`).
     Modern(Algorithm),
 }
 

@@ -209,6 +209,12 @@ pub enum LossState {
     Decide,
     /// The probe repaired a loss: the window falls.
     Repair,
+    /// CUBIC: how much of the window was in use.
+    Used,
+    /// The product with beta.
+    Beta,
+    /// It is the threshold.
+    Scaled,
     /// The threshold is known: the proportion of the recovery.
     Begin,
     /// A bit of it.
@@ -317,6 +323,12 @@ pub struct Hand {
     pub new: NewWalk,
     /// Fast recovery began.
     pub has_entered: Bit,
+    /// A timeout reduces the window of a connection with CUBIC.
+    pub reduces: Bit,
+    /// Bytes that earn a segment more in congestion avoidance.
+    pub needed: Bits<32>,
+    /// CUBIC says how the window grows.
+    pub by_cubic: Bit,
     /// Steps of the division left.
     pub left: Bits<4>,
     /// The division.

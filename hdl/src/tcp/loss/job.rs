@@ -6,6 +6,7 @@
 //! `is_calm`. Answers come in the order of the jobs; of several under way the last one tells what holds, also about `is_calm`. No
 //! text is sent while an answer is due.
 
+use super::growth::Growth;
 use super::rack::SendLog;
 use crate::prelude::*;
 use crate::tcp::cwnd::Recovery;
@@ -72,6 +73,10 @@ pub struct LossJob {
     pub log: SendLog,
     /// Congestion and recovery variables; they count in a first job only.
     pub rc: Recovery,
+    /// Congestion control is CUBIC.
+    pub is_cubic: Bit,
+    /// How fast the window grows then, in which epoch.
+    pub growth: Growth,
 }
 
 /// What the one timer is for.

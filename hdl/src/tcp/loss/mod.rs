@@ -11,13 +11,15 @@
 //! | [`rack`] | `rack` | when what was sent, what is lost |
 //! | [`prr`] | `prr` | how much to send in recovery |
 //! | [`tlp`] | `tlp` | the probe |
-//! | [`cubic`] | `cubic` | how the window falls and grows; the unit has NewReno |
+//! | [`cubic`], [`slow`] | `cubic` | how the window grows: the steps, and the slow unit |
+//! | [`growth`] | | between the slow unit and those who let the window grow |
 //! | [`job`] | `loss_recovery` | what the unit is asked, and what it answers |
 //! | [`hand`], [`program`], [`walks`], [`step`], [`mod@unit`] | `loss_recovery` | its registers, the clocks of an acknowledgment, the walks over the holes, what is done once, the block |
 //! | [`queue`] | | the block behind a queue, as the pipeline needs it |
 
 pub mod board;
 pub mod cubic;
+pub mod growth;
 pub mod hand;
 pub mod job;
 pub mod lanes;
@@ -25,6 +27,7 @@ pub mod program;
 pub mod prr;
 pub mod queue;
 pub mod rack;
+pub mod slow;
 pub mod step;
 pub mod tlp;
 pub mod unit;

@@ -10,10 +10,11 @@
 //! ```
 //! The lanes change in one place (`lane_step`), whatever the job.
 use super::board::{is_dsack, is_sane, risen, Board};
+use super::cubic::BETA;
 use super::hand::{add_up, cut, is_ack, learn, BlockPart, Hand, LossState, OldWalk, Rest};
 use super::job::{LossJob, LossKind};
 use super::lanes::{self, LaneStep};
-use super::prr::{bounds, count_delivered, share, sub_limited};
+use super::prr::{bounds, count_delivered, share, sub_limited, Prr};
 use super::rack::{self, known, min_rtt, on_delivered, on_recovered, on_rtt, reo_base, reo_wnd, Rack};
 use super::tlp::{self, Tlp};
 use super::walks::{begin_new, move_new, move_old, new_is_over, ruling};
@@ -87,7 +88,11 @@ pub fn flow(h: Hand, old: Board) -> Hand {
         reo_base: reo_base(known(h.min_rtt, h.f.srtt), h.r.rack.extra),
         is_urgent: h.r.rc.phase != PHASE_OPEN || h.r.rc.dup_acks >= h.j.threshold || above,
         filled: h.flight + h.f.smss + h.f.smss,
-        product: share(h.r.prr),
+        product: share(if h.st == LossState::Beta {
+            Prr { delivered: h.r.rc.prior, rate: bits::<17>(BETA), ..h.r.prr }
+        } else {
+            h.r.prr
+        }),
         bounds: bounds(h.r.prr, h.product, h.delivered),
         old: move_old(h.old, old, h.board, (h.j.from, h.highest), (h.j.una, h.j.max)),
         new: move_new(h),

@@ -1,6 +1,7 @@
 //! What is done once for an event: the record changes, the window follows, the answer is put together.
 
 use super::board::{Board, Tail};
+use super::growth::pace;
 use super::hand::{is_ack, Hand, LossState, Rest};
 use super::job::{LossKind, LossResult, LossTimer};
 use super::lanes;
@@ -9,8 +10,8 @@ use super::prr::{amount, count_delivered, divide, less_sent, on_send, start, sub
 use super::rack;
 use super::tlp::Tlp;
 use crate::prelude::*;
-use crate::tcp::cwnd::{reduce_ssthresh, Cwnd, MAX_CWND, PHASE_FAST, PHASE_OPEN, PHASE_RTO};
-use crate::tcp::seq::{after, before, min32};
+use crate::tcp::cwnd::{reduce_ssthresh, Cwnd, Recovery, MAX_CWND, PHASE_FAST, PHASE_OPEN, PHASE_RTO};
+use crate::tcp::seq::{after, before, max32, min32};
 
 /// The scoreboard is there.
 #[kernel]
@@ -27,6 +28,7 @@ pub fn board_loaded(h: Hand, n: Hand, b: Board) -> Hand {
         flight: sub_limited(h.f.flight, h.r.sacked),
         limit: min32(h.f.flight, h.f.smss),
         has_entered: false,
+        reduces: false,
         is_new: false,
         is_repaired: false,
         ..n
@@ -70,7 +72,11 @@ fn timed_out(h: Hand, n: Hand) -> Hand {
     let reduced = reduce_ssthresh(h.r.rc.cw, h.flight, h.f.smss);
     let mut m = n;
     // RFC 5681 3.1 (7): once per loss; a recovery that fails has reduced already.
-    if h.j.flag && h.r.rc.phase == PHASE_OPEN {
+    let reduces = h.j.flag && h.r.rc.phase == PHASE_OPEN;
+    m.reduces = reduces && h.j.is_cubic;
+    if reduces && h.j.is_cubic {
+        m.r.rc.prior = h.r.rc.cw.cwnd;
+    } else if reduces {
         m.r.rc.cw.ssthresh = reduced.ssthresh;
     }
     m.r.rc.cw.cwnd = h.f.smss;
@@ -134,7 +140,9 @@ fn decide(h: Hand, n: Hand) -> Hand {
     let one = bits::<32>(1);
     let flight = if again { h.f.flight } else { h.flight };
     let mut m = n;
-    if enters || repairs {
+    if (enters || repairs) && h.j.is_cubic {
+        m.r.rc.prior = h.r.rc.cw.cwnd;
+    } else if enters || repairs {
         m.r.rc.cw = reduce_ssthresh(h.r.rc.cw, h.flight, h.f.smss);
     }
     if enters {
@@ -151,7 +159,28 @@ fn decide(h: Hand, n: Hand) -> Hand {
         LossState::Wait,
     );
     let usual = pick(h.r.rc.phase == PHASE_FAST, LossState::Less, pick(repairs, LossState::Repair, grows));
-    m.st = pick(enters || again, LossState::Begin, pick(ack, usual, LossState::Wait));
+    let next = pick(enters || again, LossState::Begin, pick(ack, usual, LossState::Wait));
+    m.st = pick(h.reduces || (enters || repairs) && h.j.is_cubic, LossState::Used, next);
+    m
+}
+
+/// CUBIC reduces the window, three clocks. RFC 9438 4.6: one that was not filled is not what the network carried.
+#[kernel]
+fn reduce(h: Hand, n: Hand) -> Hand {
+    let c = h.r.rc;
+    let c: Recovery = c;
+    let mut m = n;
+    if h.st == LossState::Used {
+        m.r.rc.prior = min32(c.prior, h.filled);
+        m.st = LossState::Beta;
+    } else if h.st == LossState::Beta {
+        m.st = LossState::Scaled;
+    } else {
+        m.r.rc.cw.ssthresh = max32(h.product.get_bits::<32>(16), h.f.smss + h.f.smss);
+        m.r.rc.cw.acked_sum = bits::<32>(0);
+        m.r.rc.epoch = c.epoch + 1;
+        m.st = pick(h.has_entered, LossState::Begin, pick(is_ack(h), LossState::Repair, LossState::Wait));
+    }
     m
 }
 
@@ -170,6 +199,9 @@ fn grow(h: Hand, n: Hand) -> Hand {
         is_rto || (is_slow && twice >= bit_cast::<33, 32>(c.cwnd)) || (!is_slow && h.filled >= c.cwnd);
     m.limit = min32(h.delivered, if is_rto { h.f.smss } else { two });
     m.amount = c.acked_sum + h.delivered;
+    // RFC 9438 4.2: how many bytes that takes the slow unit knows.
+    m.by_cubic = h.j.is_cubic && !is_rto;
+    m.needed = if h.j.is_cubic && !is_rto { pace(h.j.growth, h.r.rc.epoch).per_increment } else { c.cwnd };
     m.st = LossState::Add;
     m
 }
@@ -186,8 +218,8 @@ fn add(h: Hand, n: Hand) -> Hand {
         m.r.rc.cw.cwnd = c.cwnd + h.limit;
     }
     if h.is_used && !is_slow {
-        m.r.rc.cw.acked_sum = if h.amount >= c.cwnd { h.amount - c.cwnd } else { h.amount };
-        m.r.rc.cw.cwnd = if h.amount >= c.cwnd { c.cwnd + h.f.smss } else { c.cwnd };
+        m.r.rc.cw.acked_sum = if h.amount >= h.needed { h.amount - h.needed } else { h.amount };
+        m.r.rc.cw.cwnd = if h.amount >= h.needed { c.cwnd + h.f.smss } else { c.cwnd };
     }
     m
 }
@@ -198,9 +230,12 @@ fn limited(h: Hand, n: Hand) -> Hand {
     let c: Cwnd = c;
     let mut m = n;
     if h.is_used {
-        m.r.rc.cw.acked_sum = min32(c.acked_sum, c.cwnd);
+        m.r.rc.cw.acked_sum = min32(c.acked_sum, if h.by_cubic { h.needed } else { c.cwnd });
     }
-    m.r.rc.cw.cwnd = min32(c.cwnd, bits::<32>(MAX_CWND));
+    // RFC 9438 4.3: at least what Reno would have.
+    let pace = pace(h.j.growth, h.r.rc.epoch);
+    let least = if h.is_used && h.by_cubic { pace.w_est } else { bits::<32>(0) };
+    m.r.rc.cw.cwnd = max32(min32(c.cwnd, bits::<32>(MAX_CWND)), least);
     m.st = LossState::Answer;
     m
 }
@@ -282,8 +317,9 @@ pub fn after_walks(h: Hand, n: Hand) -> Hand {
         LossState::Decide => m = decide(h, n),
         LossState::Repair => {
             m.r.rc.cw.cwnd = h.r.rc.cw.ssthresh;
-            m.st = pick(!h.was_recovering && h.delivered != 0, LossState::Grow, LossState::Wait);
+            m.st = LossState::Answer;
         }
+        LossState::Used | LossState::Beta | LossState::Scaled => m = reduce(h, n),
         LossState::Begin | LossState::Divide | LossState::Start => m = proportion(h, n),
         LossState::Grow => m = grow(h, n),
         LossState::Add => m = add(h, n),

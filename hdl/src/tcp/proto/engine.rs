@@ -1,7 +1,7 @@
 //! PROTO with everything it needs, wired. The ports are described in [`super`].
 //!
 //! Latency, throughput, back-pressure and reset: see `intake`, `pipe`, `ops`, `tcp/place`, `tcp/timers.rs`,
-//! `host/events.rs`, `tcp/loss/queue.rs`. `MAP` = `LOG2` + 5, the address bits of the page map; `TABLE`: log2 of paths; `LOSS` = `LOG2` + 1, the
+//! `host/events.rs`, `tcp/loss`. `MAP` = `LOG2` + 5, the address bits of the page map; `TABLE`: log2 of paths; `LOSS` = `LOG2` + 1, the
 //! address bits of the loss unit's records; `EARLY`: 0, or 1 for the copy that breaks law L2 and must not pass its tests.
 use super::intake::Intake;
 use super::ops::Ops;

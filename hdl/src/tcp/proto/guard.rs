@@ -9,6 +9,7 @@
 //!   stage 1 handed_over, answered | 2 told | 3 waits | 4 bounded | 5 deadlines, lost | 6 resent, armed; asked; logged
 //! ```
 //! Without SACK nothing here changes anything: NewReno (`tcp/cwnd.rs`).
+use super::grow::is_cubic;
 use super::record::{Guard, Work};
 use super::rx::is_pending;
 use super::step::{Ask, Ctx, Pick, Plan, Step, Waits, Why, FIN_WAIT_2};
@@ -365,6 +366,8 @@ pub fn job(s: Step, n: Step, old: SendLog, seg: RxSeg, now: Bits<32>, p: TcpPara
         sent: s.w.guard.sent,
         log: old,
         rc: w.rc,
+        is_cubic: is_cubic(w),
+        growth: c.grow.growth,
     }
 }
 

@@ -115,6 +115,7 @@ fn recovery(r: TcpRecord) -> Recovery {
         phase: r.phase,
         recover: r.recover,
         dup_acks: r.dup_acks,
+        ..Recovery::default()
     }
 }
 

@@ -43,6 +43,7 @@
 
 pub mod engine;
 pub mod event;
+pub mod grow;
 pub mod guard;
 pub mod image;
 pub mod intake;

@@ -87,6 +87,7 @@ fn begin(x: Work, now: Bits<32>, p: TcpParams) -> Work {
     w.flags.stopped = false;
     w.flags.invalid = false;
     w.flags.post_loaded = false;
+    w.side.sent_us = now;
     let rto = if x.tm.rto_us == 0 { p.min_rto_us } else { x.tm.rto_us };
     w.tm.rto_us = rto;
     // With nothing unacknowledged the timer is FIN_WAIT_2's or persist's, or off.
@@ -108,6 +109,8 @@ pub fn initiate(s: Step, op: ConnOp, r: TcpRecord, at: (Bits<32>, Bits<32>, Bits
     n.c.forget = status != SUCCESS;
     if status == SUCCESS {
         n.w = begin(load(r, op.generation, op.path, now_us, now_ms), now_us, p);
+        // What the slow unit knows is of the connection before.
+        n.w.rc.epoch = s.w.rc.epoch + 1;
         n.c.load = true;
         n.c.publish = true;
         n.c.want_tx = true;

@@ -8,6 +8,7 @@
 //! Latency: 9 cycles from the event to its orders. Throughput: a pass every second cycle on different connections, every 6 on the same.
 //! Back-pressure: none: the intake starts nothing whose orders could find no room. Reset: sweeps records and deadlines for 2^LOG2 cycles.
 use super::event::{Busy, Event, Outcome};
+use super::grow::question;
 use super::guard;
 use super::image::store;
 use super::news::{earliest, has_order, order};
@@ -21,8 +22,10 @@ use crate::mem::SdpRam;
 use crate::mirror::TcpRecord;
 use crate::prelude::*;
 use crate::stream::Fifo;
+use crate::tcp::loss::growth::GrowthAsk;
 use crate::tcp::loss::job::{LossJob, LossResult};
 use crate::tcp::loss::rack::SendLog;
+use crate::tcp::loss::slow::Growths;
 use crate::tcp::place::order::PlaceOrder;
 use crate::tcp::timers::{Deadline, SetDeadline};
 use crate::types::{ConnOp, EngineCounts, PathMtu, RxSeg, TcpParams, TxJob};
@@ -91,6 +94,7 @@ pub struct Pipe<const LOG2: usize, const TABLE: usize, const EARLY: usize> {
     pub counts: Signal<Out, EngineCounts>,
     records: SdpRam<Work, LOG2>,
     logs: SdpRam<SendLog, LOG2>,
+    growths: Growths<LOG2>,
     rooms: Rooms<TABLE>,
     op_rooms: Rooms<TABLE>,
     jobs: Fifo<TxJob, JOBS_LOG2, JOBS>,
@@ -155,10 +159,14 @@ struct Leaving {
     asks: Bit,
     /// That.
     loss: LossJob,
+    /// The question for the slow unit.
+    grow: GrowthAsk,
     /// The send log changes.
     logs: Bit,
     /// That.
     log: SendLog,
+    /// Its timer.
+    deadline: Deadline,
     /// For a command.
     op_result: OpResult,
     /// The record for it.
@@ -167,16 +175,26 @@ struct Leaving {
     counts: EngineCounts,
 }
 
+/// What the last stage is told of others.
+#[derive(Clone, Copy, Debug, Default, PartialEq, LogicStruct)]
+struct Free {
+    /// No job of the transmitter is under way.
+    quiet: Bit,
+    /// The slow unit takes a question.
+    may_ask: Bit,
+}
+
 /// The last stage. `log`: the send log before the pass.
 #[kernel]
-fn leave<const EARLY: usize>(s6: Step, seg: RxSeg, log: SendLog, quiet: bool, v: Env) -> Leaving {
+fn leave<const EARLY: usize>(s6: Step, seg: RxSeg, log: SendLog, free: Free, v: Env) -> Leaving {
     if s6.c.valid {
         let gone = went(s6, v);
-        let end = stage6(gone, quiet);
+        let end = stage6(gone, free.quiet, free.may_ask, v);
         let acts = !end.c.forget;
         let sends = acts && s6.c.plan.why != Why::Nothing;
         let orders = (acts && end.c.publish) || has_order(end.c);
         let asks = acts && gone.c.ask.is_asked;
+        let grows = acts && s6.c.grow.asks && free.may_ask;
         let has_log = acts && s6.w.fixed.flags.sack;
         let is_op = s6.c.pick == Pick::Op || s6.c.pick == Pick::Close;
         let image = if is_op && end.c.tell {
@@ -184,9 +202,11 @@ fn leave<const EARLY: usize>(s6: Step, seg: RxSeg, log: SendLog, quiet: bool, v:
         } else {
             bits::<RECORD>(0)
         };
+        let w = left(end);
         Leaving {
             acts,
-            stored: Step { c: end.c, w: left(end) },
+            deadline: earliest(w),
+            stored: Step { c: end.c, w },
             out: Outcome {
                 conn: s6.c.conn,
                 order: orders,
@@ -201,6 +221,7 @@ fn leave<const EARLY: usize>(s6: Step, seg: RxSeg, log: SendLog, quiet: bool, v:
             job: if sends { job::<EARLY>(s6.w, s6.c.plan, s6.c.conn, v.now_ms) } else { TxJob::default() },
             asks,
             loss: if asks { guard::job(s6, gone, log, seg, v.now_us, v.p) } else { LossJob::default() },
+            grow: if grows { question(s6, v.now_us) } else { GrowthAsk::default() },
             logs: has_log,
             log: if has_log { guard::logged(log, s6, gone, v.now_us) } else { SendLog::default() },
             op_result: OpResult {
@@ -218,17 +239,24 @@ fn leave<const EARLY: usize>(s6: Step, seg: RxSeg, log: SendLog, quiet: bool, v:
     }
 }
 
+/// The timer of the connection whose pass leaves, or of one that is swept.
+#[kernel]
+fn set_deadline(x: Leaving, sweeps: bool, row: Bits<16>) -> SetDeadline {
+    let conn = if sweeps { row } else { x.stored.c.conn };
+    SetDeadline { valid: sweeps || x.acts, conn, deadline: x.deadline }
+}
+
 /// Nothing goes on; the record stays what it was, so that nothing moves.
 #[kernel]
 fn empty(s: Step) -> Step {
     Step { c: Ctx::default(), w: s.w }
 }
 
-/// The record as the last pass of the connection left it: the one that ends (`ends`), the one before, or the memory.
+/// The record as the last pass of the connection left it: the one that ends, the one before, or the memory.
 #[kernel]
-fn newest(conn: Bits<16>, ends: bool, ending: Step, last: Step, stored: Work) -> Work {
-    if ends {
-        ending.w
+fn newest(conn: Bits<16>, x: Leaving, last: Step, stored: Work) -> Work {
+    if x.acts && x.stored.c.conn == conn {
+        x.stored.w
     } else if last.c.valid && last.c.conn == conn {
         last.w
     } else {
@@ -251,13 +279,15 @@ impl<const LOG2: usize, const TABLE: usize, const EARLY: usize> Logic for Pipe<L
     fn update(&mut self) {
         dff_setup!(self, clock, sweep, swept, e0, e1, e2, s1, s2, seg2, s3, seg3, s4, seg4, s5, seg5);
         dff_setup!(self, clock, s6, seg6, room4, room5, last);
-        clock!(self, clock, records, logs, rooms, op_rooms, jobs);
-        reset!(self, reset, jobs);
+        clock!(self, clock, records, logs, growths, rooms, op_rooms, jobs);
+        reset!(self, reset, growths, jobs);
         let v = Env { now_us: self.now_us.val(), now_ms: self.now_ms.val(), p: self.params.val() };
-        let (e0, e1, last) = (self.e0.q.val(), self.e1.q.val(), self.last.q.val());
+        let (e0, e1, e2) = (self.e0.q.val(), self.e1.q.val(), self.e2.q.val());
+        let last = self.last.q.val();
         let (s1, s2, s3) = (self.s1.q.val(), self.s2.q.val(), self.s3.q.val());
         let (s4, s5, s6) = (self.s4.q.val(), self.s5.q.val(), self.s6.q.val());
-        let x = leave::<EARLY>(s6, self.seg6.q.val(), self.logs.rdata.val(), self.quiet.val(), v);
+        let free = Free { quiet: self.quiet.val(), may_ask: self.growths.ready.val() };
+        let x = leave::<EARLY>(s6, self.seg6.q.val(), self.logs.rdata.val(), free, v);
 
         // What leaves.
         self.outcome.next = x.out;
@@ -292,9 +322,10 @@ impl<const LOG2: usize, const TABLE: usize, const EARLY: usize> Logic for Pipe<L
         self.logs.we.next = x.logs;
         self.logs.waddr.next = bit_cast::<LOG2, 16>(s6.c.conn);
         self.logs.wdata.next = x.log;
-        let deadline = if s6.c.valid { earliest(x.stored.w) } else { Deadline::default() };
-        let at = if sweeps { bit_cast::<16, LOG2>(row) } else { s6.c.conn };
-        self.set.next = SetDeadline { valid: sweeps || x.acts, conn: at, deadline };
+        self.growths.look.next = s2.c.valid;
+        self.growths.conn.next = s2.c.conn;
+        self.growths.ask.next = x.grow;
+        self.set.next = set_deadline(x, sweeps, bit_cast::<16, LOG2>(row));
         if x.acts {
             self.last.d.next = x.stored;
         }
@@ -313,12 +344,10 @@ impl<const LOG2: usize, const TABLE: usize, const EARLY: usize> Logic for Pipe<L
         self.busy.next = busy(e0, e1, s1, s2, s3, s4.c.valid || s5.c.valid || s6.c.valid);
         self.e0.d.next = follow(self.news.val(), e0);
         self.e1.d.next = follow(e0, e1);
-        let e2 = self.e2.q.val();
         self.e2.d.next = follow(e1, e2);
         if e1.pick != Pick::None {
             let beyond = (e1.conn >> bits::<5>(LOG2 as u64)) != 0;
-            let ends = x.acts && s6.c.conn == e1.conn;
-            let fresh = newest(e1.conn, ends, x.stored, last, self.records.rdata.val());
+            let fresh = newest(e1.conn, x, last, self.records.rdata.val());
             self.s1.d.next = enter(e1, fresh, beyond);
         } else {
             self.s1.d.next = empty(s1);
@@ -337,7 +366,7 @@ impl<const LOG2: usize, const TABLE: usize, const EARLY: usize> Logic for Pipe<L
             self.s3.d.next = empty(s3);
         }
         if s3.c.valid {
-            self.s4.d.next = stage3(s3, smss(s3.w, self.rooms.room.val()), v);
+            self.s4.d.next = stage3(s3, smss(s3.w, self.rooms.room.val()), self.growths.growth.val(), v);
             self.seg4.d.next = self.seg3.q.val();
         } else {
             self.s4.d.next = empty(s4);

@@ -5,6 +5,7 @@
 use crate::prelude::*;
 use crate::tcp::ack::SendVars;
 use crate::tcp::cwnd::Recovery;
+use crate::tcp::loss::growth::{CREDIT, TICK};
 use crate::tcp::ranges::Ranges;
 use crate::tcp::rtt::Rtt;
 
@@ -19,8 +20,10 @@ pub struct ConstFlags {
     pub window_scaling: Bit,
     /// `CONST_IPV6`.
     pub ipv6: Bit,
+    /// `CONST_NEWRENO`.
+    pub newreno: Bit,
     /// Unused.
-    pub spare: Bits<12>,
+    pub spare: Bits<11>,
 }
 
 /// `cached_flags` bit by bit.
@@ -228,6 +231,8 @@ pub struct Side {
     pub pub_una: Bits<32>,
     /// Shadow records written and not answered.
     pub commits: Bits<8>,
+    /// When text was sent last, microseconds; at first: when the connection came.
+    pub sent_us: Bits<32>,
     /// In the ready list.
     pub queued: Bit,
     /// The next job is the first since the offload.
@@ -263,6 +268,10 @@ pub struct Guard {
     pub edge: Bits<32>,
     /// Bytes of new text sent since the last job.
     pub sent: Bits<32>,
+    /// Bytes acknowledged with a window in use since the slow unit was asked last.
+    pub credit: Bits<CREDIT>,
+    /// The millisecond in which that was.
+    pub tick: Bits<TICK>,
 }
 
 /// The whole.
@@ -344,6 +353,7 @@ mod tests {
         let c = ConstFlags::default();
         assert_eq!(code::<16, _>(ConstFlags { timestamps: true, ..c }), u64::from(state::CONST_TIMESTAMPS));
         assert_eq!(code::<16, _>(ConstFlags { sack: true, ..c }), u64::from(state::CONST_SACK));
+        assert_eq!(code::<16, _>(ConstFlags { newreno: true, ..c }), u64::from(state::CONST_NEWRENO));
         let c = CachedFlags::default();
         assert_eq!(code::<16, _>(CachedFlags { keep_alive: true, ..c }), u64::from(state::CACHED_KEEP_ALIVE));
         assert_eq!(code::<16, _>(CachedFlags { nagle: true, ..c }), u64::from(state::CACHED_NAGLE));

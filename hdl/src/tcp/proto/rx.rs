@@ -1,6 +1,7 @@
 //! A segment up to its text: may it be processed, what does its acknowledgment mean (RFC 9293 3.10.7.4).
 //!
 //! Stages 1 to 3 of the pipeline; [`super::text`] is the fourth.
+use super::grow::avoids;
 use super::guard::told;
 use super::record::{Clocks, Receive, Work};
 use super::step::{
@@ -327,6 +328,10 @@ pub fn recover(s: Step, smss: Bits<32>, threshold: Bits<8>) -> Step {
     let r: RecoveryStep = r;
     let mut n = s;
     n.w.rc = r.rc;
+    if avoids(w) {
+        // CUBIC: `grow`.
+        n.w.rc.cw = w.rc.cw;
+    }
     n.w.flags.retransmit = w.flags.retransmit || r.retransmit;
     // Karn: the segment timed may be the one retransmitted.
     n.w.flags.rtt_running = w.flags.rtt_running && !r.retransmit;

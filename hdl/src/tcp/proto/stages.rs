@@ -1,5 +1,6 @@
 //! Which function belongs to which stage and kind of event.
 use super::event::Event;
+use super::grow::{counted, gained, requested, rested};
 use super::guard::{answered, armed, asked, bounded, deadlines, waits};
 use super::news::{bell, committed, expire, finish, published, tx_fail};
 use super::op::{close, execute, given_back, initiate, INITIATE};
@@ -11,6 +12,7 @@ use super::text::text;
 use super::tx::{tx_plan, tx_sent};
 use crate::mirror::TcpRecord;
 use crate::prelude::*;
+use crate::tcp::loss::growth::Growth;
 use crate::tcp::loss::job::LossResult;
 use crate::types::{ConnOp, RxSeg, TcpParams};
 
@@ -107,9 +109,9 @@ pub fn stage2(s: Step, seg: RxSeg, v: Env) -> Step {
     }
 }
 
-/// Stage 3.
+/// Stage 3. `growth`: what the slow unit said of the connection.
 #[kernel]
-pub fn stage3(s: Step, smss: Bits<32>, v: Env) -> Step {
+pub fn stage3(s: Step, smss: Bits<32>, growth: Growth, v: Env) -> Step {
     let n = if takes(s.c) && decides(s) {
         recover(s, smss, v.p.dup_ack_threshold)
     } else if s.c.pick == Pick::Timer {
@@ -118,8 +120,10 @@ pub fn stage3(s: Step, smss: Bits<32>, v: Env) -> Step {
         s
     };
     let mut m: Step = n;
+    m.c.smss = bit_cast::<16, 32>(smss);
     if s.w.fixed.flags.sack {
         m.c.waits_us = waits(s.w, v.p.max_rto_us);
+        m = counted(s, m, smss, growth, v.now_us);
     }
     m
 }
@@ -131,15 +135,15 @@ pub fn stage4(s: Step, seg: RxSeg, v: Env) -> Step {
     let mut m: Step = n;
     if s.w.fixed.flags.sack {
         m.c.waits_us = bounded(s.w, s.c.waits_us);
+        m = gained(s, m);
     }
-    m
+    rested(m, v.now_us)
 }
 
 /// Stage 5.
 #[kernel]
 pub fn stage5(s: Step, smss: Bits<32>, v: Env) -> Step {
     let mut n = tx_plan(s, v.now_us, smss);
-    n.c.smss = bit_cast::<16, 32>(smss);
     if s.w.fixed.flags.sack {
         n.c.waits_us = deadlines(s.w, s.c.waits_us, v.now_us);
     }
@@ -157,10 +161,10 @@ pub fn went(s: Step, v: Env) -> Step {
     }
 }
 
-/// Stage 6, after [`went`]. `quiet`: no job is under way.
+/// Stage 6, after [`went`]. `quiet`: no job is under way; `may_ask`: the slow unit is free.
 #[kernel]
-pub fn stage6(s: Step, quiet: bool) -> Step {
-    finish(asked(s), quiet)
+pub fn stage6(s: Step, quiet: bool, may_ask: bool, v: Env) -> Step {
+    finish(requested(asked(s), may_ask, v.now_us), quiet)
 }
 
 /// The record as it goes back.

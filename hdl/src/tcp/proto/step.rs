@@ -1,6 +1,7 @@
 //! What goes down the pipeline: the record, and what is known about the event.
 use super::record::Work;
 use crate::prelude::*;
+use crate::tcp::loss::growth::Growth;
 use crate::tcp::loss::job::LossKind;
 use crate::types::EngineCounts;
 use chimney_abi::cmd::{Status, TcpState, UploadReason};
@@ -145,6 +146,21 @@ pub struct Waits {
     pub spacing: Bits<24>,
 }
 
+/// How the window of a connection with CUBIC grows.
+#[derive(Clone, Copy, Debug, Default, PartialEq, LogicStruct)]
+pub struct Grow {
+    /// What the slow unit said last.
+    pub growth: Growth,
+    /// It is of this epoch.
+    pub is_fresh: Bit,
+    /// Stage 3: the bytes acknowledged are enough for a segment more.
+    pub gains: Bit,
+    /// Stage 3: PROTO decides, and the window is at least Reno's.
+    pub has_least: Bit,
+    /// The slow unit is to be asked.
+    pub asks: Bit,
+}
+
 /// What a pass knows and decides, besides the record.
 #[derive(Clone, Copy, Debug, Default, PartialEq, LogicStruct)]
 pub struct Ctx {
@@ -198,8 +214,10 @@ pub struct Ctx {
     pub is_new_log: Bit,
     /// What is sent is a tail loss probe.
     pub is_probe: Bit,
-    /// Segment size, from stage 5 on.
+    /// Segment size, from stage 4 on.
     pub smss: Bits<16>,
+    /// With CUBIC, from stage 4 on.
+    pub grow: Grow,
     /// RCV.NXT has moved.
     pub moved: Bit,
     /// A hole was filled, or a FIN counted: acknowledge at once.

@@ -195,6 +195,7 @@ fn sent_text(w: Work, p: Plan, now: Bits<32>, max_rto_us: Bits<32>) -> Work {
     if p.why == Why::Probe || is_new {
         n.flags.probe = false;
     }
+    n.side.sent_us = now;
     if !w.tm.on.rtx {
         // RFC 6298 5.1.
         n.tm.on.rtx = true;
