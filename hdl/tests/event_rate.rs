@@ -48,7 +48,7 @@ impl Test {
 #[test]
 fn an_event_begins_every_second_clock_and_every_sixth_on_one_connection() {
     let t = RefCell::new(Test::default());
-    Diff::new("event_rate_test", 1400).constant("refused").quick().run_seen(
+    Diff::new("event_rate_test", 2400).constant("refused").quick().run_seen(
         EventRate::default(),
         |u, _| {
             u.reset.next = false;
