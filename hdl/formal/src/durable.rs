@@ -8,6 +8,7 @@
 
 use crate::proof::{Error, Proof};
 use chimney_hdl::prelude::*;
+use chimney_hdl::tcp::loss::growth::Growth;
 use chimney_hdl::tcp::proto::event::Event;
 use chimney_hdl::tcp::proto::op::INITIATE;
 use chimney_hdl::tcp::proto::ops::RECORD;
@@ -40,6 +41,10 @@ pub struct PassChecker {
     pub smss3: Signal<In, Bits<32>>,
     /// And later.
     pub smss5: Signal<In, Bits<32>>,
+    /// What the slow unit last said of the window's growth.
+    pub growth: Signal<In, Growth>,
+    /// There is room for a question to it.
+    pub may_ask: Signal<In, Bit>,
     /// Clocks and registers.
     pub env: Signal<In, Env>,
     /// No job is under way.
@@ -55,12 +60,12 @@ impl Logic for PassChecker {
     fn update(&mut self) {
         let (e, w, v) = (self.what.val(), self.w.val(), self.env.val());
         let s = stage1(enter(e, w, false), e, self.told.val(), self.image.val(), v);
-        let s = stage3(stage2(s, e.seg, v), self.smss3.val(), v);
+        let s = stage3(stage2(s, e.seg, v), self.smss3.val(), self.growth.val(), v);
         let s = stage5(stage4(s, e.seg, v), self.smss5.val(), v);
         let s: Step = s;
         let sent = job::<0>(s.w, s.c.plan, s.c.conn, v.now_ms);
         let sent: TxJob = sent;
-        let end = left(stage6(went(s, v), self.quiet.val()));
+        let end = left(stage6(went(s, v), self.quiet.val(), self.may_ask.val(), v));
         let end: Work = end;
         let kept = end.rcv.durable_nxt == w.rcv.durable_nxt && end.rcv.durable_right == w.rcv.durable_right;
         let said = e.pick == Pick::Commit
