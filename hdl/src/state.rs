@@ -1,6 +1,8 @@
 //! What the NIC keeps per connection on chip, from the definitions of its memories.
 use crate::host::events::Pending;
 use crate::prelude::Synth;
+use crate::tcp::loss::cubic::Cubic;
+use crate::tcp::loss::growth::Growth;
 use crate::tcp::loss::rack::SendLog;
 use crate::tcp::loss::unit::ROW;
 use crate::tcp::pages::PageSlot;
@@ -19,6 +21,8 @@ pub const STATE: &[(&str, usize)] = &[
     ("deadline", Deadline::BITS),
     ("ready list and list of SND.UNA to publish", 2 * Listed::BITS),
     ("loss recovery", 2 * ROW),
+    ("growth of the window", Growth::BITS),
+    ("CUBIC", Cubic::BITS),
     ("posts", Posts::BITS),
     ("page map", PAGE_SLOTS as usize * PageSlot::BITS),
     ("place in the send ring", Cursor::BITS),

@@ -73,8 +73,8 @@ impl AxisSource {
         }
     }
 
-    /// From now on a frame begins at least so many quarters of a clock after the one before. What is late stays late: frames never
-    /// follow each other more closely to make up for it.
+    /// From now on a frame begins at least so many quarters of a clock after the one before, its beginning rounded down to a clock. What is
+    /// late by a clock stays late: frames never follow each other more closely to make up for it.
     pub fn set_distance(&mut self, quarters: u32) {
         self.distance = quarters.into();
     }
@@ -331,7 +331,7 @@ mod tests {
 
     #[test]
     fn frames_begin_at_a_fixed_distance_and_a_late_one_is_not_made_up_for() {
-        assert_eq!(begins(42, 2, 100), [1, 12, 22, 33, 43, 101, 112]);
+        assert_eq!(begins(42, 2, 100), [1, 11, 22, 32, 43, 101, 111]);
         assert_eq!(begins(0, 8, 100), [1, 9, 17, 25, 33, 101, 109]);
         // Nearer than a frame is long: the frames follow each other.
         assert_eq!(begins(4, 8, 100), [1, 9, 17, 25, 33, 101, 109]);
