@@ -12,7 +12,7 @@ const ROWS: &[(&str, &str)] = &[
     ("v6", "--ipv6"),
     ("v6-lossy", "--ipv6 --loss 1%"),
     ("bare", "--without timestamps,sack,window-scaling --loss 1%"),
-    ("bursts", "--link|loss gemodel 1% 30%|--without timestamps"),
+    ("bursts", "--link|loss gemodel 1% 60%|--without timestamps"),
     ("shuffled", "--link|delay 2ms 1ms reorder 3% duplicate 1%|--ipv6"),
     ("broken", "--link|corrupt 1%|--without sack"),
     ("small", "--mtu 576 --loss 0.1%"),
@@ -27,7 +27,7 @@ const MORE: &[(&str, &str)] = &[
     ("worst-v6", "--ipv6 --loss 5%"),
     ("worst-reno", "--without sack --loss 5%"),
     ("shuffled-reno", "--link|delay 2ms 1ms reorder 3% duplicate 1%|--without sack"),
-    ("bursts-v6", "--link|loss gemodel 1% 30%|--ipv6"),
+    ("bursts-v6", "--link|loss gemodel 1% 60%|--ipv6"),
     ("broken-v6", "--link|corrupt 1%|--ipv6 --without timestamps"),
     ("all", "--link|delay 1ms 500us loss 1% reorder 1% duplicate 1% corrupt 1%|--mtu 1006"),
 ];
