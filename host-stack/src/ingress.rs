@@ -4,14 +4,14 @@ use crate::stack::{ipv6_header, Connection, Stack};
 use crate::tcp::tcb::FourTuple;
 use crate::wire::ethernet::{EthernetHeader, MacAddr};
 use crate::wire::icmp::IcmpMessage;
-use crate::wire::icmpv6::{group_mac, solicited_node, Icmpv6Message};
+use crate::wire::icmpv6::{group_mac, Icmpv6Message};
 use crate::wire::ip::IpHeader;
 use crate::wire::ipv4::Ipv4Header;
 use crate::wire::ipv6::Ipv6Header;
 use crate::wire::{arp, ethernet, icmp, icmpv6, ipv4, ipv6, tcp, WireError};
 use chimney_abi::wire::{ethernet as we, ip_protocol};
 use chimney_abi::SeqNum;
-use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, SocketAddr};
 
 /// A segment that somebody on the way found too long for the next link.
 struct TooLong {
@@ -52,15 +52,11 @@ impl Stack {
         }
     }
 
-    /// To our MAC address, to everybody, or to a group in which our neighbors are asked for us.
+    /// To our MAC address, to everybody, or to a group of ours.
     fn is_addressed(&self, header: &EthernetHeader) -> bool {
-        let is_our_group = |ip: IpAddr| match ip {
-            IpAddr::V4(_) => false,
-            IpAddr::V6(ip) => group_mac(solicited_node(ip)) == header.dst,
-        };
         header.dst == self.config.mac
             || header.dst == MacAddr::BROADCAST
-            || (header.dst.is_group() && self.addresses.iter().any(is_our_group))
+            || (header.dst.is_group() && self.addresses.groups().any(|group| group_mac(group) == header.dst))
     }
 
     fn handle_ipv4(&mut self, now_us: u64, dst_mac: MacAddr, packet: &[u8]) -> Result<(), WireError> {
@@ -81,7 +77,8 @@ impl Stack {
     fn handle_ipv6(&mut self, now_us: u64, dst_mac: MacAddr, packet: &[u8]) -> Result<(), WireError> {
         let (header, payload) = ipv6::parse(packet)?;
         let is_ours = self.addresses.owns(header.dst.into()) && !dst_mac.is_group();
-        if header.src.is_multicast() || !(is_ours || self.is_our_group(header.dst)) {
+        if header.src.is_multicast() || !(is_ours || self.addresses.groups().any(|group| group == header.dst))
+        {
             self.counters.not_ours += 1;
             return Ok(());
         }
@@ -90,10 +87,6 @@ impl Stack {
             ip_protocol::TCP if is_ours => self.handle_tcp(now_us, &IpHeader::V6(header), payload),
             _ => Err(WireError::Unsupported),
         }
-    }
-
-    fn is_our_group(&self, dst: Ipv6Addr) -> bool {
-        self.addresses.iter().any(|ip| matches!(ip, IpAddr::V6(ip) if solicited_node(ip) == dst))
     }
 
     fn handle_tcp(&mut self, now_us: u64, header: &IpHeader, bytes: &[u8]) -> Result<(), WireError> {

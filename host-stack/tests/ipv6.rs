@@ -152,6 +152,26 @@ fn a_question_in_the_group_of_our_address_is_answered() {
     assert!(icmp.is_checksum_valid(OUR_IP.octets(), PEER_IP.octets()));
 }
 
+/// RFC 4861 7.2.6: a neighbor whose MAC address changed tells all nodes.
+#[test]
+fn a_neighbor_that_moves_tells_all_nodes_and_is_believed() {
+    let mut stack = stack();
+    let (id, _) = connected(&mut stack);
+    let (moved, all_nodes) = ([2, 0, 0, 0, 0, 9], Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 1));
+    let mut target = PEER_IP.octets().to_vec();
+    target.extend([2, 1]);
+    target.extend(moved);
+    let mut frame = Vec::new();
+    PacketBuilder::ethernet2(moved, [0x33, 0x33, 0, 0, 0, 1])
+        .ipv6(PEER_IP.octets(), all_nodes.octets(), 255)
+        .icmpv6_raw(icmpv6::TYPE_NEIGHBOR_ADVERTISEMENT, 0, [0x20, 0, 0, 0])
+        .write(&mut frame, &target)
+        .expect("fits");
+    stack.handle_frame(0, &frame);
+    stack.send(id, b"where are you").expect("open");
+    assert_eq!(stack.poll(0).remove(0)[..6], moved);
+}
+
 #[test]
 fn a_family_without_an_address_is_refused_by_name() {
     let mut stack = stack();

@@ -1,8 +1,8 @@
 //! The addresses of the interface: which one speaks to whom, and through whom.
 
 use crate::wire::ethernet::MacAddr;
-use crate::wire::icmpv6::link_local;
-use std::net::IpAddr;
+use crate::wire::icmpv6::{link_local, solicited_node, ALL_NODES};
+use std::net::{IpAddr, Ipv6Addr};
 
 /// Bits of the prefix of link-local addresses (RFC 4291 2.5.6).
 const LINK_LOCAL_PREFIX: u8 = 64;
@@ -58,9 +58,13 @@ impl Addresses {
         self.0.iter().any(|a| a.ip == ip)
     }
 
-    /// Our addresses.
-    pub fn iter(&self) -> impl Iterator<Item = IpAddr> + '_ {
-        self.0.iter().map(|a| a.ip)
+    /// The groups that an interface with IPv6 is in: all nodes, and where neighbors ask for each address (RFC 4291 2.8).
+    pub fn groups(&self) -> impl Iterator<Item = Ipv6Addr> + '_ {
+        let six = self.0.iter().filter_map(|a| match a.ip {
+            IpAddr::V4(_) => None,
+            IpAddr::V6(ip) => Some(ip),
+        });
+        six.flat_map(|ip| [ALL_NODES, solicited_node(ip)])
     }
 
     /// The address that speaks to `dst`: one of its network, else the first one with a gateway, else the first of its family

@@ -10,7 +10,7 @@
 use super::address::Addresses;
 use crate::wire::arp::{ArpPacket, Operation};
 use crate::wire::ethernet::{self, EthernetHeader, MacAddr};
-use crate::wire::icmpv6::{self, group_mac, solicited_node, Icmpv6Message};
+use crate::wire::icmpv6::{self, group_mac, solicited_node, Icmpv6Message, ALL_NODES};
 use crate::wire::ip::ethertype;
 use crate::wire::ipv6::Ipv6Header;
 use chimney_abi::wire::{ethernet as we, icmpv6 as w, ip_protocol};
@@ -231,9 +231,6 @@ impl NeighborCache {
         address(frame, self.mac, mac, dst.into())
     }
 }
-
-/// All nodes of the link (RFC 4291 2.7.1).
-const ALL_NODES: Ipv6Addr = Ipv6Addr::new(0xFF02, 0, 0, 0, 0, 0, 0, 1);
 
 fn neighbor_header(src: Ipv6Addr, dst: Ipv6Addr) -> Ipv6Header {
     let (next_header, hop_limit) = (ip_protocol::ICMPV6, w::NEIGHBOR_HOP_LIMIT);

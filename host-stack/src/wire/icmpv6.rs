@@ -132,6 +132,9 @@ fn neighbor(header: &Ipv6Header, bytes: &[u8], kind: u8) -> Result<(Ipv6Addr, Op
     Ok((target, mac))
 }
 
+/// All nodes of the link (RFC 4291 2.7.1).
+pub const ALL_NODES: Ipv6Addr = Ipv6Addr::new(0xFF02, 0, 0, 0, 0, 0, 0, 1);
+
 /// The group in which the owner of `target` is asked (RFC 4291 2.7.1).
 #[must_use]
 pub fn solicited_node(target: Ipv6Addr) -> Ipv6Addr {
