@@ -31,7 +31,7 @@ use chimney_abi::desc::RX_BUFFER_BYTES;
 use chimney_abi::regs;
 
 /// Clients of the read arbiter; the number is the AXI ID.
-const READERS: usize = 7;
+const READERS: usize = 8;
 const READ_COMMAND: usize = 0;
 const READ_TX_RING: usize = 1;
 const READ_SEND_RING: usize = 2;
@@ -39,6 +39,7 @@ const READ_PAYLOAD: usize = 3;
 const READ_RX_RING: usize = 4;
 const READ_POSTS: usize = 5;
 const READ_POOL: usize = 6;
+const READ_IMAGES: usize = 7;
 /// `AxSIZE` of 8-byte beats.
 const SIZE_8: u64 = 3;
 /// `AxBURST`: incrementing.
@@ -367,8 +368,10 @@ impl<
         self.commands.op_out.next = self.proto.op_out.val();
         self.commands.op_out_valid.next = self.proto.op_out_valid.val();
         self.proto.op_out_ready.next = self.commands.op_out_ready.val();
+        self.commands.op_out_tag.next = self.proto.op_out_tag.val();
         self.commands.op_done.next = self.proto.op_done.val();
-        self.commands.op_status.next = self.proto.op_status.val();
+        self.commands.op_done_valid.next = self.proto.op_done_valid.val();
+        self.proto.op_done_ready.next = self.commands.op_done_ready.val();
         self.proto.pool_ring.next = rings.pool_ring;
         self.proto.pool_log2.next = rings.pool_log2;
         self.proto.pool_producer.next = rings.pool_producer;
@@ -395,7 +398,7 @@ impl<
         self.vlans.path_vlan.next = path_vlan(stores, table);
         // PROTO has taken the connection, the lookup is about to.
         self.vlans.conn_path.next =
-            conn_path(self.commands.lookup_valid.val(), self.commands.lookup.val(), self.commands.op.val());
+            conn_path(self.commands.lookup_valid.val(), self.commands.lookup.val(), self.commands.lookup_path.val());
         self.transmit.tx_base.next = rings.tx_base;
         self.transmit.tx_log2.next = rings.tx_log2;
         self.transmit.tx_producer.next = rings.tx_producer;
@@ -466,6 +469,10 @@ impl<
         self.reads.req_valid[READ_COMMAND].next = self.commands.req_valid.val();
         self.commands.req_ready.next = self.reads.req_ready[READ_COMMAND].val();
         self.commands.beat_valid.next = self.reads.beat_valid[READ_COMMAND].val();
+        self.reads.req[READ_IMAGES].next = self.commands.image_req.val();
+        self.reads.req_valid[READ_IMAGES].next = self.commands.image_req_valid.val();
+        self.commands.image_req_ready.next = self.reads.req_ready[READ_IMAGES].val();
+        self.commands.image_beat_valid.next = self.reads.beat_valid[READ_IMAGES].val();
         self.reads.req[READ_TX_RING].next = self.transmit.ord_req.val();
         self.reads.req_valid[READ_TX_RING].next = self.transmit.ord_req_valid.val();
         self.transmit.ord_req_ready.next = self.reads.req_ready[READ_TX_RING].val();

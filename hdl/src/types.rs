@@ -235,6 +235,31 @@ pub struct ConnOp {
     pub generation: Bits<8>,
     /// Path id (Initiate).
     pub path: Bits<16>,
+    /// Place of the image in its command; comes back with the answer.
+    pub tag: Bits<16>,
+    /// A page map follows the record (Initiate).
+    pub has_map: Bit,
+    /// Nobody wants the image (Terminate).
+    pub discard: Bit,
+}
+
+/// PROTO's answer to a [`ConnOp`]; a Terminate's may come after those of later ones.
+#[derive(Clone, Copy, Debug, Default, PartialEq, LogicStruct)]
+pub struct OpDone {
+    /// See [`ConnOp`].
+    pub opcode: Bits<8>,
+    /// See [`ConnOp`].
+    pub conn: Bits<16>,
+    /// See [`ConnOp`].
+    pub generation: Bits<8>,
+    /// See [`ConnOp`].
+    pub tag: Bits<16>,
+    /// See [`ConnOp`].
+    pub discard: Bit,
+    /// `Status` number.
+    pub status: Bits<8>,
+    /// The lowest 48 bits of the record that went in (Initiate) or out (Terminate, Query): ports and `const_flags`.
+    pub ports: Bits<48>,
 }
 
 /// The MTU of a path (command block -> PROTO).

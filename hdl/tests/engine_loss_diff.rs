@@ -185,7 +185,7 @@ fn random_losses_are_the_same_in_verilog() {
     let steps = if long() { 60_000 } else { 5_000 };
     let mut diff = Diff::new("engine_loss", steps).quick();
     // Nothing is posted, refused or fails here, and the queues of doorbells and finished jobs never fill.
-    for port in ["verdict_handed_up", "doorbell_ready", "op_status", "tx_done_ready", "post_req_valid"] {
+    for port in ["verdict_handed_up", "doorbell_ready", "tx_done_ready", "post_req_valid"] {
         diff = diff.constant(port);
     }
     diff.run_seen(

@@ -1,14 +1,14 @@
 //! Page map and page pool between PROTO and host memory: native against Verilated, and against plain Rust.
 
 use chimney_hdl::prelude::Bits;
-use chimney_hdl::tcp::pages::{LoadSlot, LookSlot, PageSlot, Pages, CONN_MOST, SLOT_AT};
+use chimney_hdl::tcp::pages::{ClearMap, LoadSlot, LookSlot, PageSlot, Pages, CONN_MOST, SLOT_AT};
 use chimney_hdl::types::ReadBeat;
 use chimney_hdl_kernel::diff::{long, Bench, Diff, Rnd};
 use std::cell::RefCell;
 use std::collections::{HashMap, VecDeque};
 
 /// Four connections with 32 slots each.
-type Dut = Pages<7>;
+type Dut = Pages<2, 7>;
 const SLOTS: u64 = 1 << 7;
 /// Not at a block's start, so that bursts end in blocks and at the ring's end.
 const RING: u64 = 0x4_0080;
@@ -41,7 +41,13 @@ struct Test {
     look: Option<(u64, u64)>,
     /// A lookup is under way: slot, tag, clocks since.
     work: Option<(u64, u64, usize)>,
+    /// A load that is offered: slot, tag, page; one that is under way, and clocks since; a connection whose map is to be cleared.
+    load: Option<(u64, u64, u64)>,
+    stores: Option<(u64, u64, u64, usize)>,
+    clear: Option<u64>,
     generous: bool,
+    /// Loads, clears.
+    changes: [usize; 2],
     seen: [usize; 4],
     errors: usize,
 }
@@ -75,26 +81,49 @@ impl Test {
         self.ask(u, r);
     }
 
-    /// Loads and lookups, never both.
+    /// Loads, lookups and cleared maps, also at once.
     fn ask(&mut self, u: &mut Dut, r: &mut Rnd) {
-        u.load.next = LoadSlot { valid: false, ..r.any() };
         u.look.next = LookSlot { valid: false, ..r.any() };
         self.look = None;
-        if self.work.is_some() || !r.chance(1, 4) {
-            return;
-        }
         // Few tags, so that lookups hit; sometimes one of a later lap.
         let (at, tag) = (r.below(SLOTS) & r.next_u64(), r.below(2) * 32);
-        if r.chance(1, 8) {
-            let slot = PageSlot { page: r.any(), tag: tag.into(), valid: r.chance(1, 3) };
+        if self.load.is_none() && r.chance(1, 20) && self.clear != Some(at / 32) {
+            self.load = Some((at, tag, r.below(1 << 16)));
+        }
+        let work = self.work.map(|w| w.0).into_iter().chain(self.load.map(|l| l.0)).chain(self.stores.map(|s| s.0));
+        let conn = r.below(SLOTS / 32);
+        if self.clear.is_none() && r.chance(1, 60) && work.map(|at| at / 32).all(|c| c != conn) {
+            self.clear = Some(conn);
+        }
+        u.load.next = LoadSlot { valid: false, ..r.any() };
+        if let Some((at, tag, page)) = self.load {
+            let slot = PageSlot { page: page.into(), tag: tag.into() };
             u.load.next = LoadSlot { valid: true, at: at.into(), slot };
-            self.map.remove(&at);
-            if slot.valid {
-                self.map.insert(at, (tag, n(slot.page)));
-            }
-        } else {
+        }
+        u.clear.next = ClearMap { valid: self.clear.is_some(), conn: self.clear.unwrap_or(0).into() };
+        if self.work.is_none() && self.stores.is_none() && r.chance(1, 4) && self.clear != Some(at / 32) {
             u.look.next = LookSlot { valid: true, at: at.into(), tag: tag.into(), peek: false };
             self.look = Some((at, tag));
+        }
+    }
+
+    /// Loads and clears that are taken. A map that is cleared is nobody's: neither lookup nor load is under way for it.
+    fn stored(&mut self, u: &Dut) {
+        if let Some((at, tag, page, since)) = &mut self.stores {
+            *since += 1;
+            if *since == 2 {
+                self.map.insert(*at, (*tag, *page));
+                self.stores = None;
+                self.changes[0] += 1;
+            }
+        }
+        if u.load.val().valid && u.load_ready.val() {
+            self.stores = self.load.take().map(|(at, tag, page)| (at, tag, page, 0));
+        }
+        if u.clear.val().valid && u.clear_ready.val() {
+            let conn = self.clear.take().expect("a clear");
+            self.map.retain(|at, _| at / 32 != conn);
+            self.changes[1] += 1;
         }
     }
 
@@ -102,6 +131,7 @@ impl Test {
         assert_eq!(n(u.consumer.val()), self.fetched & 0xffff, "whole bursts");
         assert!(!u.idle.val() || self.burst.is_empty());
         self.answer(u);
+        self.stored(u);
         if u.req_valid.val() && u.req_ready.val() {
             assert!(self.burst.is_empty(), "one burst at a time");
             let (at, beats) = (n(u.req.val().iova), n(u.req.val().beats));
@@ -174,21 +204,24 @@ fn lookups_hit_the_map_or_take_the_oldest_page_or_say_none() {
     );
     let t = t.borrow();
     assert!(t.seen.iter().all(|n| *n > 3) && t.errors > 5, "{:?} {}", t.seen, t.errors);
+    assert!(t.changes.iter().all(|n| *n > 50), "{:?}", t.changes);
 }
 
 /// A NIC of the largest size has connections whose ids differ in the highest bit only: each has its own slots.
 #[test]
 fn the_map_of_the_largest_nic_keeps_all_its_connections_apart() {
     const LARGEST: usize = SLOT_AT;
-    let mut b = Bench::new(Pages::<LARGEST>::default(), |u, c| u.clock.next = c.into());
+    let mut b = Bench::new(Pages::<CONN_MOST, LARGEST>::default(), |u, c| u.clock.next = c.into());
     let slots = 1 << (SLOT_AT - CONN_MOST);
     let place = |conn: u64| conn * slots + 3;
     let (low, high) = (5, (1 << (CONN_MOST - 1)) + 5);
     for (conn, page) in [(low, 100), (high, 200)] {
-        let slot = PageSlot { page: page.into(), tag: 7u64.into(), valid: true };
+        let slot = PageSlot { page: page.into(), tag: 7u64.into() };
         b.cycle(|u| u.load.next = LoadSlot { valid: true, at: place(conn).into(), slot });
+        for _ in 0..3 {
+            b.cycle(|u| u.load.next = LoadSlot::default());
+        }
     }
-    b.cycle(|u| u.load.next = LoadSlot::default());
     for (conn, page) in [(low, 100), (high, 200)] {
         b.cycle(|u| {
             u.look.next = LookSlot { valid: true, at: place(conn).into(), tag: 7u64.into(), peek: true };

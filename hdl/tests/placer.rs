@@ -1,10 +1,10 @@
 //! The placer: native against Verilated, and against plain Rust.
 mod placer_model;
 
-use chimney_abi::desc::{PAGE_BYTES, PAGE_SLOTS, RECV_NO_PUSH};
+use chimney_abi::desc::{PAGE_BYTES, RECV_NO_PUSH};
 use chimney_hdl::mirror::{PageMapEntry, RecvDesc, Shadow};
 use chimney_hdl::prelude::*;
-use chimney_hdl::tcp::pages::{LoadSlot, PageSlot};
+use chimney_hdl::tcp::pages::{ClearMap, LoadSlot};
 use chimney_hdl::tcp::place::later::Later;
 use chimney_hdl::tcp::place::order::{
     PlaceAsk, PlaceOrder, Posts as RtlPosts, Snap, PLACE_LOAD, PLACE_TELL, PLACE_WORK,
@@ -20,7 +20,6 @@ use std::collections::VecDeque;
 type Dut = Placer<2, 7>;
 const POOL_RING: u64 = 0x4_0000;
 const POOL_LOG2: u64 = 6;
-const SLOTS: u64 = PAGE_SLOTS as u64;
 /// Pages that text of up to 1.5 pages may touch.
 const MOST_PAGES: u64 = 3;
 
@@ -98,9 +97,10 @@ struct Test {
     /// An order whose pages are reserved; cycles until it is offered.
     next: Option<(Order, u64)>,
     wanted: Option<Order>,
-    /// The connection that a load began, and beats of its page map.
+    /// The connection that a load began, and its posts.
     load: Option<(u64, Posts)>,
-    slots: VecDeque<u64>,
+    /// A connection whose page map is to be emptied.
+    clears: Option<u64>,
     asked: Option<(bool, u64)>,
     /// All of the text fits, and whether pages are reserved for it.
     granted: Option<(Order, bool)>,
@@ -133,7 +133,7 @@ impl Test {
             next: None,
             wanted: None,
             load: None,
-            slots: VecDeque::new(),
+            clears: None,
             asked: None,
             granted: None,
             level: 0,
@@ -203,11 +203,13 @@ impl Test {
         }
     }
 
-    /// A connection begins: its page map comes in while no order of it is under way.
+    /// A connection begins: its page map is emptied while no order of it is under way.
     fn loads(&mut self, u: &mut Dut) {
         u.load_slot.next = LoadSlot::default();
-        if let Some(at) = self.slots.pop_front() {
-            u.load_slot.next = LoadSlot { valid: true, at: at.into(), slot: PageSlot::default() };
+        u.clear.next = ClearMap { valid: self.clears.is_some(), conn: self.clears.unwrap_or(0).into() };
+        // It depends on registers alone.
+        if u.clear_ready.val() {
+            self.clears = None;
         }
         let (conn, posts) = self.load.unwrap_or_default();
         u.load.next = rtl_posts(conn, &posts);
@@ -250,7 +252,7 @@ impl Test {
         self.live[o.conn as usize] = true;
         self.m.map.retain(|(conn, _), _| *conn != o.conn);
         self.load = Some((o.conn, posts));
-        self.slots = (0..SLOTS).map(|slot| o.conn * SLOTS + slot).collect();
+        self.clears = Some(o.conn);
         Order { generation: self.generation[o.conn as usize], load: Some(posts), ..o }
     }
 
@@ -334,7 +336,7 @@ impl Test {
         u.order_valid.next = false;
         let Some((o, wait)) = &mut self.next else { return };
         *wait = wait.saturating_sub(1);
-        if *wait == 0 && self.queued < 16 && self.slots.is_empty() {
+        if *wait == 0 && self.queued < 16 && self.clears.is_none() {
             u.order.next = rtl(o, r);
             u.order_valid.next = true;
             self.m.order(o);

@@ -92,7 +92,13 @@ impl Test {
                 c.kind = WRITE_INLINE.into();
                 // Dispatcher and event ring have a word at most.
                 let is_long = client != CLIENT_ORD_RX && client != CLIENT_EVENTS;
-                c.len = (8 + if is_long { 8 * r.below(4) } else { 0 }).into();
+                let mut len = 8 + if is_long { 8 * r.below(4) } else { 0 };
+                // Some bytes of a word.
+                if r.chance(1, 4) {
+                    self.next_iova += r.below(8);
+                    len = 1 + r.below(8 - self.next_iova % 8);
+                }
+                c.len = len.into();
             }
             _ => {
                 c.kind = WRITE_FREE.into();
@@ -109,7 +115,10 @@ impl Test {
         let (len, iova) = (c.len.to_u64(), c.iova.to_u64());
         let bytes: Vec<u8> = match c.kind.to_u64() {
             WRITE_PAYLOAD => (0..len).map(|i| packet_byte(self.accepted_frees, c.src.to_u64() + i)).collect(),
-            WRITE_INLINE => (0..len as usize).map(|i| c.data.get_bits::<8>(8 * i).to_u8()).collect(),
+            WRITE_INLINE => {
+                let lane = iova as usize % 8;
+                (lane..lane + len as usize).map(|i| c.data.get_bits::<8>(8 * i).to_u8()).collect()
+            }
             _ => {
                 self.accepted_frees += 1;
                 self.frees.push_back(len);

@@ -11,7 +11,8 @@
 //! everything accepted before it is in host memory (law L2). Bursts are INCR of 8-byte beats and never cross a
 //! 256-byte boundary. Up to 32 bursts are outstanding.
 //!
-//! Inline data goes apart from its command, a word of 8 bytes per clock, as fast as the bus takes it.
+//! Inline data goes apart from its command, a word of 8 bytes per clock, as fast as the bus takes it. It begins with the first word of its
+//! destination; a command that does not fill words has its bytes where they go in them.
 //!
 //! | block | file | job |
 //! |---|---|---|
@@ -183,7 +184,7 @@ impl Logic for WriteArbiter {
         } else if fire && inline {
             let of_proto = client == (CLIENT_PROTO as u64);
             let long = if of_proto { self.cmd[CLIENT_PROTO].val() } else { self.cmd[CLIENT_COMMAND].val() };
-            self.left.d.next = cmd.len.get_bits::<2>(3) - 1;
+            self.left.d.next = (cmd.len.get_bits::<5>(0) - 1).get_bits::<2>(3);
             self.rest.d.next = long.data.get_bits::<192>(64);
         }
         dff_reset!(self, reset, granted, client, left);

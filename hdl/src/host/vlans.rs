@@ -14,7 +14,6 @@ use crate::mem::{LutRam, SdpRam};
 use crate::prelude::*;
 use crate::tcp::lookup::LookupOp;
 use crate::tcp::tx::tables::TableOp;
-use crate::types::ConnOp;
 
 /// A path's VLAN id.
 #[derive(Clone, Copy, Debug, Default, PartialEq, LogicStruct)]
@@ -46,8 +45,8 @@ pub fn path_vlan(carried_out: bool, op: TableOp) -> PathVlan {
 
 /// A connection that the lookup is asked to insert has the path of its Initiate.
 #[kernel]
-pub fn conn_path(asked: bool, lookup: LookupOp, op: ConnOp) -> ConnPath {
-    ConnPath { valid: asked && lookup.insert, conn: lookup.conn, path: op.path }
+pub fn conn_path(asked: bool, lookup: LookupOp, path: Bits<16>) -> ConnPath {
+    ConnPath { valid: asked && lookup.insert, conn: lookup.conn, path }
 }
 
 /// The block. See the module page.

@@ -1,13 +1,14 @@
 //! Page map of every connection, and the prefetched pool of free pages.
 //!
 //! A connection has 32 slots (`PAGE_SLOTS`); the byte with sequence number s belongs to slot `(s >> 12) mod
-//! 32`, and the slot's page is the right one if its tag is s >> 12. A lookup that misses takes a page from
+//! 32`, and the slot's page is the right one if its tag is s >> 12. Which slots are in use is a word of 32 bits per connection, so a
+//! map is emptied with one write. A lookup that misses takes a page from
 //! the pool. Entries of the pool ring are fetched ahead, up to 32 in a burst.
 //!
 //! Latency: a lookup is answered 3 cycles after it is offered. Throughput: one at a time; do not offer the
-//! next before the answer. Loads take one cycle and may not coincide with a lookup. Back-pressure: none, an
-//! empty pool answers "none" (law L5). Reset: the pool is empty, reading starts at entry 0; maps are loaded
-//! whole at every Initiate and need no reset. `MAP` = `LOG2` + 5.
+//! next before the answer; a load takes 3 cycles. Back-pressure: a load waits for lookups, a clear for a write of the same cycle;
+//! lookups never wait, an empty pool answers "none" (law L5). Reset: the pool is empty, reading starts at entry 0; maps are
+//! cleared at every Initiate and need no reset. `MAP` = `LOG2` + 5.
 use crate::mem::SdpRam;
 use crate::prelude::*;
 use crate::types::{ReadBeat, ReadReq};
@@ -27,11 +28,18 @@ pub struct PageSlot {
     pub page: Bits<16>,
     /// Sequence number of the first byte >> 12.
     pub tag: Bits<20>,
-    /// In use.
-    pub valid: Bit,
 }
 
-/// A write to the map.
+/// A connection's map becomes empty.
+#[derive(Clone, Copy, Debug, Default, PartialEq, LogicStruct)]
+pub struct ClearMap {
+    /// 1 = it does.
+    pub valid: Bit,
+    /// Connection.
+    pub conn: Bits<16>,
+}
+
+/// A write to the map: the slot is in use.
 #[derive(Clone, Copy, Debug, Default, PartialEq, LogicStruct)]
 pub struct LoadSlot {
     /// 1 = write.
@@ -85,12 +93,16 @@ const READY_LOG2: usize = 6;
 pub const COUNT: usize = READY_LOG2 + 1;
 /// Pages held ready.
 const READY: u64 = 1 << READY_LOG2;
+/// Slots of a connection.
+const SLOTS: usize = PAGE_SLOTS as usize;
+/// log2 of them.
+const SLOT_BITS: usize = PAGE_SLOTS.ilog2() as usize;
 /// Entries in a 256-byte block of the pool ring.
 const BURST: u64 = 32;
 
 /// The block.
 #[derive(LogicBlock, Default)]
-pub struct Pages<const MAP: usize> {
+pub struct Pages<const LOG2: usize, const MAP: usize> {
     /// Clock.
     pub clock: Signal<In, Clock>,
     /// Reset.
@@ -117,8 +129,14 @@ pub struct Pages<const MAP: usize> {
     pub beat_valid: Signal<In, Bit>,
     /// The beat.
     pub beat: Signal<In, ReadBeat>,
-    /// Write an entry of the map.
+    /// Write an entry of the map; offered until `load_ready`.
     pub load: Signal<In, LoadSlot>,
+    /// It is taken.
+    pub load_ready: Signal<Out, Bit>,
+    /// Empty a map; offered until `clear_ready`.
+    pub clear: Signal<In, ClearMap>,
+    /// It is done with this cycle.
+    pub clear_ready: Signal<Out, Bit>,
     /// Look up the page of a byte.
     pub look: Signal<In, LookSlot>,
     /// Answer.
@@ -126,11 +144,15 @@ pub struct Pages<const MAP: usize> {
     /// Pages held ready.
     pub level: Signal<Out, Bits<COUNT>>,
     map: SdpRam<PageSlot, MAP>,
+    used: SdpRam<Bits<SLOTS>, LOG2>,
     ready: SdpRam<Bits<16>, READY_LOG2>,
     state: Dff<LookState>,
     at: Dff<Bits<MAP>>,
     tag: Dff<Bits<20>>,
     peek: Dff<Bit>,
+    /// A load's, with its page.
+    loads: Dff<Bit>,
+    page: Dff<Bits<16>>,
     result: Dff<FoundSlot>,
     fetched: Dff<Bits<16>>,
     asked: Dff<Bits<16>>,
@@ -153,13 +175,13 @@ fn burst_len(new: Bits<16>, room: Bits<COUNT>, to_end: Bits<16>, to_block: Bits<
 }
 
 #[kernel]
-impl<const MAP: usize> Logic for Pages<MAP> {
+impl<const LOG2: usize, const MAP: usize> Logic for Pages<LOG2, MAP> {
     fn update(&mut self) {
         dff_setup!(
-            self, clock, state, at, tag, peek, result, fetched, asked, asking, reading, beats, head, tail,
-            tail_seen
+            self, clock, state, at, tag, peek, loads, page, result, fetched, asked, asking, reading, beats, head,
+            tail, tail_seen
         );
-        clock!(self, clock, map, ready);
+        clock!(self, clock, map, used, ready);
         self.answer.next = self.result.q.val();
         self.consumer.next = self.fetched.q.val();
         self.level.next = self.tail_seen.q.val() - self.head.q.val();
@@ -173,30 +195,43 @@ impl<const MAP: usize> Logic for Pages<MAP> {
         self.ready.waddr.next = bit_cast::<READY_LOG2, COUNT>(self.tail.q.val());
         self.ready.wdata.next = self.beat.val().data.get_bits::<16>(0);
 
-        // Lookup.
-        let entry = self.map.rdata.val();
-        let hit = entry.valid && entry.tag == self.tag.q.val();
+        // Lookup, or load.
+        let (state, at, tag) = (self.state.q.val(), self.at.q.val(), self.tag.q.val());
+        let (entry, used, loads) = (self.map.rdata.val(), self.used.rdata.val(), self.loads.q.val());
+        let bit = bits::<SLOTS>(1) << at.get_bits::<SLOT_BITS>(0);
+        let hit = (used & bit).any() && entry.tag == tag;
         let has_page = self.head.q.val() != self.tail_seen.q.val();
-        let take = self.state.q.val() == LookState::Check && !hit && !self.peek.q.val() && has_page;
-        let fresh = PageSlot { page: self.ready.rdata.val(), tag: self.tag.q.val(), valid: true };
-        self.map.re.next = self.state.q.val() == LookState::Read;
-        self.map.raddr.next = self.at.q.val();
-        let (load, look) = (self.load.val(), self.look.val());
-        self.map.we.next = load.valid || take;
-        self.map.waddr.next = if take { self.at.q.val() } else { bit_cast::<MAP, SLOT_AT>(load.at) };
-        self.map.wdata.next = if take { fresh } else { load.slot };
-        self.result.d.next = FoundSlot {
-            valid: self.state.q.val() == LookState::Check,
-            found: hit || take,
-            fresh: take,
-            page: if hit { entry.page } else { fresh.page },
+        let decides = state == LookState::Check && !loads;
+        let take = decides && !hit && !self.peek.q.val() && has_page;
+        let stores = take || state == LookState::Check && loads;
+        let page = if loads { self.page.q.val() } else { self.ready.rdata.val() };
+        self.map.re.next = state == LookState::Read;
+        self.map.raddr.next = at;
+        self.map.we.next = stores;
+        self.map.waddr.next = at;
+        self.map.wdata.next = PageSlot { page, tag };
+        let (load, look, clear) = (self.load.val(), self.look.val(), self.clear.val());
+        self.used.re.next = state == LookState::Read;
+        self.used.raddr.next = bit_cast::<LOG2, MAP>(at >> bits::<3>(SLOT_BITS as u64));
+        self.used.we.next = stores || clear.valid;
+        self.used.waddr.next = if stores {
+            bit_cast::<LOG2, MAP>(at >> bits::<3>(SLOT_BITS as u64))
+        } else {
+            bit_cast::<LOG2, 16>(clear.conn)
         };
+        self.used.wdata.next = if stores { used | bit } else { bits::<SLOTS>(0) };
+        self.clear_ready.next = !stores;
+        self.load_ready.next = state == LookState::Idle && !look.valid;
+        self.result.d.next =
+            FoundSlot { valid: decides, found: hit || take, fresh: take, page: if hit { entry.page } else { page } };
         match self.state.q.val() {
             LookState::Idle => {
-                if look.valid {
-                    self.at.d.next = bit_cast::<MAP, SLOT_AT>(look.at);
-                    self.tag.d.next = look.tag;
-                    self.peek.d.next = look.peek;
+                self.loads.d.next = !look.valid;
+                self.page.d.next = load.slot.page;
+                self.peek.d.next = look.peek;
+                self.at.d.next = bit_cast::<MAP, SLOT_AT>(if look.valid { look.at } else { load.at });
+                self.tag.d.next = if look.valid { look.tag } else { load.slot.tag };
+                if look.valid || load.valid {
                     self.state.d.next = LookState::Read;
                 }
             }

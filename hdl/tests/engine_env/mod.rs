@@ -246,11 +246,15 @@ impl Env {
         self.todo.push_back(t);
     }
 
-    /// Plans an Initiate.
+    /// Plans an Initiate; a map goes along if it has pages.
     pub fn offload(&mut self, conn: u64, generation: u64, r: &TcpRecord, map: &[u64; 32]) {
         let mut beats = words(r);
-        beats.extend(map);
-        self.plan(Todo::Op(op(Opcode::Initiate, conn, generation), beats));
+        let has_map = map.iter().any(|entry| *entry != 0);
+        if has_map {
+            beats.extend(map);
+        }
+        let op = ConnOp { has_map, ..op(Opcode::Initiate, conn, generation) };
+        self.plan(Todo::Op(op, beats));
     }
 
     /// Plans a command without beats, or with a record.
@@ -473,25 +477,26 @@ impl Env {
                 u.doorbell.next = *d;
                 u.doorbell_ready.val()
             }
+            // `see` knows: whether a command is taken depends on the command.
             Some(Todo::Op(o, _)) => {
                 u.op.next = *o;
-                u.op_ready.val()
+                false
             }
             _ => false,
         };
         match &self.offered {
             Some(Todo::Seg(..)) if self.taken => self.busy_segs += 1,
-            Some(Todo::Op(_, beats)) if self.taken => {
-                self.busy_op = true;
-                self.beats = beats.clone().into();
-                self.image.clear();
-            }
             _ => {}
         }
     }
 
     /// What follows from `turn` of the same clock, when everything has settled: verdicts, and packet memory given back.
     pub fn see(&mut self, u: &Dut) {
+        if let Some(Todo::Op(_, beats)) = self.offered.as_ref().filter(|_| u.op_valid.val() && u.op_ready.val()) {
+            (self.taken, self.busy_op) = (true, true);
+            self.beats = beats.clone().into();
+            self.image.clear();
+        }
         if u.verdict_valid.val() {
             self.verdicts.push(u.verdict_handed_up.val());
             self.busy_segs -= 1;
@@ -514,8 +519,9 @@ impl Env {
         if u.op_out_valid.val() {
             self.image.push(n(u.op_out.val()));
         }
-        if u.op_done.val() {
-            self.answers.push((n(u.op_status.val()), std::mem::take(&mut self.image)));
+        u.op_done_ready.next = true;
+        if u.op_done_valid.val() {
+            self.answers.push((n(u.op_done.val().status), std::mem::take(&mut self.image)));
             self.busy_op = false;
         }
     }
@@ -562,6 +568,7 @@ fn op(code: Opcode, conn: u64, generation: u64) -> ConnOp {
         conn: conn.into(),
         generation: generation.into(),
         path: PATH.into(),
+        ..ConnOp::default()
     }
 }
 

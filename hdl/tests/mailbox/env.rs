@@ -8,7 +8,7 @@ use chimney_hdl::host::mailbox::Mailbox;
 use chimney_hdl::prelude::*;
 use chimney_hdl::tcp::lookup::{Address, LookupOp};
 use chimney_hdl::tcp::tx::tables::{TableOp, TABLE_NEIGHBOR, TABLE_PATH_NEW, TABLE_READ};
-use chimney_hdl::types::{ConnOp, ReadBeat, WriteDone, WRITE_INLINE};
+use chimney_hdl::types::{ConnOp, OpDone, ReadBeat, WriteDone, WRITE_INLINE};
 use chimney_hdl_kernel::diff::Rnd;
 use std::collections::VecDeque;
 
@@ -25,9 +25,13 @@ pub fn n<const N: usize>(b: Bits<N>) -> u64 {
 struct Op {
     op: ConnOp,
     fed: Vec<u64>,
-    give: VecDeque<u64>,
-    answer: Option<Status>,
+    wanted: usize,
 }
+
+/// Terminates that PROTO has at once, at most.
+const LEAVERS: usize = 4;
+/// Bursts that the images' read client has asked for, at most.
+const BURSTS: usize = 4;
 
 /// The surroundings.
 #[derive(Default)]
@@ -37,6 +41,8 @@ pub struct Env {
     /// In the order they happened.
     pub writes: Vec<Write>,
     pub asks: Vec<Ask>,
+    /// Questions before each completion.
+    pub ask_marks: Vec<usize>,
     pub stale: u64,
     pub bad_requests: u64,
     pub irqs: u64,
@@ -50,14 +56,23 @@ pub struct Env {
     /// Clocks without anything in work.
     pub idle: u64,
     burst: VecDeque<(u64, bool)>,
-    /// Writes without a response: clocks, and whether it will be an error.
-    flying: VecDeque<(u64, bool)>,
+    image_bursts: VecDeque<VecDeque<u64>>,
+    /// Writes without a response: clocks, tag, and whether it will be an error.
+    flying: VecDeque<(u64, u64, bool)>,
     counter: u16,
     lookup: Option<(u64, Result<(), bool>)>,
     /// It was answered in this step.
     answered: bool,
+    /// The operation whose beats come in.
     op: Option<Op>,
+    /// One that is complete; Terminates under way; the record that goes out, with the answer that follows it; answers.
+    run: Option<Op>,
+    leavers: Vec<Op>,
+    give: Option<(VecDeque<u64>, OpDone)>,
+    dones: VecDeque<OpDone>,
+    in_taken: Option<u64>,
     out_taken: bool,
+    done_taken: bool,
 }
 
 impl Env {
@@ -81,7 +96,10 @@ impl Env {
         self.idle = if u.idle.val() { self.idle + 1 } else { 0 };
         if u.idle.val() {
             assert!(
-                self.burst.is_empty() && self.flying.is_empty() && self.op.is_none(),
+                self.burst.is_empty()
+                    && self.image_bursts.is_empty()
+                    && self.flying.is_empty()
+                    && self.proto_is_idle(),
                 "idle, yet at work"
             );
         }
@@ -100,20 +118,38 @@ impl Env {
         u.beat.next = r.any();
         let ready = r.chance(1, 2);
         u.req_ready.next = ready;
+        let image_ready = self.image_bursts.len() < BURSTS && r.chance(1, 2);
+        u.image_req_ready.next = image_ready;
+        u.image_beat_valid.next = false;
         if !self.burst.is_empty() && r.chance(2, 3) {
             let (at, last) = self.burst.pop_front().expect("not empty");
             let error = self.memory.bad.contains(&at);
             u.beat_valid.next = true;
             u.beat.next = ReadBeat { data: self.memory.word(at).into(), last, error };
+        } else if let Some(burst) = self.image_bursts.front_mut().filter(|_| r.chance(2, 3)) {
+            let at = burst.pop_front().expect("not empty");
+            let (last, error) = (burst.is_empty(), self.memory.bad.contains(&at));
+            u.image_beat_valid.next = true;
+            u.beat.next = ReadBeat { data: self.memory.word(at).into(), last, error };
+            if last {
+                self.image_bursts.pop_front();
+            }
         }
-        if u.req_valid.val() && ready {
-            assert!(self.burst.is_empty(), "one burst at a time");
-            let (at, beats) = (n(u.req.val().iova), n(u.req.val().beats));
+        let burst = |at: u64, beats: u64| {
             assert!(
                 beats > 0 && at.is_multiple_of(8) && at / 256 == (at + 8 * beats - 8) / 256,
                 "{at:x} {beats}"
             );
-            self.burst.extend((0..beats).map(|i| (at + 8 * i, i + 1 == beats)));
+            (0..beats).map(move |i| at + 8 * i)
+        };
+        if u.req_valid.val() && ready {
+            assert!(self.burst.is_empty(), "one burst at a time");
+            let beats = n(u.req.val().beats);
+            self.burst.extend(burst(n(u.req.val().iova), beats).enumerate().map(|(i, at)| (at, i as u64 + 1 == beats)));
+        }
+        if u.image_req_valid.val() && image_ready {
+            let req = u.image_req.val();
+            self.image_bursts.push_back(burst(n(req.iova), n(req.beats)).collect());
         }
     }
 
@@ -122,11 +158,11 @@ impl Env {
         u.write_ready.next = ready;
         u.done_valid.next = false;
         u.done.next = WriteDone::default();
-        if let Some((left, error)) = self.flying.front_mut() {
+        if let Some((left, tag, error)) = self.flying.front_mut() {
             *left = left.saturating_sub(1);
             if *left == 0 {
                 u.done_valid.next = true;
-                u.done.next = WriteDone { tag: 0u64.into(), error: *error };
+                u.done.next = WriteDone { tag: (*tag).into(), error: *error };
                 self.flying.pop_front();
             }
         }
@@ -134,12 +170,16 @@ impl Env {
             let c = u.write.val();
             let (at, len) = (n(c.iova), n(c.len) as usize);
             assert_eq!(n(c.kind), WRITE_INLINE);
-            let bytes: Vec<u8> = (0..len).map(|i| n(c.data.get_bits::<8>(8 * i)) as u8).collect();
+            let lane = (at % 8) as usize;
+            let bytes: Vec<u8> = (0..len).map(|i| n(c.data.get_bits::<8>(8 * (lane + i))) as u8).collect();
             self.memory.put(at, &bytes);
             self.writes.push(Write { at, bytes, notify: c.notify });
             if c.notify {
-                self.completions += u64::from((DONE_RING..MAPS).contains(&at));
-                self.flying.push_back((1 + r.below(12), is_lost(at)));
+                if (DONE_RING..MAPS).contains(&at) {
+                    self.completions += 1;
+                    self.ask_marks.push(self.asks.len());
+                }
+                self.flying.push_back((1 + r.below(12), n(c.tag), is_lost(at)));
             }
         }
     }
@@ -182,50 +222,106 @@ impl Env {
         self.answered = u.lookup_done.next;
     }
 
+    fn proto_is_idle(&self) -> bool {
+        self.op.is_none()
+            && self.run.is_none()
+            && self.leavers.is_empty()
+            && self.give.is_none()
+            && self.dones.is_empty()
+    }
+
+    /// As the real one: the beats of one operation come in while another is carried out, Terminates leave in any order.
     fn proto(&mut self, u: &mut Dut, r: &mut Rnd) {
-        let ready = self.op.is_none() && r.chance(1, 3);
+        self.feed(u, r);
+        if let Some(op) = self.run.take_if(|_| self.give.is_none() && r.chance(1, 5)) {
+            if n(op.op.opcode) == u64::from(Opcode::Terminate.code()) {
+                self.leavers.push(op);
+            } else {
+                self.carry_out(op);
+            }
+        }
+        if !self.leavers.is_empty() && self.give.is_none() && r.chance(1, 20) {
+            let op = self.leavers.remove(r.below(self.leavers.len() as u64) as usize);
+            self.carry_out(op);
+        }
+        if std::mem::take(&mut self.out_taken) {
+            self.give.as_mut().expect("a record").0.pop_front();
+        }
+        if let Some((_, done)) = self.give.take_if(|(beats, _)| beats.is_empty()) {
+            self.dones.push_back(done);
+        }
+        u.op_out_valid.next = false;
+        (u.op_out.next, u.op_out_tag.next) = (r.any(), r.any());
+        if let Some((beats, done)) = self.give.as_ref().filter(|_| r.chance(2, 3)) {
+            u.op_out_valid.next = true;
+            u.op_out.next = beats[0].into();
+            u.op_out_tag.next = done.tag;
+            // Depends on registers alone.
+            self.out_taken = u.op_out_ready.val();
+        }
+        if std::mem::take(&mut self.done_taken) {
+            self.dones.pop_front();
+        }
+        u.op_done_valid.next = false;
+        u.op_done.next = r.any();
+        if let Some(done) = self.dones.front().filter(|_| r.chance(1, 3)) {
+            u.op_done_valid.next = true;
+            u.op_done.next = *done;
+        }
+    }
+
+    /// What was taken in this clock, when everything has settled.
+    pub fn see(&mut self, u: &Dut) {
+        self.done_taken = u.op_done_valid.val() && u.op_done_ready.val();
+        self.in_taken = (u.op_in_valid.val() && u.op_in_ready.val()).then(|| n(u.op_in.val()));
+    }
+
+    fn feed(&mut self, u: &mut Dut, r: &mut Rnd) {
+        let few = self.leavers.len() < LEAVERS && self.dones.len() < 2;
+        let ready = self.op.is_none() && self.run.is_none() && few && r.chance(1, 3);
         u.op_ready.next = ready;
         u.op_in_ready.next = false;
-        u.op_out_valid.next = false;
-        u.op_out.next = r.any();
-        u.op_done.next = false;
-        u.op_status.next = r.any();
-        if self.out_taken {
-            self.out_taken = false;
-            self.op.as_mut().expect("an operation").give.pop_front();
+        if let Some(beat) = self.in_taken.take() {
+            self.op.as_mut().expect("an operation").fed.push(beat);
         }
-        if let Some(op) = &mut self.op {
-            let code = Opcode::try_from(n(op.op.opcode) as u8).expect("an opcode");
-            let wanted = match code {
-                Opcode::Initiate => RECORD_BEATS + PAGE_SLOTS as usize,
-                Opcode::Update => RECORD_BEATS,
-                _ => 0,
-            };
-            if op.fed.len() < wanted {
-                let ready = r.chance(2, 3);
-                u.op_in_ready.next = ready;
-                if ready && u.op_in_valid.val() {
-                    op.fed.push(n(u.op_in.val()));
-                }
-            } else if op.answer.is_none() {
-                assert!(!u.op_in_valid.val(), "more beats than the operation takes");
-                let (conn, generation) = (n(op.op.conn) as u16, n(op.op.generation) as u8);
-                self.asks.push(ask_op(&op.op, op.fed.clone()));
-                let (status, given) = self.others.proto(code, conn, generation, &op.fed);
-                (op.answer, op.give) = (Some(status), given.into());
-            } else if let Some(beat) = op.give.front() {
-                let valid = r.chance(2, 3);
-                u.op_out_valid.next = valid;
-                u.op_out.next = (*beat).into();
-                // Depends on registers alone.
-                self.out_taken = valid && u.op_out_ready.val();
-            } else if r.chance(1, 5) {
-                u.op_done.next = true;
-                u.op_status.next = u64::from(op.answer.expect("decided").code()).into();
-                self.op = None;
+        if let Some(op) = &self.op {
+            u.op_in_ready.next = op.fed.len() < op.wanted && r.chance(2, 3);
+            if op.fed.len() == op.wanted && self.run.is_none() {
+                assert!(op.wanted == 0 || !u.op_in_valid.val(), "more beats than the operation takes");
+                self.run = self.op.take();
             }
         } else if u.op_valid.val() && ready {
-            self.op = Some(Op { op: u.op.val(), ..Op::default() });
+            let op = u.op.val();
+            let code = Opcode::try_from(n(op.opcode) as u8).expect("an opcode");
+            let wanted = match code {
+                Opcode::Initiate if op.has_map => RECORD_BEATS + PAGE_SLOTS as usize,
+                Opcode::Initiate | Opcode::Update => RECORD_BEATS,
+                _ => 0,
+            };
+            self.op = Some(Op { op, wanted, fed: vec![] });
+        }
+    }
+
+    fn carry_out(&mut self, op: Op) {
+        let code = Opcode::try_from(n(op.op.opcode) as u8).expect("an opcode");
+        let (conn, generation) = (n(op.op.conn) as u16, n(op.op.generation) as u8);
+        self.asks.push(ask_op(&op.op, op.fed.clone()));
+        let (status, given) = self.others.proto(code, conn, generation, &op.fed);
+        let first = op.fed.first().or(given.first()).copied().unwrap_or(0);
+        let o = op.op;
+        let done = OpDone {
+            opcode: o.opcode,
+            conn: o.conn,
+            generation: o.generation,
+            tag: o.tag,
+            discard: o.discard,
+            status: u64::from(status.code()).into(),
+            ports: (first & 0xffff_ffff_ffff).into(),
+        };
+        if given.is_empty() || o.discard {
+            self.dones.push_back(done);
+        } else {
+            self.give = Some((given.into(), done));
         }
     }
 }
@@ -279,7 +375,7 @@ fn ask_op(op: &ConnOp, fed: Vec<u64>) -> Ask {
         opcode: n(op.opcode) as u8,
         conn: n(op.conn) as u16,
         generation: n(op.generation) as u8,
-        path: n(op.path) as u16,
+        path: if n(op.opcode) == u64::from(Opcode::Initiate.code()) { n(op.path) as u16 } else { 0 },
         fed,
     }
 }

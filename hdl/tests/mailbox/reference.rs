@@ -30,8 +30,10 @@ pub struct Memory {
 
 impl Memory {
     pub fn put(&mut self, at: u64, bytes: &[u8]) {
-        for (i, word) in bytes.chunks(8).enumerate() {
-            self.words.insert(at + 8 * i as u64, u64::from_le_bytes(word.try_into().expect("whole words")));
+        for (at, byte) in (at..).zip(bytes) {
+            let word = self.words.entry(at & !7).or_default();
+            let lane = 8 * (at % 8);
+            *word = *word & !(0xff << lane) | u64::from(*byte) << lane;
         }
     }
 
@@ -90,7 +92,7 @@ pub enum Ask {
     Counter { id: u16 },
     /// The lookup; a delete goes by the connection.
     Lookup { insert: Option<Key>, is_v6: bool, conn: u16 },
-    /// PROTO, with what it was fed.
+    /// PROTO, with what it was fed; a path for an Initiate.
     Op { opcode: u8, conn: u16, generation: u8, path: u16, fed: Vec<u64> },
 }
 
@@ -162,6 +164,8 @@ impl Others {
     }
 }
 
+/// Words of a record with its out-of-order ranges, start and end.
+pub const RANGES: std::ops::Range<usize> = 21..25;
 /// Beats of a record.
 pub const RECORD_BEATS: usize = TcpRecord::BYTES / 8;
 
@@ -179,6 +183,8 @@ pub struct Reference {
     pub memory: Memory,
     pub writes: Vec<Write>,
     pub asks: Vec<Ask>,
+    /// Questions before each completion.
+    pub ask_marks: Vec<usize>,
     pub others: Others,
     pub stale: u64,
     pub bad_requests: u64,
@@ -240,6 +246,7 @@ impl Reference {
             phase: phase(self.taken, RING_LOG2).into(),
         };
         self.write(DONE_RING + 8 * slot, &done.to_bytes(), true);
+        self.ask_marks.push(self.asks.len());
         self.taken = self.taken.wrapping_add(1);
     }
 
@@ -298,8 +305,7 @@ impl Reference {
         let status =
             result.err().unwrap_or(if self.lost { Status::HardwareFailure } else { Status::Success });
         self.count(status);
-        let answer = ImageHeader { status: status.code(), ..header };
-        self.write(at, &answer.to_bytes()[..8], false);
+        self.write(at + 1, &[status.code()], false);
         status
     }
 
@@ -399,6 +405,7 @@ impl Reference {
     }
 
     fn op(&mut self, op: Opcode, conn: u16, generation: u8, path: u16, fed: Vec<u64>) -> (Status, Vec<u64>) {
+        let path = if op == Opcode::Initiate { path } else { 0 };
         self.asks.push(Ask::Op { opcode: op.code(), conn, generation, path, fed: fed.clone() });
         self.others.proto(op, conn, generation, &fed)
     }
@@ -415,14 +422,16 @@ impl Reference {
         if matches!(opcode, Opcode::Initiate | Opcode::Update) {
             fed = self.body(opcode, at, TcpRecord::BYTES)?;
         }
-        if opcode == Opcode::Initiate {
-            let map = MAPS + u64::from(h.id) * u64::from(PAGE_MAP_STRIDE);
-            fed.extend(self.body(opcode, map, PAGE_SLOTS as usize * 8)?);
-        }
         let is_v6 = |words: &[u64]| words.first().is_some_and(|w| (w >> 32) as u16 & CONST_IPV6 != 0);
         let family = path.map(|p| p.image.flags & PATH_IPV6 != 0);
         if opcode == Opcode::Initiate && family != Some(is_v6(&fed)) {
             return Err(Status::Rejected);
+        }
+        // Only a record with out-of-order ranges has pages.
+        let has_ranges = fed.get(RANGES).is_some_and(|r| r.iter().any(|w| *w as u32 != (w >> 32) as u32));
+        if opcode == Opcode::Initiate && has_ranges {
+            let map = MAPS + u64::from(h.id) * u64::from(PAGE_MAP_STRIDE);
+            fed.extend(self.body(opcode, map, PAGE_SLOTS as usize * 8)?);
         }
         let (status, given) = self.op(opcode, h.id, h.generation, h.parent, fed.clone());
         for (i, chunk) in given.chunks(4).enumerate() {

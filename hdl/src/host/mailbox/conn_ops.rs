@@ -1,28 +1,33 @@
-//! A connection's image, or an Abort: who is asked, and in which order.
+//! A connection's image, or an Abort, on its way to PROTO: what is checked before, and the beats.
 //!
 //! ```text
-//!   Idle --> Path --Initiate, Update--> Load --> Offer --> Exchange --Initiate, Terminate--> Lookup --> Done
-//!     |        |`--else------------------------->^  ^          |`-else--------------------------|--------^
-//!     |        `-refused----------------------------|----------|------------------------------- | -------^
-//!     `--Abort--------------------------------------'  refused: Undo (a Terminate) <------------'
+//!   Idle --> Path --Initiate, Update--> [Map] --> Offer --> Feed [FeedMap] --> Idle
+//!     |        |`--else---------------------------->^`--without a record-------^
+//!     |        `-refused--> Refuse --> Idle
+//!     `--Abort------------------------------------->^
 //! ```
-//! PROTO decides everything about the connection itself; here is what it cannot know: whether the path is live and of the
-//! connection's family, and whether the 4-tuple has a place in the lookup. A connection that the lookup does not take is taken back, its beats are
-//! thrown away: `Rejected` if the 4-tuple is there already, `TcpEntries` if there is no place.
+//! Whatever the state, a connection that is to be given up goes first.
 //!
-//! Latency: 6 clocks, 8 more for the row of a new connection's path, and those of PROTO, the lookup and the DMA. Throughput: one job at a time. Back-pressure: waits for
-//! PROTO and the lookup. Reset: nothing in work.
+//! PROTO decides everything about the connection itself; here is what it cannot know: whether the path is live and of the
+//! connection's family. [`ConnEnds`](super::conn_ends::ConnEnds) takes PROTO's answer. Meanwhile the next image is on its way: at most two new
+//! connections, so that one which has to be given up again never waits for one behind it.
+//!
+//! Latency: 4 clocks to the offer, 8 more for the row of a path other than the last one's, and the DMA of a page map.
+//! Throughput: one job at a time, 40 clocks for a record. Back-pressure: waits for PROTO. Reset: nothing in work.
 use super::job::{
-    Job, ABORT, HARDWARE_FAILURE, INITIATE, NO_PARENT, REJECTED, STALE, SUCCESS, TCP_ENTRIES, TERMINATE,
-    UPDATE,
+    is_v6, Job, Ports, ABORT, HARDWARE_FAILURE, INITIATE, NO_PARENT, REJECTED, STALE, SUCCESS, TCP_ENTRIES,
+    TERMINATE, UPDATE,
 };
 use super::objects::is_v6 as path_is_v6;
-use super::record_in::{is_v6, Ports};
 use super::store::{Found, Row};
-use crate::mirror::PathImage;
 use crate::prelude::*;
-use crate::tcp::lookup::{Address, FlowKey, LookupOp};
 use crate::types::ConnOp;
+use chimney_abi::state;
+
+/// Beats of a record.
+pub const RECORD_BEATS: u64 = state::TcpRecord::BYTES as u64 / 8;
+const LAST_BEAT: u64 = RECORD_BEATS - 1;
+const LAST_SLOT: u64 = super::map_in::MAP_BEATS - 1;
 
 /// Where the job stands.
 #[derive(Clone, Copy, Debug, PartialEq, LogicState)]
@@ -31,20 +36,29 @@ pub enum ConnState {
     Idle,
     /// Its path is looked at.
     Path,
-    /// Its record is being read.
-    Load,
+    /// Its page map is being read.
+    Map,
     /// It is offered to PROTO.
     Offer,
-    /// Beats go in and out until PROTO is done.
-    Exchange,
-    /// The lookup is asked to change.
-    Lookup,
-    /// The lookup did not take the connection: PROTO is asked to give it up.
-    Undo,
-    /// See [`ConnState::Undo`].
-    UndoWait,
-    /// It is done.
-    Done,
+    /// Its record goes in.
+    Feed,
+    /// Its page map goes in.
+    FeedMap,
+    /// It is answered without PROTO.
+    Refuse,
+}
+
+/// A connection that the lookup did not take.
+#[derive(Clone, Copy, Debug, Default, PartialEq, LogicStruct)]
+pub struct GiveUp {
+    /// There is one.
+    pub valid: Bit,
+    /// Its id.
+    pub conn: Bits<16>,
+    /// Its generation.
+    pub generation: Bits<8>,
+    /// Place of its image.
+    pub index: Bits<16>,
 }
 
 /// The block. See the module page.
@@ -54,67 +68,82 @@ pub struct ConnOps<const CONN: usize> {
     pub clock: Signal<In, Clock>,
     /// Synchronous, active high.
     pub reset: Signal<In, Bit>,
-    /// Pulse: carry `job` out.
+    /// A job would be taken.
+    pub ready: Signal<Out, Bit>,
+    /// Pulse, while `ready`: carry `job` out.
     pub go: Signal<In, Bit>,
-    /// A connection's, or an Abort; stable until `done`.
+    /// A connection's, or an Abort; stable until `taken`.
     pub job: Signal<In, Job>,
-    /// Pulse: the job is done.
-    pub done: Signal<Out, Bit>,
-    /// With `done`.
-    pub status: Signal<Out, Bits<8>>,
+    /// Pulse: the job, and all its beats, are on their way.
+    pub taken: Signal<Out, Bit>,
     /// The row of the connection's path.
     pub row: Signal<Out, Row>,
     /// Take it; until `row_loaded`.
     pub row_load: Signal<Out, Bit>,
     /// Pulse: it is at hand.
     pub row_loaded: Signal<In, Bit>,
-    /// The row at hand, which stays there until `done`.
+    /// The row at hand, which stays there until another is loaded.
     pub found: Signal<In, Found>,
-    /// Pulse: read the record.
-    pub load_go: Signal<Out, Bit>,
+    /// Its path, with an operation of the lookup.
+    pub hand_id: Signal<Out, Bits<16>>,
+    /// Pulse: the row at hand is somebody else's.
+    pub forget: Signal<In, Bit>,
+    /// Pulse: read the page map.
+    pub map_go: Signal<Out, Bit>,
     /// Pulse: it is read.
-    pub load_done: Signal<In, Bit>,
-    /// With `load_done`: not whole.
-    pub load_error: Signal<In, Bit>,
-    /// Ports of the record that was read.
-    pub ports_in: Signal<In, Ports>,
-    /// The record that came out is of IPv6.
-    pub out_v6: Signal<In, Bit>,
-    /// Pulse: PROTO's next beat is a record's first.
-    pub out_go: Signal<Out, Bit>,
-    /// Beats may go in and out.
-    pub exchange: Signal<Out, Bit>,
-    /// Beats are thrown away.
-    pub discard: Signal<Out, Bit>,
+    pub map_done: Signal<In, Bit>,
+    /// With `map_done`: not whole.
+    pub map_error: Signal<In, Bit>,
+    /// Its next beat is there.
+    pub map_valid: Signal<In, Bit>,
+    /// The beat is taken.
+    pub map_ready: Signal<Out, Bit>,
+    /// The beat.
+    pub map_beat: Signal<In, Bits<64>>,
+    /// The record's next beat; it is always there.
+    pub beat: Signal<In, Bits<64>>,
+    /// The beat is taken.
+    pub take: Signal<Out, Bit>,
+    /// Another new connection may be offered.
+    pub may_offer: Signal<In, Bit>,
+    /// Nothing offered is unanswered.
+    pub quiet: Signal<In, Bit>,
     /// An operation is offered to PROTO.
     pub op_valid: Signal<Out, Bit>,
     /// It is taken.
     pub op_ready: Signal<In, Bit>,
     /// The operation.
     pub op: Signal<Out, ConnOp>,
-    /// Pulse: PROTO has carried it out.
-    pub op_done: Signal<In, Bit>,
-    /// With `op_done`.
-    pub op_status: Signal<In, Bits<8>>,
-    /// A change of the lookup is asked for, until `lookup_done`.
-    pub lookup_valid: Signal<Out, Bit>,
-    /// The change.
-    pub lookup: Signal<Out, LookupOp>,
-    /// Pulse: the lookup has answered.
-    pub lookup_done: Signal<In, Bit>,
-    /// With `lookup_done`: it changed.
-    pub lookup_ok: Signal<In, Bit>,
-    /// With `lookup_done`: the 4-tuple is there already.
-    pub lookup_known: Signal<In, Bit>,
+    /// A beat for PROTO.
+    pub op_in_valid: Signal<Out, Bit>,
+    /// It is taken.
+    pub op_in_ready: Signal<In, Bit>,
+    /// The beat.
+    pub op_in: Signal<Out, Bits<64>>,
+    /// The job is answered without PROTO; only while `quiet`.
+    pub refuse: Signal<Out, Bit>,
+    /// It is taken.
+    pub refuse_ready: Signal<In, Bit>,
+    /// The status.
+    pub status: Signal<Out, Bits<8>>,
+    /// A connection to be given up; until `undone`.
+    pub give_up: Signal<In, GiveUp>,
+    /// Pulse: PROTO was asked.
+    pub undone: Signal<Out, Bit>,
     state: Dff<ConnState>,
+    beats: Dff<Bits<6>>,
     status_of: Dff<Bits<8>>,
+    /// The path's row that is at hand.
+    hand: Dff<Bits<16>>,
+    at_hand: Dff<Bit>,
 }
 
 /// What the command block has against a job before PROTO hears of it, or Success.
 #[kernel]
-pub fn path_status(job: Job, path: Found, conn_ok: bool) -> Bits<8> {
+pub fn path_status(job: Job, path: Found, conn_ok: bool, ports: Ports) -> Bits<8> {
     let initiates = job.opcode == INITIATE;
     let parent_ok = path.object.live && path.object.generation == job.header.parent_generation;
+    let foreign = is_v6(ports) != path_is_v6(path.object.body);
     if !conn_ok {
         if initiates {
             bits::<8>(TCP_ENTRIES)
@@ -123,65 +152,86 @@ pub fn path_status(job: Job, path: Found, conn_ok: bool) -> Bits<8> {
         }
     } else if initiates && !parent_ok {
         bits::<8>(NO_PARENT)
+    } else if job.body_failed && (initiates || job.opcode == UPDATE) {
+        bits::<8>(HARDWARE_FAILURE)
+    } else if initiates && foreign {
+        bits::<8>(REJECTED)
     } else {
         bits::<8>(SUCCESS)
     }
 }
 
-/// An address of a path.
+/// The operation for PROTO.
 #[kernel]
-fn address(lo: Bits<64>, hi: Bits<64>) -> Address {
-    unpack::<Address, 128>(cat::<128, _>((hi, lo)))
-}
-
-/// The 4-tuple, of IPv4 with whatever lies behind the first word of an address; for a delete only the family counts.
-#[kernel]
-fn tuple(path: Found, ports: Ports, is_v6: bool) -> FlowKey {
-    let image = unpack::<PathImage, 320>(path.object.body);
-    FlowKey {
-        is_v6,
-        remote_ip: address(image.dst_ip_lo, image.dst_ip_hi),
-        local_ip: address(image.src_ip_lo, image.src_ip_hi),
-        remote_port: ports.remote,
-        local_port: ports.local,
+fn op_of(job: Job, g: GiveUp, undo: bool) -> ConnOp {
+    let initiates = job.opcode == INITIATE;
+    ConnOp {
+        opcode: if undo { bits::<8>(TERMINATE) } else { job.opcode },
+        conn: if undo { g.conn } else { job.header.id },
+        generation: if undo { g.generation } else { job.header.generation },
+        path: job.header.parent,
+        tag: if undo { g.index } else { job.index },
+        has_map: initiates && job.has_ranges && !undo,
+        discard: undo,
     }
 }
 
 #[kernel]
 impl<const CONN: usize> Logic for ConnOps<CONN> {
     fn update(&mut self) {
-        dff_setup!(self, clock, state, status_of);
-        let (state, job) = (self.state.q.val(), self.job.val());
-        let (code, h) = (job.opcode, job.header);
-        let (initiates, is_abort) = (code == INITIATE, code == ABORT);
-        let brings = initiates || code == UPDATE;
-        let status = path_status(job, self.found.val(), (h.id >> (CONN as u64)) == 0);
-        let undo = state == ConnState::Undo;
-        // Only a new connection goes by its path.
-        let looked = state == ConnState::Path && (!initiates || self.row_loaded.val());
+        dff_setup!(self, clock, state, beats, status_of, hand, at_hand);
+        let (state, job, h) = (self.state.q.val(), self.job.val(), self.job.val().header);
+        let (initiates, is_abort) = (job.opcode == INITIATE, job.opcode == ABORT);
+        let brings = initiates || job.opcode == UPDATE;
+        let ports = unpack::<Ports, 48>(self.beat.val().get_bits::<48>(0));
+        let give_up = self.give_up.val();
+        let undo = give_up.valid;
+        let conn_ok = (h.id >> (CONN as u64)) == 0;
+        // Only a new connection goes by its path. The row at hand is needed until those before have their place in the lookup.
+        let has_row = self.at_hand.q.val() && self.hand.q.val() == h.parent;
+        let looks = state == ConnState::Path && initiates && !has_row;
+        let status = path_status(job, self.found.val(), conn_ok, ports);
+        let looked = state == ConnState::Path && (!initiates || has_row);
         let passed = looked && status == SUCCESS;
-        self.row_load.next = state == ConnState::Path && initiates;
-        self.done.next = state == ConnState::Done;
-        self.status.next = self.status_of.q.val();
+        let wants_map = initiates && job.has_ranges;
         self.row.next = Row { is_path: true, id: h.parent };
-        self.load_go.next = passed && brings;
-        self.exchange.next = state == ConnState::Exchange;
-        self.discard.next = state == ConnState::UndoWait;
-        self.op_valid.next = state == ConnState::Offer || undo;
-        self.out_go.next = state == ConnState::Offer;
-        self.op.next = ConnOp {
-            opcode: if undo { bits::<8>(TERMINATE) } else { code },
-            conn: h.id,
-            generation: h.generation,
-            path: h.parent,
-        };
-        self.lookup_valid.next = state == ConnState::Lookup;
-        // The family of a Terminate is that of the record which PROTO gave.
-        let (found, ports) = (self.found.val(), self.ports_in.val());
-        let family = is_v6(ports);
-        let key = tuple(found, ports, if initiates { family } else { self.out_v6.val() });
-        self.lookup.next = LookupOp { insert: initiates, key, conn: h.id };
+        self.hand_id.next = self.hand.q.val();
+        self.row_load.next = looks && self.quiet.val();
+        if self.forget.val() {
+            self.at_hand.d.next = false;
+        } else if self.row_loaded.val() && looks {
+            self.at_hand.d.next = true;
+            self.hand.d.next = h.parent;
+        }
+        self.map_go.next = passed && wants_map;
 
+        // PROTO.
+        let offers = state == ConnState::Offer && (!initiates || self.may_offer.val());
+        let taken = offers && !undo && self.op_ready.val();
+        self.op_valid.next = offers || undo;
+        self.op.next = op_of(job, give_up, undo);
+        self.undone.next = undo && self.op_ready.val();
+        let (feeds, feeds_map) = (state == ConnState::Feed, state == ConnState::FeedMap);
+        let next = feeds && self.op_in_ready.val() || feeds_map && self.map_valid.val() && self.op_in_ready.val();
+        self.op_in_valid.next = feeds || feeds_map && self.map_valid.val();
+        self.op_in.next = if feeds { self.beat.val() } else { self.map_beat.val() };
+        self.take.next = feeds && next;
+        self.map_ready.next = feeds_map && next;
+        let beats = self.beats.q.val();
+        let fed = feeds && next && beats == LAST_BEAT;
+        let fed_map = feeds_map && next && beats == LAST_SLOT;
+        if next {
+            self.beats.d.next = beats + 1;
+        }
+        if taken || fed {
+            self.beats.d.next = bits::<6>(0);
+        }
+
+        self.refuse.next = state == ConnState::Refuse && self.quiet.val();
+        let refused = state == ConnState::Refuse && self.quiet.val() && self.refuse_ready.val();
+        self.status.next = self.status_of.q.val();
+        self.ready.next = state == ConnState::Idle;
+        self.taken.next = taken && !brings || fed && !wants_map || fed_map || refused;
         match state {
             ConnState::Idle => {
                 if self.go.val() {
@@ -190,65 +240,44 @@ impl<const CONN: usize> Logic for ConnOps<CONN> {
             }
             ConnState::Path => {
                 self.status_of.d.next = status;
-                self.state.d.next = if !looked {
-                    state
-                } else if !passed {
-                    ConnState::Done
-                } else if brings {
-                    ConnState::Load
-                } else {
-                    ConnState::Offer
-                };
+                if looked {
+                    self.state.d.next = if !passed {
+                        ConnState::Refuse
+                    } else if wants_map {
+                        ConnState::Map
+                    } else {
+                        ConnState::Offer
+                    };
+                }
             }
-            ConnState::Load => {
-                if self.load_done.val() {
-                    let foreign = initiates && family != path_is_v6(found.object.body);
-                    let failure = self.load_error.val();
-                    self.status_of.d.next =
-                        if failure { bits::<8>(HARDWARE_FAILURE) } else { bits::<8>(REJECTED) };
-                    self.state.d.next = if failure || foreign { ConnState::Done } else { ConnState::Offer };
+            ConnState::Map => {
+                self.status_of.d.next = bits::<8>(HARDWARE_FAILURE);
+                if self.map_done.val() {
+                    self.state.d.next =
+                        if self.map_error.val() { ConnState::Refuse } else { ConnState::Offer };
                 }
             }
             ConnState::Offer => {
-                if self.op_ready.val() {
-                    self.state.d.next = ConnState::Exchange;
+                if taken {
+                    self.state.d.next = if brings { ConnState::Feed } else { ConnState::Idle };
                 }
             }
-            ConnState::Exchange => {
-                if self.op_done.val() {
-                    let changes = initiates || code == TERMINATE;
-                    let good = self.op_status.val() == SUCCESS;
-                    self.status_of.d.next = self.op_status.val();
-                    self.state.d.next = if good && changes { ConnState::Lookup } else { ConnState::Done };
+            ConnState::Feed => {
+                if fed {
+                    self.state.d.next = if wants_map { ConnState::FeedMap } else { ConnState::Idle };
                 }
             }
-            ConnState::Lookup => {
-                if self.lookup_done.val() {
-                    let fails = initiates && !self.lookup_ok.val();
-                    if fails {
-                        self.status_of.d.next = if self.lookup_known.val() {
-                            bits::<8>(REJECTED)
-                        } else {
-                            bits::<8>(TCP_ENTRIES)
-                        };
-                    }
-                    self.state.d.next = if fails { ConnState::Undo } else { ConnState::Done };
+            ConnState::FeedMap => {
+                if fed_map {
+                    self.state.d.next = ConnState::Idle;
                 }
             }
-            ConnState::Undo => {
-                if self.op_ready.val() {
-                    self.state.d.next = ConnState::UndoWait;
+            ConnState::Refuse => {
+                if refused {
+                    self.state.d.next = ConnState::Idle;
                 }
-            }
-            ConnState::UndoWait => {
-                if self.op_done.val() {
-                    self.state.d.next = ConnState::Done;
-                }
-            }
-            ConnState::Done => {
-                self.state.d.next = ConnState::Idle;
             }
         }
-        dff_reset!(self, reset, state);
+        dff_reset!(self, reset, state, at_hand);
     }
 }

@@ -1,4 +1,4 @@
-//! Reads a run of beats from host memory, in bursts that end at 256-byte boundaries.
+//! Reads a run of beats from host memory, in bursts that end at 256-byte boundaries: commands, bodies of neighbors and paths, page maps.
 //!
 //! Latency: the read port's, per burst; one burst at a time. Throughput: one beat per clock within a
 //! burst. Back-pressure: none on beats, the user must take each. Reset: idle (the top resets only when
@@ -41,7 +41,7 @@ pub struct Fetch {
 
 /// Beats of the next burst: up to the end of the 256-byte block.
 #[kernel]
-fn burst(at: Bits<64>, left: Bits<7>) -> Bits<7> {
+pub fn burst(at: Bits<64>, left: Bits<7>) -> Bits<7> {
     let room = bits::<7>(BLOCK_BEATS) - bit_cast::<7, 5>(at.get_bits::<5>(3));
     if left < room {
         left

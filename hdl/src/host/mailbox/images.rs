@@ -1,28 +1,28 @@
-//! The images of a command, one after the other: header, check, hand-over, status.
+//! The images of a command, one after the other: header, check, hand-over.
 //!
 //! ```text
-//!   Idle --> Header --> Check --> Go --> Wait --> Settle --> Status --> Tally --+--> End
-//!     |        ^  `-bus error---------------------------------------^   |       |
-//!     |        `--------------------------------------------------------'       |
-//!     |`--Abort-----------------> Go --> Wait --> Settle -------------> Tally --'
-//!     `---nothing to do, or unknown--------------------------------------------^
+//!   Idle --> Header --> Second --> Check --> Go --> Wait --+--> Next --+--> End --> Idle
+//!     |        |  ^                  `-refused--> Answer --'       |   ^
+//!     |        `--|---bus error-------------------^                |   |
+//!     |           `------------------------------------------------'   |
+//!     |`--Abort---------------------------> Go --> Wait ---------------|
+//!     `---nothing to do, or unknown------------------------------------'
 //! ```
-//! Who carries an image out: [`super::object_ops`] neighbors and paths, [`super::conn_ops`] connections and the Abort.
+//! Who carries an image out: [`super::object_ops`] neighbors and paths, one at a time when nothing else is in work; [`super::conn_ops`] connections
+//! and the Abort, which are taken one behind the other. The command is done when [`super::answers`] has answered all.
 //! A header that could not be read is not written either: its image has no status but the command's.
 //!
-//! Latency: 1 clock for a command without images; 7 clocks per image on top of reading its header and carrying it out,
-//! and the write responses of its body.
+//! Latency: 1 clock for a command without images; 6 clocks per image on top of carrying it out.
 //! Throughput: one image at a time. Back-pressure: waits for both. Reset: nothing in work.
+use super::image_reader::Whole;
 use super::job::{
-    inline, Job, Outcome, Run, RunBeat, WriteMaster, ABORT, BAD_REQUEST, HARDWARE_FAILURE, HEADER_BYTES,
-    INITIATE, INVALIDATE, KIND_NEIGHBOR, KIND_PATH, KIND_TCP, NOP, STALE, SUCCESS,
+    Answer, Job, ABORT, BAD_REQUEST, HARDWARE_FAILURE, HEADER_BYTES, INITIATE, INVALIDATE, KIND_NEIGHBOR,
+    KIND_PATH, KIND_TCP, NOP, QUERY, SUCCESS, TERMINATE, UPDATE,
 };
 use crate::mirror::{Command, ImageHeader};
 use crate::prelude::*;
 use chimney_abi::state;
 
-/// Beats of an image header.
-const HEADER_BEATS: u64 = HEADER_BYTES / 8;
 /// Bytes of header and body, by kind.
 const NEIGHBOR_LENGTH: u64 = HEADER_BYTES + state::NeighborImage::BYTES as u64;
 /// See [`NEIGHBOR_LENGTH`].
@@ -37,21 +37,21 @@ const IMAGE_REVISION: u64 = state::IMAGE_REVISION as u64;
 pub enum ImagesState {
     /// There is none.
     Idle,
-    /// A header is being read.
+    /// The next image is being read.
     Header,
-    /// It is being checked.
+    /// The second beat of its header is taken.
+    Second,
+    /// It is being checked, and waits until it may be carried out.
     Check,
     /// The image is handed over.
     Go,
     /// It is carried out.
     Wait,
-    /// What it wrote is on its way to memory.
-    Settle,
-    /// Its status is written.
-    Status,
-    /// Its status is counted.
-    Tally,
-    /// The command is done.
+    /// It is answered.
+    Answer,
+    /// It is not needed any more.
+    Next,
+    /// The images are answered.
     End,
 }
 
@@ -64,6 +64,31 @@ struct Sort {
     unknown: Bit,
     /// It has images.
     images: Bit,
+}
+
+/// What moves a command on.
+#[derive(Clone, Copy, Debug, Default, PartialEq, LogicStruct)]
+struct Moves {
+    /// It begins.
+    begin: Bit,
+    /// What it is.
+    sort: Sort,
+    /// The next image is whole.
+    valid: Bit,
+    /// Its header could not be read.
+    failed: Bit,
+    /// Its header is bad.
+    refused: Bit,
+    /// It may be handed over.
+    may_go: Bit,
+    /// It, or its answer, was taken.
+    taken: Bit,
+    /// It has an answer that comes from here.
+    answers: Bit,
+    /// It is the last one.
+    is_last: Bit,
+    /// Nothing is in work.
+    quiet: Bit,
 }
 
 /// The block. See the module page.
@@ -79,38 +104,52 @@ pub struct Images {
     pub command: Signal<In, Command>,
     /// Pulse: all is done.
     pub finished: Signal<Out, Bit>,
-    /// With `finished`.
-    pub outcome: Signal<Out, Outcome>,
-    /// To the reader.
-    pub run: Signal<Out, Run>,
-    /// From the reader.
-    pub news: Signal<In, RunBeat>,
+    /// With `start`: there is no such command.
+    pub unknown: Signal<Out, Bit>,
+    /// Pulse: read the command's images.
+    pub read: Signal<Out, Bit>,
+    /// With `read`: their bodies too.
+    pub bodies: Signal<Out, Bit>,
+    /// The next image is there.
+    pub valid: Signal<In, Bit>,
+    /// What is known of it.
+    pub whole: Signal<In, Whole>,
+    /// Its next beat.
+    pub beat: Signal<In, Bits<64>>,
+    /// The beat is taken.
+    pub take: Signal<Out, Bit>,
+    /// Pulse: the image is not needed any more.
+    pub drop: Signal<Out, Bit>,
     /// The image in work.
     pub job: Signal<Out, Job>,
     /// Pulse: neighbor or path, carry `job` out.
     pub object_go: Signal<Out, Bit>,
-    /// Pulse: connection, carry `job` out.
+    /// Pulse: it is done.
+    pub object_done: Signal<In, Bit>,
+    /// With `object_done`.
+    pub object_status: Signal<In, Bits<8>>,
+    /// A connection would be taken.
+    pub conn_ready: Signal<In, Bit>,
+    /// Pulse, while `conn_ready`: connection, carry `job` out.
     pub conn_go: Signal<Out, Bit>,
-    /// Pulse: the job is done.
-    pub job_done: Signal<In, Bit>,
-    /// With `job_done`.
-    pub job_status: Signal<In, Bits<8>>,
-    /// All the job's writes were answered.
-    pub settled: Signal<In, Bit>,
-    /// With `settled`: some with an error.
-    pub write_failed: Signal<In, Bit>,
-    /// For the images' status.
-    pub write: WriteMaster,
-    /// Pulse: a command or an image was refused as malformed.
-    pub bad_request: Signal<Out, Bit>,
-    /// Pulse: a stale id was refused.
-    pub stale: Signal<Out, Bit>,
+    /// Pulse: `job` is not needed any more.
+    pub conn_taken: Signal<In, Bit>,
+    /// No connection is in work, no answer waits.
+    pub quiet: Signal<In, Bit>,
+    /// An answer of an image that was refused, or of a neighbor or path; only while `quiet`.
+    pub answer_valid: Signal<Out, Bit>,
+    /// It is taken.
+    pub answer_ready: Signal<In, Bit>,
+    /// The answer.
+    pub answer: Signal<Out, Answer>,
     state: Dff<ImagesState>,
     header: Dff<Bits<128>>,
     image: Dff<Bits<64>>,
-    left: Dff<Bits<16>>,
+    index: Dff<Bits<16>>,
     status: Dff<Bits<8>>,
-    outcome_of: Dff<Outcome>,
+    /// The answer goes into the image's header, and behind its body.
+    writes: Dff<Bit>,
+    lands: Dff<Bit>,
 }
 
 /// What a command is.
@@ -138,175 +177,128 @@ pub fn header_status(h: ImageHeader, opcode: Bits<8>) -> Bits<8> {
     }
 }
 
-/// One more status: the last that failed counts, and how many did.
+/// One state or the other.
 #[kernel]
-pub fn tally(o: Outcome, status: Bits<8>) -> Outcome {
-    if status == SUCCESS {
-        o
+fn pick(b: bool, yes: ImagesState, no: ImagesState) -> ImagesState {
+    if b {
+        yes
     } else {
-        Outcome { worst: status, failed: o.failed + !o.failed.all() }
+        no
     }
-}
-
-/// The first beat of a header, with its status.
-#[kernel]
-pub fn with_status(first: Bits<64>, status: Bits<8>) -> Bits<64> {
-    cat::<64, _>((first.get_bits::<48>(16), status, first.get_bits::<8>(0)))
 }
 
 /// The next state.
 #[kernel]
-fn next_state(
-    state: ImagesState,
-    s: Sort,
-    begin: bool,
-    news: RunBeat,
-    good: bool,
-    moved: bool,
-) -> ImagesState {
+fn next_state(state: ImagesState, m: Moves) -> ImagesState {
+    let rest = pick(m.sort.images, ImagesState::Header, ImagesState::End);
+    let first = pick(m.sort.abort, ImagesState::Go, rest);
+    let check = pick(m.may_go, ImagesState::Go, state);
+    let done = pick(m.answers, ImagesState::Answer, ImagesState::Next);
     match state {
-        ImagesState::Idle => {
-            if !begin {
-                state
-            } else if s.abort {
-                ImagesState::Go
-            } else if s.images {
-                ImagesState::Header
-            } else {
-                ImagesState::End
-            }
-        }
+        ImagesState::Idle => pick(m.begin, first, state),
         ImagesState::Header => {
-            if !news.done {
-                state
-            } else if news.error {
-                ImagesState::Tally
-            } else {
-                ImagesState::Check
-            }
+            pick(m.valid, pick(m.failed, ImagesState::Answer, ImagesState::Second), state)
         }
-        ImagesState::Check => {
-            if good {
-                ImagesState::Go
-            } else {
-                ImagesState::Status
-            }
-        }
+        ImagesState::Second => ImagesState::Check,
+        ImagesState::Check => pick(m.refused, ImagesState::Answer, check),
         ImagesState::Go => ImagesState::Wait,
-        ImagesState::Wait => {
-            if moved {
-                ImagesState::Settle
-            } else {
-                state
-            }
-        }
-        ImagesState::Settle => {
-            if !moved {
-                state
-            } else if s.abort {
-                ImagesState::Tally
-            } else {
-                ImagesState::Status
-            }
-        }
-        ImagesState::Status => {
-            if moved {
-                ImagesState::Tally
-            } else {
-                state
-            }
-        }
-        // `moved` is the last image here.
-        ImagesState::Tally => {
-            if moved {
-                ImagesState::End
-            } else {
-                ImagesState::Header
-            }
-        }
-        ImagesState::End => ImagesState::Idle,
+        ImagesState::Wait => pick(m.taken, done, state),
+        ImagesState::Answer => pick(m.taken, ImagesState::Next, state),
+        ImagesState::Next => pick(m.is_last, ImagesState::End, ImagesState::Header),
+        ImagesState::End => pick(m.quiet, ImagesState::Idle, state),
     }
 }
 
 #[kernel]
 impl Logic for Images {
     fn update(&mut self) {
-        dff_setup!(self, clock, state, header, image, left, status, outcome_of);
-        let (state, news, command) = (self.state.q.val(), self.news.val(), self.command.val());
+        dff_setup!(self, clock, state, header, image, index, status, writes, lands);
+        let (state, command, whole) = (self.state.q.val(), self.command.val(), self.whole.val());
         let header = unpack::<ImageHeader, 128>(self.header.q.val());
-        let image = self.image.q.val();
+        let (image, index) = (self.image.q.val(), self.index.q.val());
+        let (quiet, code) = (self.quiet.val(), command.opcode);
         let sorted = sort(command);
         let begin = state == ImagesState::Idle && self.start.val();
-        let is_last = sorted.abort || self.left.q.val() == 1;
         let is_conn = sorted.abort || header.kind == KIND_TCP;
-        let check = header_status(header, command.opcode);
-        let refused = state == ImagesState::Check && check != SUCCESS;
-        let job_done = state == ImagesState::Wait && self.job_done.val();
-        let next_image = image + IMAGE_STRIDE;
+        let refusal = header_status(header, code);
+        let object_done = state == ImagesState::Wait && !is_conn && self.object_done.val();
+        let conn_taken = state == ImagesState::Wait && is_conn && self.conn_taken.val();
+        let answers = state == ImagesState::Answer && quiet;
+        let answered = answers && self.answer_ready.val();
+        let moves = Moves {
+            begin,
+            sort: sorted,
+            valid: self.valid.val(),
+            failed: whole.header_failed,
+            refused: refusal != SUCCESS,
+            may_go: if is_conn { self.conn_ready.val() } else { quiet },
+            taken: object_done || conn_taken || answered,
+            answers: object_done,
+            is_last: sorted.abort || index + 1 == command.count,
+            quiet,
+        };
+        self.state.d.next = next_state(state, moves);
 
         // Reading.
-        let more = state == ImagesState::Tally && !is_last;
-        self.run.next = Run {
-            start: begin && sorted.images || more,
-            iova: if more { next_image } else { command.iova },
-            beats: bits::<7>(HEADER_BEATS),
-        };
+        let first = state == ImagesState::Header && self.valid.val() && !whole.header_failed;
+        let second = state == ImagesState::Second;
+        self.unknown.next = sorted.unknown;
+        self.read.next = begin && sorted.images;
+        self.bodies.next = code == INITIATE || code == UPDATE;
+        self.take.next = first || second;
+        self.drop.next = state == ImagesState::Next && !sorted.abort;
         if begin {
             self.image.d.next = command.iova;
-            self.left.d.next = command.count;
+            self.index.d.next = bits::<16>(0);
             self.header.d.next = pack::<128, _>(ImageHeader {
                 id: command.conn,
                 generation: command.generation,
                 ..ImageHeader::default()
             });
         }
-        if more {
-            self.image.d.next = next_image;
-            self.left.d.next = self.left.q.val() - 1;
+        if state == ImagesState::Next {
+            self.image.d.next = image + IMAGE_STRIDE;
+            self.index.d.next = index + 1;
         }
-        if state == ImagesState::Header && news.valid {
-            self.header.d.next = cat::<128, _>((news.data, self.header.q.val().get_bits::<64>(64)));
+        if first || second {
+            self.header.d.next = cat::<128, _>((self.beat.val(), self.header.q.val().get_bits::<64>(64)));
         }
 
         // Handing over.
-        self.job.next = Job { opcode: command.opcode, header, body: image + HEADER_BYTES };
+        self.job.next = Job {
+            opcode: code,
+            header,
+            body: image + HEADER_BYTES,
+            index,
+            body_failed: whole.body_failed,
+            has_ranges: whole.has_ranges,
+        };
         self.object_go.next = state == ImagesState::Go && !is_conn;
         self.conn_go.next = state == ImagesState::Go && is_conn;
-        self.bad_request.next = refused || begin && sorted.unknown;
-        self.stale.next = job_done && self.job_status.val() == STALE;
-        if state == ImagesState::Header {
-            self.status.d.next = bits::<8>(HARDWARE_FAILURE);
-        }
-        if state == ImagesState::Check {
-            self.status.d.next = check;
-        }
-        if job_done {
-            self.status.d.next = self.job_status.val();
-        }
-        // The object is gone from here, its image is not there: the host goes by its shadow record (law L2).
-        let settled = state == ImagesState::Settle && self.settled.val();
-        if settled && self.write_failed.val() && self.status.q.val() == SUCCESS {
-            self.status.d.next = bits::<8>(HARDWARE_FAILURE);
-        }
 
         // Answering.
-        let word = with_status(self.header.q.val().get_bits::<64>(0), self.status.q.val());
-        self.write.valid.next = state == ImagesState::Status;
-        self.write.cmd.next = inline(image, bits::<16>(8), bit_cast::<256, 64>(word));
-        self.finished.next = state == ImagesState::End;
-        self.outcome.next = self.outcome_of.q.val();
-        if state == ImagesState::Idle {
-            let verdict = if sorted.unknown { bits::<8>(BAD_REQUEST) } else { bits::<8>(SUCCESS) };
-            self.outcome_of.d.next = tally(Outcome::default(), verdict);
+        if state == ImagesState::Header {
+            self.status.d.next = bits::<8>(HARDWARE_FAILURE);
+            self.writes.d.next = false;
+            self.lands.d.next = false;
         }
-        if state == ImagesState::Tally {
-            self.outcome_of.d.next = tally(self.outcome_of.q.val(), self.status.q.val());
+        if state == ImagesState::Check {
+            self.status.d.next = refusal;
+            self.writes.d.next = true;
         }
-        let moved = job_done
-            || settled
-            || state == ImagesState::Status && self.write.ready.val()
-            || state == ImagesState::Tally && is_last;
-        self.state.d.next = next_state(state, sorted, begin, news, !refused, moved);
+        if object_done {
+            let status = self.object_status.val();
+            self.status.d.next = status;
+            self.lands.d.next = status == SUCCESS && (code == QUERY || code == TERMINATE);
+        }
+        self.answer_valid.next = answers;
+        self.answer.next = Answer {
+            index,
+            status: self.status.q.val(),
+            write: self.writes.q.val(),
+            lands: self.lands.q.val(),
+        };
+        self.finished.next = state == ImagesState::End && quiet;
         dff_reset!(self, reset, state);
     }
 }

@@ -1,7 +1,7 @@
 //! What the parts of the command block say to each other.
 use crate::mirror::ImageHeader;
 use crate::prelude::*;
-use crate::types::{WriteCmd, WRITE_INLINE};
+use crate::types::{WriteCmd, TAG_BITS, WRITE_INLINE};
 use chimney_abi::cmd::{ImageKind, Opcode, Status};
 use chimney_abi::state;
 
@@ -44,6 +44,9 @@ pub const HARDWARE_FAILURE: u64 = Status::HardwareFailure.code() as u64;
 
 /// Bytes of an image header.
 pub const HEADER_BYTES: u64 = state::HEADER_BYTES as u64;
+const IPV6: u64 = state::CONST_IPV6 as u64;
+/// Tag of an image's last write.
+pub const LAST: u64 = 1;
 
 /// One image in work, or an Abort; stable from `go` to `done`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, LogicStruct)]
@@ -54,6 +57,42 @@ pub struct Job {
     pub header: ImageHeader,
     /// Address of the image's body.
     pub body: Bits<64>,
+    /// Its place in the command.
+    pub index: Bits<16>,
+    /// A connection's body could not be read whole.
+    pub body_failed: Bit,
+    /// A connection's record has out-of-order ranges.
+    pub has_ranges: Bit,
+}
+
+/// What became of an image (its part -> [`Answers`](super::answers::Answers)).
+#[derive(Clone, Copy, Debug, Default, PartialEq, LogicStruct)]
+pub struct Answer {
+    /// Its place in the command.
+    pub index: Bits<16>,
+    /// `Status` number.
+    pub status: Bits<8>,
+    /// The image has a header to which the status is written.
+    pub write: Bit,
+    /// It was written, with [`last`] at the end.
+    pub lands: Bit,
+}
+
+/// A connection's ports and family, as they lie in its record.
+#[derive(Clone, Copy, Debug, Default, PartialEq, LogicStruct)]
+pub struct Ports {
+    /// Own.
+    pub local: Bits<16>,
+    /// The peer's.
+    pub remote: Bits<16>,
+    /// `const_flags`.
+    pub flags: Bits<16>,
+}
+
+/// The connection's family.
+#[kernel]
+pub fn is_v6(p: Ports) -> bool {
+    (p.flags & bits::<16>(IPV6)).any()
 }
 
 /// A run of beats to read (a part -> [`Fetch`](super::fetch::Fetch)).
@@ -125,9 +164,15 @@ pub fn reported(iova: Bits<64>, len: Bits<16>, data: Bits<256>) -> WriteCmd {
     WriteCmd { notify: true, ..inline(iova, len, data) }
 }
 
+/// The same for the last write of an image: when it has landed, all of the image has.
+#[kernel]
+pub fn last(c: WriteCmd) -> WriteCmd {
+    WriteCmd { tag: bits::<TAG_BITS>(LAST), ..c }
+}
+
 /// The run that is started; at most one part does so at a time.
 #[kernel]
-pub fn one_of(runs: [Run; 4]) -> Run {
+pub fn one_of(runs: [Run; 3]) -> Run {
     let mut one = runs[0];
     for run in runs {
         if run.start {

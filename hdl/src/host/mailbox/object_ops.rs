@@ -13,7 +13,7 @@
 //! Latency: 12 clocks, 7 more to save the row and 9 more to see a path's neighbor; the body's DMA and the table's patience.
 //! Throughput: one job at a time. Back-pressure: waits for the tables and for the write port. Reset: nothing in work.
 use super::job::{
-    reported, Job, Run, RunBeat, WriteMaster, HARDWARE_FAILURE, INITIATE, KIND_PATH, QUERY, SUCCESS,
+    last, reported, Job, Run, RunBeat, WriteMaster, HARDWARE_FAILURE, INITIATE, KIND_PATH, QUERY, SUCCESS,
     TERMINATE, UPDATE,
 };
 use super::objects::{head_after, lanes, object_status, parent_of, table_op, Parent, IP_ID_LANE};
@@ -230,10 +230,12 @@ impl Logic for ObjectOps {
         let len = if is_path { bits::<16>(WRITE_BYTES) } else { bits::<16>(NEIGHBOR_BYTES) };
         self.write.valid.next = state == ObjectState::Write || rest;
         self.write.cmd.next = if rest {
-            let last = bit_cast::<256, 64>(object.body.get_bits::<64>(256));
-            reported(job.body + WRITE_BYTES, bits::<16>(REST_BYTES), last)
-        } else {
+            let rest_of = bit_cast::<256, 64>(object.body.get_bits::<64>(256));
+            last(reported(job.body + WRITE_BYTES, bits::<16>(REST_BYTES), rest_of))
+        } else if is_path {
             reported(job.body, len, object.body.get_bits::<256>(0))
+        } else {
+            last(reported(job.body, len, object.body.get_bits::<256>(0)))
         };
         self.done.next = state == ObjectState::Done;
         self.status.next = self.status_of.q.val();

@@ -1,9 +1,10 @@
-//! A connection's record from PROTO to its image: beats become writes of 32 bytes.
+//! Connections' records from PROTO to their images: beats become writes of 32 bytes.
 //!
 //! Latency: the write is offered with the fourth beat. Throughput: one beat per clock. Back-pressure: every fourth beat
-//! waits for the write port. Reset: nothing kept.
-use super::job::{reported, WriteMaster};
-use super::record_in::{is_v6, Ports};
+//! waits for the write port. Reset: the next beat is a record's first.
+use super::answers::distance;
+use super::conn_ops::RECORD_BEATS;
+use super::job::{last, reported, WriteMaster, HEADER_BYTES};
 use crate::prelude::*;
 
 /// Beats of a write.
@@ -12,6 +13,7 @@ const BEATS_LOG2: usize = 2;
 const BYTES: u64 = 32;
 /// log2 of them.
 const BYTES_LOG2: u64 = BYTES.trailing_zeros() as u64;
+const LAST_BEAT: u64 = RECORD_BEATS - 1;
 
 /// The block. See the module page.
 #[derive(LogicBlock, Default)]
@@ -20,52 +22,44 @@ pub struct RecordOut {
     pub clock: Signal<In, Clock>,
     /// Synchronous, active high.
     pub reset: Signal<In, Bit>,
-    /// Pulse: the next beat is a record's first.
-    pub go: Signal<In, Bit>,
-    /// Address of the image's body; stable until the record is out.
-    pub body: Signal<In, Bits<64>>,
-    /// Beats are written.
-    pub take: Signal<In, Bit>,
-    /// Beats are thrown away.
-    pub discard: Signal<In, Bit>,
+    /// Address of the command's first image; stable until its last record is out.
+    pub base: Signal<In, Bits<64>>,
+    /// Place of the record's image.
+    pub index: Signal<In, Bits<16>>,
     /// A beat is offered.
     pub op_out_valid: Signal<In, Bit>,
     /// It is taken.
     pub op_out_ready: Signal<Out, Bit>,
     /// The beat.
     pub op_out: Signal<In, Bits<64>>,
-    /// The record that was written last, or is being written, is of IPv6.
-    pub is_v6: Signal<Out, Bit>,
     /// For the record.
     pub write: WriteMaster,
     count: Dff<Bits<6>>,
     chunk: Dff<Bits<192>>,
-    v6: Dff<Bit>,
+    /// Address of the record that goes out.
+    body: Dff<Bits<64>>,
 }
 
 #[kernel]
 impl Logic for RecordOut {
     fn update(&mut self) {
-        dff_setup!(self, clock, count, chunk, v6);
+        dff_setup!(self, clock, count, chunk, body);
         let (count, beat) = (self.count.q.val(), self.op_out.val());
-        let is_last = count.get_bits::<BEATS_LOG2>(0).all();
+        let is_fourth = count.get_bits::<BEATS_LOG2>(0).all();
+        let is_last = count == LAST_BEAT;
         let chunk = cat::<256, _>((beat, self.chunk.q.val()));
         let offset = bit_cast::<64, 4>(count.get_bits::<4>(BEATS_LOG2)) << BYTES_LOG2;
-        let ready = self.take.val() && (!is_last || self.write.ready.val());
-        let taken = ready && self.op_out_valid.val();
-        self.op_out_ready.next = ready || self.discard.val();
-        self.write.valid.next = self.take.val() && is_last && self.op_out_valid.val();
-        self.write.cmd.next = reported(self.body.val() + offset, bits::<16>(BYTES), chunk);
-        self.is_v6.next = self.v6.q.val();
-        if taken && count == 0 {
-            self.v6.d.next = is_v6(unpack::<Ports, 48>(beat.get_bits::<48>(0)));
-        }
-        if taken {
-            self.count.d.next = count + 1;
+        let ready = !is_fourth || self.write.ready.val();
+        self.op_out_ready.next = ready;
+        self.write.valid.next = is_fourth && self.op_out_valid.val();
+        let write = reported(self.body.q.val() + offset, bits::<16>(BYTES), chunk);
+        self.write.cmd.next = if is_last { last(write) } else { write };
+        if ready && self.op_out_valid.val() {
+            self.count.d.next = if is_last { bits::<6>(0) } else { count + 1 };
             self.chunk.d.next = chunk.get_bits::<192>(64);
         }
-        if self.go.val() {
-            self.count.d.next = bits::<6>(0);
+        if count == 0 {
+            self.body.d.next = self.base.val() + distance(self.index.val()) + HEADER_BYTES;
         }
         dff_reset!(self, reset, count);
     }

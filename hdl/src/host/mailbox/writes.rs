@@ -1,9 +1,9 @@
-//! The command block's port of the write engine: several parts, one register, commands in the order taken; and the account
-//! of those whose report is wanted.
+//! The command block's port of the write engine: several parts, one register, commands in the order taken; and what the reports
+//! say of images that were written.
 //!
 //! Latency: 1 clock. Throughput: one command in 2 clocks. Back-pressure: `ready` depends on the register alone; of parts
 //! that offer at once the first in the list goes first. Reset: empty.
-use super::job::WriteSlave;
+use super::job::{WriteSlave, LAST};
 use crate::prelude::*;
 use crate::types::{WriteCmd, WriteDone};
 
@@ -32,22 +32,19 @@ pub struct Writes {
     pub done_valid: Signal<In, Bit>,
     /// The report.
     pub done: Signal<In, WriteDone>,
-    /// Pulse: forget what failed.
-    pub clear: Signal<In, Bit>,
-    /// No report is outstanding.
-    pub settled: Signal<Out, Bit>,
-    /// Some report since `clear` told an error.
-    pub failed: Signal<Out, Bit>,
+    /// Pulse: the last write of an image was answered.
+    pub landed: Signal<Out, Bit>,
+    /// With `landed`: some write of the image was answered with an error.
+    pub lost: Signal<Out, Bit>,
     full: Dff<Bit>,
     held: Dff<WriteCmd>,
-    outstanding: Dff<Bits<5>>,
     error: Dff<Bit>,
 }
 
 #[kernel]
 impl Logic for Writes {
     fn update(&mut self) {
-        dff_setup!(self, clock, full, held, outstanding, error);
+        dff_setup!(self, clock, full, held, error);
         let free = !self.full.q.val();
         let images = self.images.valid.val();
         let objects = self.objects.valid.val() && !images;
@@ -74,17 +71,15 @@ impl Logic for Writes {
             self.full.d.next = false;
         }
 
-        // Reports. One command is held, the write engine has some more; a record is nine.
-        let left = self.full.q.val() && self.ready.val() && self.held.q.val().notify;
-        let back = bit_cast::<5, 1>(self.done_valid.val().into());
-        self.outstanding.d.next = self.outstanding.q.val() + left - back;
-        self.settled.next = !self.outstanding.q.val().any() && free;
-        self.failed.next = self.error.q.val();
-        if self.clear.val() {
-            self.error.d.next = false;
-        } else if self.done_valid.val() && self.done.val().error {
-            self.error.d.next = true;
+        // Reports: images are written one after the other.
+        let (reported, report) = (self.done_valid.val(), self.done.val());
+        let lost = self.error.q.val() || report.error;
+        let landed = reported && report.tag == LAST;
+        self.landed.next = landed;
+        self.lost.next = lost;
+        if reported {
+            self.error.d.next = lost && !landed;
         }
-        dff_reset!(self, reset, full, outstanding);
+        dff_reset!(self, reset, full, error);
     }
 }

@@ -18,7 +18,7 @@ use crate::host::events::RaiseEvent;
 use crate::mem::SdpRam;
 use crate::prelude::*;
 use crate::stream::Fifo;
-use crate::tcp::pages::{FoundSlot, LoadSlot, LookSlot, Pages, CONN_MOST, COUNT, SLOT_AT};
+use crate::tcp::pages::{ClearMap, FoundSlot, LoadSlot, LookSlot, Pages, CONN_MOST, COUNT, SLOT_AT};
 use crate::types::{ReadBeat, ReadReq, TcpParams, WriteCmd};
 
 /// log2 of the orders that wait.
@@ -115,10 +115,16 @@ pub struct Placer<const LOG2: usize, const MAP: usize> {
     pub pool_beat: Signal<In, ReadBeat>,
     /// It is this client's.
     pub pool_beat_valid: Signal<In, Bit>,
-    /// Write an entry of the page map.
+    /// Write an entry of the page map; offered until `load_ready`.
     pub load_slot: Signal<In, LoadSlot>,
+    /// See `load_slot`.
+    pub load_ready: Signal<Out, Bit>,
+    /// Empty a connection's page map; offered until `clear_ready`.
+    pub clear: Signal<In, ClearMap>,
+    /// See `clear`.
+    pub clear_ready: Signal<Out, Bit>,
     orders: Fifo<PlaceOrder, ORDERS_LOG2, ORDERS>,
-    pages: Pages<MAP>,
+    pages: Pages<LOG2, MAP>,
     posts: SdpRam<Posts, LOG2>,
     h: Dff<Hand>,
     looked: Dff<Bit>,
@@ -253,6 +259,9 @@ impl<const LOG2: usize, const MAP: usize> Logic for Placer<LOG2, MAP> {
         self.told.next = h.p;
         self.pages.enable.next = self.enable.val();
         self.pages.load.next = self.load_slot.val();
+        self.load_ready.next = self.pages.load_ready.val();
+        self.pages.clear.next = self.clear.val();
+        self.clear_ready.next = self.pages.clear_ready.val();
         let at = cat::<SLOT_AT, _>((h.o.conn.get_bits::<CONN_MOST>(0), h.cur.get_bits::<5>(12)));
         let looks = st == PlaceState::Page;
         let tag = h.cur.get_bits::<20>(12);

@@ -13,8 +13,8 @@ use crate::tcp::loss::queue::LossQueue;
 use crate::tcp::place::placer::Placer;
 use crate::tcp::timers::Timers;
 use crate::types::{
-    ConnOp, Doorbell, EngineCounts, PathMtu, ReadBeat, ReadReq, RxSeg, TcpParams, TxDone, TxJob, WriteCmd,
-    WriteDone,
+    ConnOp, Doorbell, EngineCounts, OpDone, PathMtu, ReadBeat, ReadReq, RxSeg, TcpParams, TxDone, TxJob,
+    WriteCmd, WriteDone,
 };
 
 /// The block.
@@ -78,10 +78,14 @@ pub struct Engine<
     pub op_out_valid: Signal<Out, Bit>,
     /// Beat taken.
     pub op_out_ready: Signal<In, Bit>,
-    /// Pulse: the command is done.
-    pub op_done: Signal<Out, Bit>,
-    /// Its status.
-    pub op_status: Signal<Out, Bits<8>>,
+    /// Whose image it is.
+    pub op_out_tag: Signal<Out, Bits<16>>,
+    /// A command is done.
+    pub op_done: Signal<Out, OpDone>,
+    /// The answer is offered.
+    pub op_done_valid: Signal<Out, Bit>,
+    /// The answer is taken.
+    pub op_done_ready: Signal<In, Bit>,
     /// Write command.
     pub write_cmd: Signal<Out, WriteCmd>,
     /// Write command offered.
@@ -240,8 +244,10 @@ impl<const LOG2: usize, const MAP: usize, const TABLE: usize, const LOSS: usize,
         self.op_out.next = self.ops.op_out.val();
         self.op_out_valid.next = self.ops.op_out_valid.val();
         self.ops.op_out_ready.next = self.op_out_ready.val();
-        self.op_done.next = self.ops.op_done.val();
-        self.op_status.next = self.ops.op_status.val();
+        self.op_out_tag.next = self.ops.op_out_tag.val();
+        self.op_done.next = self.ops.done.val();
+        self.op_done_valid.next = self.ops.done_valid.val();
+        self.ops.done_ready.next = self.op_done_ready.val();
         self.intake.op_conn.next = self.ops.current.val().conn;
         self.intake.op_valid.next = self.ops.pass_valid.val();
         self.ops.pass_ready.next = self.intake.op_ready.val();
@@ -249,6 +255,7 @@ impl<const LOG2: usize, const MAP: usize, const TABLE: usize, const LOSS: usize,
         self.ops.close_ready.next = self.intake.close_ready.val();
         self.pipe.op.next = self.ops.current.val();
         self.pipe.image.next = self.ops.image.val();
+        self.ops.read.next = self.pipe.op_read.val();
         self.ops.result.next = self.pipe.op_result.val();
         self.ops.stored.next = self.pipe.stored.val();
         self.ops.stores.next = self.pipe.stores.val();
@@ -256,6 +263,9 @@ impl<const LOG2: usize, const MAP: usize, const TABLE: usize, const LOSS: usize,
         self.ops.finished.next = self.intake.finished.val();
         self.placer.load.next = self.ops.load.val();
         self.placer.load_slot.next = self.ops.load_slot.val();
+        self.ops.load_ready.next = self.placer.load_ready.val();
+        self.placer.clear.next = self.ops.clear.val();
+        self.ops.clear_ready.next = self.placer.clear_ready.val();
         self.ops.told.next = self.placer.told.val();
         self.ops.told_valid.next = self.placer.told_valid.val();
 

@@ -147,7 +147,7 @@ pub fn execute(s: Step, op: ConnOp, r: TcpRecord, now: Bits<32>) -> Step {
     } else if code == QUERY {
         n.c.status = bits::<8>(SUCCESS);
     } else if code == TERMINATE {
-        n.w.side.closing = bits::<2>(1);
+        n = closing(s);
         n.c.waits = true;
         n.c.tell = false;
     } else if code == INVALIDATE {
@@ -178,26 +178,45 @@ fn owes_ack(w: Work) -> bool {
     owed && !w.flags.stopped && !w.flags.aborted && w.state != CLOSED
 }
 
+/// Something of the connection is stored, published or asked for, or it waits for its turn to send.
+#[kernel]
+fn is_under_way(w: Work) -> bool {
+    w.side.commits != 0 || w.side.queued || w.side.pub_wait || w.guard.asked != 0
+}
+
+/// A Terminate as far as it goes now: first an acknowledgment that is owed, then the last shadow record, then nothing more.
+#[kernel]
+fn closing(s: Step) -> Step {
+    let w = s.w;
+    let mut n = s;
+    if is_under_way(w) {
+        n.w.side.closing = bits::<2>(1);
+    } else if w.side.closing != 2 && owes_ack(w) {
+        n.w.side.closing = bits::<2>(2);
+        n.w.flags.ack_now = true;
+        n.c.want_tx = true;
+    } else {
+        n.w.flags.ack_now = w.flags.ack_now && w.side.closing == 2;
+        n.w.side.closing = bits::<2>(3);
+        n.c.publish = true;
+    }
+    n
+}
+
 /// Stage 1: a Terminate goes on when nothing of the connection is under way (law L1); no job is, or it would not be asked.
 #[kernel]
 pub fn close(s: Step) -> Step {
-    let w = s.w;
+    let under_way = is_under_way(s.w);
     let mut n = s;
-    n.c.waits = true;
-    if w.side.commits != 0 || w.side.queued || w.side.pub_wait || w.guard.asked != 0 {
+    if under_way {
         n.c.forget = true;
-    } else if w.side.closing == 1 {
-        n.w.side.closing = bits::<2>(2);
-        n.w.flags.ack_now = owes_ack(w);
-        n.c.want_tx = owes_ack(w);
-    } else if w.side.closing == 2 {
-        n.w.side.closing = bits::<2>(3);
-        n.c.publish = true;
-    } else {
+    } else if s.w.side.closing == 3 {
         n.c.free = true;
         n.c.tell = true;
-        n.c.waits = false;
+    } else {
+        n = closing(s);
     }
+    n.c.waits = under_way || s.w.side.closing != 3;
     n
 }
 
@@ -210,13 +229,10 @@ pub fn given_back(w: Work) -> Work {
     n
 }
 
-/// A page map entry of host memory as the map on chip has it.
+/// A page map entry of host memory as the map on chip has it, if it is in use.
 #[kernel]
-pub fn page_slot(beat: Bits<64>, generation: Bits<8>) -> PageSlot {
+pub fn page_slot(beat: Bits<64>, generation: Bits<8>) -> (bool, PageSlot) {
     let e = unpack::<PageMapEntry, 64>(beat);
-    PageSlot {
-        page: e.page,
-        tag: e.seq.get_bits::<20>(12),
-        valid: e.valid != 0 && e.generation == generation,
-    }
+    let slot = PageSlot { page: e.page, tag: e.seq.get_bits::<20>(12) };
+    (e.valid != 0 && e.generation == generation, slot)
 }

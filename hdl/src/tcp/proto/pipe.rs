@@ -66,6 +66,8 @@ pub struct Pipe<const LOG2: usize, const TABLE: usize, const EARLY: usize> {
     pub image: Signal<In, Bits<RECORD>>,
     /// The end of its pass.
     pub op_result: Signal<Out, OpResult>,
+    /// The command and its image are read in this cycle.
+    pub op_read: Signal<Out, Bit>,
     /// The record of the pass that ends, as an image without posts.
     pub stored: Signal<Out, Bits<RECORD>>,
     /// A record is stored.
@@ -294,6 +296,7 @@ impl<const LOG2: usize, const TABLE: usize, const EARLY: usize> Logic for Pipe<L
         self.order.next = x.order;
         self.order_valid.next = x.orders;
         self.op_result.next = x.op_result;
+        self.op_read.next = s1.c.valid && s1.c.pick == Pick::Op;
         self.stored.next = x.image;
         self.stores.next = x.acts;
         self.loss_job.next = x.loss;

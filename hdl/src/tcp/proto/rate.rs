@@ -79,7 +79,7 @@ impl Logic for EventRate {
         // The connections, one after the other.
         let generation = bits::<8>(1);
         let opcode = bits::<8>(INITIATE);
-        self.engine.op.next = ConnOp { opcode, conn: self.conn.q.val(), generation, path: bits::<16>(0) };
+        self.engine.op.next = ConnOp { opcode, conn: self.conn.q.val(), generation, ..ConnOp::default() };
         self.engine.op_valid.next = !live && !self.begun.q.val();
         self.engine.op_in.next = self.image.q.val().get_bits::<64>(0);
         self.engine.op_in_valid.next = true;
@@ -88,11 +88,11 @@ impl Logic for EventRate {
             self.begun.d.next = !live && self.engine.op_ready.val();
             self.image.d.next = pack::<RECORD, TcpRecord>(record());
         } else if self.engine.op_in_ready.val() {
-            // Behind the record comes an empty page map.
             self.image.d.next = bit_cast::<RECORD, REST>(self.image.q.val().get_bits::<REST>(64));
         }
-        let refused = self.engine.op_done.val() && self.engine.op_status.val() != 0;
-        if self.engine.op_done.val() {
+        self.engine.op_done_ready.next = true;
+        let refused = self.engine.op_done_valid.val() && self.engine.op_done.val().status != 0;
+        if self.engine.op_done_valid.val() {
             self.begun.d.next = false;
             self.conn.d.next = self.conn.q.val() + 1;
         }
