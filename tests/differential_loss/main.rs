@@ -5,6 +5,7 @@
 
 mod board;
 mod growth;
+mod hystart;
 mod rack;
 
 use chimney_hdl::prelude::Bits;

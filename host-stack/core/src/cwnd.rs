@@ -42,7 +42,7 @@ impl Cwnd {
     /// network, so it does not grow (RFC 7661 1). `limit_segments` is L of RFC 3465 2.2.
     pub fn grow(&mut self, acked: u32, flight: u32, smss: u32, limit_segments: u32) {
         if self.is_slow_start() {
-            if flight.saturating_mul(2) >= self.cwnd {
+            if self.is_used(flight) {
                 self.cwnd += acked.min(limit_segments * smss);
             }
         } else if flight + 2 * smss >= self.cwnd {
@@ -55,6 +55,12 @@ impl Cwnd {
             self.acked_sum = self.acked_sum.min(self.cwnd);
         }
         self.cwnd = self.cwnd.min(MAX_CWND);
+    }
+
+    /// In slow start: the window was used, before an acknowledgment that found `flight` bytes in flight.
+    #[must_use]
+    pub fn is_used(&self, flight: u32) -> bool {
+        flight.saturating_mul(2) >= self.cwnd
     }
 
     /// RFC 5681 (4): half of what is in flight, at least two segments.

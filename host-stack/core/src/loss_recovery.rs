@@ -13,9 +13,9 @@
 use crate::ack::SendVars;
 use crate::congestion::{Control, Growth};
 use crate::cwnd::{Cwnd, MAX_CWND};
-use crate::hystart::{HyStart, Pace, Sample};
+use crate::hystart::{HyStart, Sample};
 use crate::prr::{Prr, PrrAck};
-use crate::rack::{age_us, Rack, ReoInput};
+use crate::rack::{Rack, ReoInput};
 use crate::recovery::{Phase, Recovery};
 use crate::scoreboard::{Delivery, Scoreboard, SeqRange};
 use crate::tlp::{pto_us, PtoInput, Tlp, TlpAck};
@@ -62,6 +62,8 @@ pub struct AckEvent<'a> {
     pub is_duplicate: bool,
     /// A round trip that ended with it, of a segment that was sent once.
     pub rtt_us: Option<u32>,
+    /// How long ago its TSecr was sent, milliseconds; `None`: the connection has no timestamps.
+    pub echo_ms: Option<u32>,
     /// DupThresh, 3 by default.
     pub dup_threshold: u8,
 }
@@ -116,7 +118,7 @@ impl LossRecovery {
         }
     }
 
-    /// Without HyStart++, which hardware may not have: slow start ends at a loss.
+    /// Without HyStart++: slow start ends at a loss. So it is in the part of the hardware that knows of losses only.
     #[must_use]
     pub fn without_hystart(self) -> LossRecovery {
         LossRecovery { hystart: None, ..self }
@@ -157,7 +159,7 @@ impl LossRecovery {
         let flight = (at.snd.snd_max - ack.una_before).saturating_sub(flight);
         let delivery = self.board.on_ack(ack.una_before, &at.snd, ack.blocks);
         let has_moved = at.snd.snd_una != ack.una_before;
-        let rtt_us = self.take_delivery(at, &delivery, ack.rtt_us);
+        self.take_delivery(at, &delivery, ack.rtt_us);
         let is_repaired = self.tlp.on_ack(&TlpAck {
             ack: at.snd.snd_una,
             is_duplicate: ack.is_duplicate,
@@ -195,13 +197,13 @@ impl LossRecovery {
             // RFC 3465 2.3: L = 1 while repairing after a timeout.
             Phase::RtoRecovery => cw.grow(delivery.bytes, flight.max(cw.cwnd), at.smss, 1),
             Phase::Open if was_recovering || delivery.bytes == 0 => {}
-            Phase::Open => self.grow(at, cw, delivery.bytes, flight, rtt_us),
+            Phase::Open => self.grow(at, cw, delivery.bytes, flight, ack),
         }
         result
     }
 
-    /// The round trip of the segment that was sent last, of those delivered; longer than the truth by at most a burst.
-    fn take_delivery(&mut self, at: &Moment, delivery: &Delivery, rtt_us: Option<u32>) -> Option<u32> {
+    /// What a delivery says of time and order.
+    fn take_delivery(&mut self, at: &Moment, delivery: &Delivery, rtt_us: Option<u32>) {
         if let Some(rtt_us) = rtt_us {
             self.rack.on_rtt(rtt_us, at.now_us);
         }
@@ -217,7 +219,6 @@ impl LossRecovery {
             self.rack.on_dsack(at.snd.snd_una, at.snd.snd_max);
         }
         self.rack.log.advance(at.snd.snd_una);
-        sent_us.map(|sent_us| age_us(at.now_us, sent_us))
     }
 
     fn leave_if_full(&mut self, at: &Moment, cw: &mut Cwnd, rec: &mut Recovery, has_moved: bool) {
@@ -270,20 +271,20 @@ impl LossRecovery {
     }
 
     /// The window grows for `acked` bytes that were delivered while all is well.
-    fn grow(&mut self, at: &Moment, cw: &mut Cwnd, acked: u32, flight: u32, rtt_us: Option<u32>) {
+    fn grow(&mut self, at: &Moment, cw: &mut Cwnd, acked: u32, flight: u32, ack: &AckEvent<'_>) {
         let (smss, srtt_us, now_us) = (at.smss, at.srtt_us, at.now_us);
         let mut growth = Growth { acked, flight, smss, srtt_us, now_us };
         // RFC 9406 4.3: the first slow start, the only one that does not know where to end.
-        if let Some(hystart) = self.hystart.as_mut().filter(|_| cw.ssthresh >= MAX_CWND) {
-            let (snd_una, snd_max, min_rtt_us) = (at.snd.snd_una, at.snd.snd_max, self.rack.min_rtt_us());
-            let sample = Sample { snd_una, snd_max, rtt_us, min_rtt_us, now_us, smss };
-            match hystart.on_ack(&sample) {
-                Pace::SlowStart => {}
-                Pace::Conservative(shift) => growth.acked >>= shift,
-                Pace::Over => cw.ssthresh = cw.cwnd,
-            }
-        }
+        let is_first = cw.is_slow_start() && cw.ssthresh >= MAX_CWND;
+        let Some(hystart) = self.hystart.as_mut().filter(|_| is_first) else {
+            return self.control.on_ack(cw, &growth);
+        };
+        growth.acked >>= hystart.shift();
+        let is_used = cw.is_used(flight);
         self.control.on_ack(cw, &growth);
+        if is_used && hystart.on_ack(&Sample::new(acked, smss, ack.rtt_us, ack.echo_ms)) {
+            cw.ssthresh = cw.cwnd;
+        }
     }
 
     /// The peer echoes a congestion mark, the first of this window of data ([`crate::ecn`]).
@@ -309,6 +310,7 @@ impl LossRecovery {
             blocks: &[],
             is_duplicate: false,
             rtt_us: None,
+            echo_ms: None,
             dup_threshold: threshold,
         };
         self.on_ack(at, cw, rec, &ack)

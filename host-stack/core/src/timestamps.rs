@@ -48,6 +48,12 @@ pub fn clock(now_us: u64, delta: u32) -> u32 {
     ((now_us / TICK_US) as u32).wrapping_add(delta)
 }
 
+/// Milliseconds since a segment of the connection was sent whose TSval is echoed now; a TSecr ahead of the clock was never sent.
+#[must_use]
+pub fn echo_ms(now_us: u64, delta: u32, ecr: u32) -> u32 {
+    clock(now_us, delta).wrapping_sub(ecr)
+}
+
 /// The delta that continues a clock which showed `ts_time` at this moment.
 #[must_use]
 pub fn delta_for(now_us: u64, ts_time: u32) -> u32 {

@@ -18,7 +18,7 @@ use chimney_host_stack_core::delayed_ack::{decide, AckDecision, Arrival};
 use chimney_host_stack_core::loss_recovery::LossRecovery;
 use chimney_host_stack_core::recovery::{DupAckAction, GrowthStep, NewAckAction, SackView};
 use chimney_host_stack_core::segment::{Flags, Segment};
-use chimney_host_stack_core::timestamps::{paws_rejects, update_recent};
+use chimney_host_stack_core::timestamps::{self, paws_rejects, update_recent};
 
 /// Least time between answers to unacceptable segments without text, and between challenge ACKs
 /// (RFC 5961 7: per connection, never for the whole host).
@@ -222,7 +222,8 @@ impl Tcb {
         let has_sack = self.negotiated.has_sack;
         if has_sack {
             let blocks = seg.options.sack.as_slice();
-            self.recover(now_us, &News { una_before, blocks, is_duplicate: false, rtt_us });
+            let echo_ms = self.echo_ms(now_us, seg);
+            self.recover(now_us, &News { una_before, blocks, is_duplicate: false, rtt_us, echo_ms });
         } else {
             let step = GrowthStep { smss: self.eff_mss, is_sack: false };
             let action = self.recovery.on_new_ack(&self.snd, &mut self.cw, acked, flight, step);
@@ -243,6 +244,12 @@ impl Tcb {
         }
     }
 
+    /// How long ago the timestamp was sent that the peer echoes.
+    fn echo_ms(&self, now_us: u64, seg: &TcpSegment<'_>) -> Option<u32> {
+        let ts = seg.options.timestamps.filter(|_| self.negotiated.has_timestamps)?;
+        Some(timestamps::echo_ms(now_us, self.ts_delta, ts.ecr))
+    }
+
     fn on_current_ack(&mut self, now_us: u64, seg: &TcpSegment<'_>, numbers: &Segment) {
         let is_duplicate = is_duplicate(&self.snd, numbers);
         if update_window(&mut self.snd, numbers) {
@@ -250,7 +257,8 @@ impl Tcb {
         }
         if self.negotiated.has_sack {
             let (una_before, blocks) = (self.snd.snd_una, seg.options.sack.as_slice());
-            return self.recover(now_us, &News { una_before, blocks, is_duplicate, rtt_us: None });
+            return self
+                .recover(now_us, &News { una_before, blocks, is_duplicate, rtt_us: None, echo_ms: None });
         }
         if !is_duplicate {
             return;

@@ -17,6 +17,7 @@ pub(super) struct News<'a> {
     pub blocks: &'a [SeqRange],
     pub is_duplicate: bool,
     pub rtt_us: Option<u32>,
+    pub echo_ms: Option<u32>,
 }
 
 impl Tcb {
@@ -39,8 +40,9 @@ impl Tcb {
     /// An acceptable acknowledgment, after SND.UNA was moved.
     pub(super) fn recover(&mut self, now_us: u64, news: &News<'_>) {
         let at = self.moment(now_us);
-        let News { una_before, blocks, is_duplicate, rtt_us } = *news;
-        let ack = AckEvent { una_before, blocks, is_duplicate, rtt_us, dup_threshold: DUP_ACK_THRESHOLD };
+        let News { una_before, blocks, is_duplicate, rtt_us, echo_ms } = *news;
+        let dup_threshold = DUP_ACK_THRESHOLD;
+        let ack = AckEvent { una_before, blocks, is_duplicate, rtt_us, echo_ms, dup_threshold };
         let result = self.loss.on_ack(&at, &mut self.cw, &mut self.recovery, &ack);
         self.after_detection(now_us, &result, at.snd.snd_una != una_before);
     }

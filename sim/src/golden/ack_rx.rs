@@ -8,15 +8,16 @@ use chimney_abi::cmd::{Phase, TcpState};
 use chimney_abi::layout::Reg;
 use chimney_abi::regs;
 use chimney_abi::state::{
-    DELEG_ACK_NOW, DELEG_FIN_POSTED, DELEG_FIN_SENT, DELEG_PERSIST, DELEG_PROBE, DELEG_RETRANSMIT,
-    DELEG_RTT_RUNNING, TIMER_RTX,
+    CONST_TIMESTAMPS, DELEG_ACK_NOW, DELEG_FIN_POSTED, DELEG_FIN_SENT, DELEG_PERSIST, DELEG_PROBE,
+    DELEG_RETRANSMIT, DELEG_RTT_RUNNING, TIMER_RTX,
 };
 use chimney_abi::SeqNum;
 use chimney_host_stack_core::ack::{self, AckClass};
-use chimney_host_stack_core::ranges::SeqRange;
+use chimney_host_stack_core::options::TcpOptions;
 use chimney_host_stack_core::recovery::{DupAckAction, GrowthStep, NewAckAction, SackView};
 use chimney_host_stack_core::rtt::{backed_off, RtoBounds};
 use chimney_host_stack_core::segment::Segment;
+use chimney_host_stack_core::timestamps;
 use chimney_host_stack_core::transmit;
 
 /// Bounds of `MIN_RTO_US` and `MAX_RTO_US`: one millisecond, and far from the half of the 32-bit clock.
@@ -46,21 +47,22 @@ impl<D: Dma> Golden<D> {
         false
     }
 
-    /// `blocks`: the SACK blocks of the segment.
+    /// `options`: of the segment.
     pub(super) fn process_ack(
         &mut self,
         conn: &mut Conn,
         seg: &Segment,
-        blocks: &[SeqRange],
+        options: &TcpOptions,
     ) -> Result<(), DmaError> {
         match ack::classify(&conn.send_vars(), seg.ack) {
-            AckClass::New(acked) => self.on_new_ack(conn, seg, acked, blocks)?,
+            AckClass::New(acked) => self.on_new_ack(conn, seg, acked, options)?,
             AckClass::Current => {
                 // While probing a closed window every answer looks like a duplicate.
                 let is_duplicate = ack::is_duplicate(&conn.send_vars(), seg) && !conn.has(DELEG_PERSIST);
                 if conn.loss.is_some() {
-                    let una_before = conn.snd_una();
-                    self.recover(conn, &News { una_before, blocks, is_duplicate, rtt_us: None });
+                    let (una_before, blocks) = (conn.snd_una(), options.sack.as_slice());
+                    let news = News { una_before, blocks, is_duplicate, rtt_us: None, echo_ms: None };
+                    self.recover(conn, &news);
                 } else if is_duplicate {
                     self.on_dup_ack(conn);
                 }
@@ -80,7 +82,7 @@ impl<D: Dma> Golden<D> {
         conn: &mut Conn,
         seg: &Segment,
         acked: u32,
-        blocks: &[SeqRange],
+        options: &TcpOptions,
     ) -> Result<(), DmaError> {
         let (flight, una_before) = (conn.flight_size(), conn.snd_una());
         let rtt_us = self.sample_rtt(conn, seg.ack);
@@ -95,7 +97,8 @@ impl<D: Dma> Golden<D> {
         conn.shadow_dirty = true;
         conn.event_due = true;
         if conn.loss.is_some() {
-            self.recover(conn, &News { una_before, blocks, is_duplicate: false, rtt_us });
+            let (blocks, echo_ms) = (options.sack.as_slice(), self.echo_ms(conn, options));
+            self.recover(conn, &News { una_before, blocks, is_duplicate: false, rtt_us, echo_ms });
         } else {
             self.on_new_ack_newreno(conn, acked, flight);
         }
@@ -125,6 +128,12 @@ impl<D: Dma> Golden<D> {
         } else {
             conn.restart_rtx(self.now32(), self.timeout_us(conn));
         }
+    }
+
+    /// How long ago the timestamp was sent that the peer echoes.
+    fn echo_ms(&self, conn: &Conn, options: &TcpOptions) -> Option<u32> {
+        let ts = options.timestamps.filter(|_| conn.rec.const_flags & CONST_TIMESTAMPS != 0)?;
+        Some(timestamps::echo_ms(self.clock_us(), conn.rec.ts_offset, ts.ecr))
     }
 
     /// The round trip that ends with this acknowledgment, if one was timed.

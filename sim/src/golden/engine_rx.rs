@@ -205,7 +205,7 @@ impl<D: Dma> Golden<D> {
             return Ok(Fate::HandUp);
         }
         self.on_validated(conn, rx, seg);
-        self.process_ack(conn, seg, rx.options.sack.as_slice())?;
+        self.process_ack(conn, seg, &rx.options)?;
         if matches!(conn.state(), TcpState::Established | TcpState::FinWait1 | TcpState::FinWait2) {
             self.process_text(conn, seg, text)?;
         } else if !seg.is_empty() && conn.state() != TcpState::Closed {

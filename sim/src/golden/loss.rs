@@ -19,6 +19,7 @@ pub(super) struct News<'a> {
     pub blocks: &'a [SeqRange],
     pub is_duplicate: bool,
     pub rtt_us: Option<u32>,
+    pub echo_ms: Option<u32>,
 }
 
 impl<D: Dma> Golden<D> {
@@ -54,12 +55,13 @@ impl<D: Dma> Golden<D> {
     /// An acceptable acknowledgment, after `snd_una` was moved.
     pub(super) fn recover(&mut self, conn: &mut Conn, news: &News<'_>) {
         let at = self.moment(conn);
-        let News { una_before, blocks, is_duplicate, rtt_us } = *news;
+        let News { una_before, blocks, is_duplicate, rtt_us, echo_ms } = *news;
         let has_moved = at.snd.snd_una != una_before;
         if conn.has(DELEG_PERSIST) && !has_moved {
             return;
         }
-        let ack = AckEvent { una_before, blocks, is_duplicate, rtt_us, dup_threshold: self.dup_threshold() };
+        let dup_threshold = self.dup_threshold();
+        let ack = AckEvent { una_before, blocks, is_duplicate, rtt_us, echo_ms, dup_threshold };
         let (mut cw, mut recovery) = (conn.cwnd(), conn.recovery());
         let Some(loss) = &mut conn.loss else { return };
         let result = loss.on_ack(&at, &mut cw, &mut recovery, &ack);

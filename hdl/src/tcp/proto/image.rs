@@ -7,6 +7,7 @@ use crate::mirror::TcpRecord;
 use crate::prelude::*;
 use crate::tcp::ack::SendVars;
 use crate::tcp::cwnd::{Cwnd, Recovery};
+use crate::tcp::hystart::fresh;
 use crate::tcp::place::order::Posts;
 use crate::tcp::ranges::{Ranges, SeqRange};
 use crate::tcp::rtt::Rtt;
@@ -150,6 +151,7 @@ pub fn load(r: TcpRecord, generation: Bits<8>, path: Bits<16>, now_us: Bits<32>,
         cnt: Counts::default(),
         side: Side { pub_una: r.snd_una, pub_next: r.snd_una, first_job: true, ..Side::default() },
         guard: Guard::default(),
+        hystart: fresh(),
     }
 }
 

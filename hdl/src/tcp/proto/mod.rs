@@ -56,6 +56,7 @@ pub mod rate;
 pub mod record;
 pub mod room;
 pub mod rx;
+pub mod slow_start;
 pub mod stages;
 pub mod step;
 pub mod text;

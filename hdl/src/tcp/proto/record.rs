@@ -5,6 +5,7 @@
 use crate::prelude::*;
 use crate::tcp::ack::SendVars;
 use crate::tcp::cwnd::Recovery;
+use crate::tcp::hystart::HyStart;
 use crate::tcp::loss::growth::{CREDIT, TICK};
 use crate::tcp::ranges::Ranges;
 use crate::tcp::rtt::Rtt;
@@ -315,6 +316,8 @@ pub struct Work {
     pub side: Side,
     /// Internal.
     pub guard: Guard,
+    /// Internal: when the first slow start ends.
+    pub hystart: HyStart,
 }
 
 #[cfg(test)]

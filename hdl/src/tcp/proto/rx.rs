@@ -4,6 +4,7 @@
 use super::grow::avoids;
 use super::guard::told;
 use super::record::{Clocks, Receive, Work};
+use super::slow_start::counting;
 use super::step::{
     fin_acked, is_active, reason, Step, CLOSED, CLOSING, FIN_WAIT_1, FIN_WAIT_2, LAST_ACK, REQUESTED,
     TIME_WAIT, URGENT,
@@ -321,7 +322,7 @@ pub fn decides(s: Step) -> bool {
 pub fn recover(s: Step, smss: Bits<32>, threshold: Bits<8>) -> Step {
     let w = s.w;
     let r = if s.c.is_new_ack {
-        on_new_ack(w.rc, w.snd.una, s.c.acked, s.c.flight, w.snd.max - w.snd.una, smss)
+        on_new_ack(w.rc, w.snd.una, counting(w, s.c.acked), s.c.flight, w.snd.max - w.snd.una, smss)
     } else {
         on_dup_ack(w.rc, w.snd.una, w.snd.max, smss, threshold)
     };

@@ -7,6 +7,7 @@ use super::op::{close, execute, given_back, initiate, INITIATE};
 use super::ops::RECORD;
 use super::record::Work;
 use super::rx::{acked, arrive, decides, recover, seg_len};
+use super::slow_start::{compared, echoed, ended, sampled};
 use super::step::{Ctx, Pick, Step, Why};
 use super::text::text;
 use super::tx::{tx_plan, tx_sent};
@@ -103,7 +104,7 @@ fn takes(c: Ctx) -> bool {
 #[kernel]
 pub fn stage2(s: Step, seg: RxSeg, v: Env) -> Step {
     if takes(s.c) {
-        acked(s, seg, v.now_us, v.p)
+        echoed(acked(s, seg, v.now_us, v.p), seg, v.now_ms)
     } else {
         s
     }
@@ -123,7 +124,7 @@ pub fn stage3(s: Step, smss: Bits<32>, growth: Growth, v: Env) -> Step {
     m.c.smss = bit_cast::<16, 32>(smss);
     if s.w.fixed.flags.sack {
         m.c.waits_us = waits(s.w, v.p.max_rto_us);
-        m = counted(s, m, smss, growth, v.now_us);
+        m = sampled(s, counted(s, m, smss, growth, v.now_us), smss);
     }
     m
 }
@@ -135,7 +136,7 @@ pub fn stage4(s: Step, seg: RxSeg, v: Env) -> Step {
     let mut m: Step = n;
     if s.w.fixed.flags.sack {
         m.c.waits_us = bounded(s.w, s.c.waits_us);
-        m = gained(s, m);
+        m = compared(gained(s, m));
     }
     rested(m, v.now_us)
 }
@@ -146,6 +147,7 @@ pub fn stage5(s: Step, smss: Bits<32>, v: Env) -> Step {
     let mut n = tx_plan(s, v.now_us, smss);
     if s.w.fixed.flags.sack {
         n.c.waits_us = deadlines(s.w, s.c.waits_us, v.now_us);
+        n = ended(n);
     }
     n
 }

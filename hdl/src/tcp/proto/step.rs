@@ -1,6 +1,7 @@
 //! What goes down the pipeline: the record, and what is known about the event.
 use super::record::Work;
 use crate::prelude::*;
+use crate::tcp::hystart::{Judgement, Sample};
 use crate::tcp::loss::growth::Growth;
 use crate::tcp::loss::job::LossKind;
 use crate::types::EngineCounts;
@@ -218,6 +219,10 @@ pub struct Ctx {
     pub smss: Bits<16>,
     /// With CUBIC, from stage 4 on.
     pub grow: Grow,
+    /// With SACK, stage 3: the round trip of an acknowledgment.
+    pub sample: Sample,
+    /// Stages 4 and 5: whether slow start is over.
+    pub judgement: Judgement,
     /// RCV.NXT has moved.
     pub moved: Bit,
     /// A hole was filled, or a FIN counted: acknowledge at once.

@@ -55,7 +55,14 @@ impl Sender {
         self.snd.snd_una = SeqNum(una);
         let is_duplicate = una_before == self.snd.snd_una;
         let rtt_us = (!is_duplicate).then_some(RTT_US);
-        let ack = AckEvent { una_before, blocks, is_duplicate, rtt_us, dup_threshold: DUP_ACK_THRESHOLD };
+        let ack = AckEvent {
+            una_before,
+            blocks,
+            is_duplicate,
+            rtt_us,
+            echo_ms: None,
+            dup_threshold: DUP_ACK_THRESHOLD,
+        };
         self.loss.on_ack(&self.at(), &mut self.cw, &mut self.rec, &ack)
     }
 
