@@ -391,7 +391,8 @@ impl Conn {
         (job.has_rtt, job.rtt_us) = (rtt_us.is_some(), b(rtt_us.unwrap_or(0)));
         job.threshold = b(dup_threshold.into());
         let (at, mut rec) = (self.at(now_us), self.rec());
-        let event = AckEvent { una_before, blocks: &blocks, is_duplicate: job.flag, rtt_us, dup_threshold };
+        let (is_duplicate, echo_ms) = (job.flag, None);
+        let event = AckEvent { una_before, blocks: &blocks, is_duplicate, rtt_us, echo_ms, dup_threshold };
         let result = self.loss.on_ack(&at, &mut self.cw, &mut rec, &event);
         self.rec = Some(rec);
         result

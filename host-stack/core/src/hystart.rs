@@ -194,6 +194,6 @@ mod tests {
         for _ in 0..5 {
             assert_eq!(next(300), (false, 2), "one sample alone ends nothing");
         }
-        assert_eq!(next(300).0, true);
+        assert!(next(300).0);
     }
 }
