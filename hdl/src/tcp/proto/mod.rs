@@ -56,7 +56,6 @@ pub mod rate;
 pub mod record;
 pub mod room;
 pub mod rx;
-pub mod slow_start;
 pub mod stages;
 pub mod step;
 pub mod text;

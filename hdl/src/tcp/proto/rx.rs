@@ -1,10 +1,9 @@
 //! A segment up to its text: may it be processed, what does its acknowledgment mean (RFC 9293 3.10.7.4).
 //!
 //! Stages 1 to 3 of the pipeline; [`super::text`] is the fourth.
-use super::grow::avoids;
+use super::grow::{avoids, counting};
 use super::guard::told;
 use super::record::{Clocks, Receive, Work};
-use super::slow_start::counting;
 use super::step::{
     fin_acked, is_active, reason, Step, CLOSED, CLOSING, FIN_WAIT_1, FIN_WAIT_2, LAST_ACK, REQUESTED,
     TIME_WAIT, URGENT,

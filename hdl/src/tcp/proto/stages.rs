@@ -1,13 +1,12 @@
 //! Which function belongs to which stage and kind of event.
 use super::event::Event;
-use super::grow::{counted, gained, requested, rested};
+use super::grow::{compared, counted, echoed, ended, gained, requested, rested, sampled};
 use super::guard::{answered, armed, asked, bounded, deadlines, waits};
 use super::news::{bell, committed, expire, finish, published, tx_fail};
 use super::op::{close, execute, given_back, initiate, INITIATE};
 use super::ops::RECORD;
 use super::record::Work;
 use super::rx::{acked, arrive, decides, recover, seg_len};
-use super::slow_start::{compared, echoed, ended, sampled};
 use super::step::{Ctx, Pick, Step, Why};
 use super::text::text;
 use super::tx::{tx_plan, tx_sent};
