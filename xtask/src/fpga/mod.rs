@@ -5,14 +5,20 @@
 //! | [`part`] | the parts of the gate, and what they hold |
 //! | [`flow`] | export, yosys, nextpnr, each with its log and its progress |
 //! | [`cells`] | what yosys made, counted in the units of a data sheet |
+//! | [`pieces`] | the core cut into pieces, for a synthesis that takes minutes |
+//! | [`size`] | the limits of the core's size, a step of `cargo xtask test` |
+//! | [`kept`] | committed reports of place and route |
 //! | [`report`] | the table and the JSON |
 //!
 //! The core is placed alone, on four pins (`hdl/src/pins.rs` says why). Everything lies in `target/fpga`.
 
 mod cells;
 mod flow;
+mod kept;
 mod part;
+mod pieces;
 mod report;
+mod size;
 
 use std::process::ExitCode;
 
@@ -34,6 +40,10 @@ pub struct Args {
 enum What {
     /// The core, out of context; `target/fpga/core.json` and a table
     Core(Core),
+    /// Is the core within its limits? Synthesis in pieces, on all processors
+    Size,
+    /// Do the committed reports of place and route belong to the RTL as it stands?
+    Reports,
 }
 
 /// Options of `cargo xtask fpga core`.
@@ -51,6 +61,9 @@ struct Core {
     /// Synthesis only, each block for itself: which one is how large
     #[arg(long)]
     blocks: bool,
+    /// Keep what place and route finds in constraints/reports
+    #[arg(long)]
+    keep: bool,
     /// Another placement
     #[arg(long, default_value_t = 1)]
     seed: u32,
@@ -61,7 +74,14 @@ struct Core {
 /// # Errors
 /// One line: a tool is missing and cannot be installed, a step failed, an unknown part.
 pub fn run(args: &Args) -> Result<ExitCode> {
-    let What::Core(args) = &args.what;
+    match &args.what {
+        What::Core(args) => core(args),
+        What::Size => size::run(),
+        What::Reports => kept::check(),
+    }
+}
+
+fn core(args: &Core) -> Result<ExitCode> {
     let parts = part::chosen(&args.part)?;
     let tools = wheel::FPGA.install()?;
     let steps = 1 + parts.len() * if args.synth_only || args.blocks { 1 } else { 2 };
@@ -74,6 +94,9 @@ pub fn run(args: &Args) -> Result<ExitCode> {
     } else {
         print!("{}", report::table(&rows));
         println!("{}", path.display());
+    }
+    if args.keep {
+        kept::keep(rows)?.iter().for_each(|path| println!("{}", path.display()));
     }
     Ok(ExitCode::SUCCESS)
 }

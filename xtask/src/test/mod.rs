@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{bail, ensure, Context, Result};
 
-use self::steps::{Step, PROOFS, STEPS};
+use self::steps::{Step, LONG, STEPS};
 use self::tally::{Kind, Tally};
 use crate::display::{self, Display, Out};
 use crate::process::{self, Event};
@@ -73,7 +73,7 @@ pub fn run(args: &Args) -> Result<ExitCode> {
 }
 
 fn choose(only: &[String], long: bool) -> Result<Vec<&'static Step>> {
-    let steps = || STEPS.iter().chain(PROOFS.iter().filter(|_| long));
+    let steps = || STEPS.iter().chain(LONG.iter().filter(|_| long));
     if let Some(unknown) = only.iter().find(|name| !steps().any(|s| s.name == **name)) {
         let names: Vec<&str> = steps().map(|s| s.name).collect();
         bail!("no step '{unknown}'; there are {}", names.join(", "));
@@ -170,7 +170,7 @@ mod tests {
         };
         assert_eq!(names(&[]).expect("all").len(), STEPS.len());
         assert_eq!(names(&["tests", "fmt"]).expect("two"), ["fmt", "tests"]);
-        assert_eq!(choose(&[], true).expect("all").len(), STEPS.len() + PROOFS.len());
+        assert_eq!(choose(&[], true).expect("all").len(), STEPS.len() + LONG.len());
         let error = names(&["nonsense"]).expect_err("unknown").to_string();
         assert!(error.starts_with("no step 'nonsense'; there are fmt, "), "{error}");
     }

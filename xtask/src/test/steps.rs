@@ -95,10 +95,27 @@ pub const STEPS: &[Step] = &[
         needs: None,
         tools: Some(wheel::formal),
     },
+    Step {
+        name: "fpga",
+        about: "size of the core for the small FPGA",
+        args: &["run", "--quiet", "--package", "xtask", "--locked", "--", "fpga", "size"],
+        env: &[],
+        needs: None,
+        tools: Some(wheel::fpga),
+    },
 ];
 
-/// Only with `--long`: other random programs for the kernel macro, as many each time as a compiler can take at once.
-pub const PROOFS: &[Step] = &[
+/// Only with `--long`: whether the reports of place and route are of this RTL, and other random programs for the kernel macro, as many
+/// each time as a compiler can take at once.
+pub const LONG: &[Step] = &[
+    Step {
+        name: "reports",
+        about: "reports of place and route are of this RTL",
+        args: &["run", "--quiet", "--package", "xtask", "--locked", "--", "fpga", "reports"],
+        env: &[],
+        needs: None,
+        tools: Some(wheel::fpga),
+    },
     proof("proof 2", &[("CHIMNEY_PROOF_SEED", "2")]),
     proof("proof 3", &[("CHIMNEY_PROOF_SEED", "3")]),
     proof("proof 4", &[("CHIMNEY_PROOF_SEED", "4")]),
