@@ -16,8 +16,9 @@ const MAX_KERNEL_LINES: usize = 100;
 /// Kernels that are longer, with the most lines they may have and why. Nothing is added without a reason, and a
 /// kernel that got shorter leaves the list.
 const LONG_KERNELS: &[(&str, usize, &str)] = &[
-    ("hdl/src/top.rs", 290, "wiring only: one line per port, no decisions"),
-    ("hdl/src/tcp/proto/engine.rs", 130, "wiring only: one line per port, no decisions"),
+    ("hdl/src/top.rs", 295, "wiring only: one line per port, no decisions"),
+    ("hdl/src/tcp/proto/engine.rs", 135, "wiring only: one line per port, no decisions"),
+    ("hdl/src/host/mailbox/block.rs", 130, "wiring only: one line per port, no decisions"),
 ];
 
 /// The only files with `unsafe`: registers and DMA memory, and the C side of simulator and TAP.

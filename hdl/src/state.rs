@@ -25,6 +25,7 @@ pub const STATE: &[(&str, usize)] = &[
     ("CUBIC", Cubic::BITS),
     ("posts", Posts::BITS),
     ("page map", PAGE_SLOTS as usize * PageSlot::BITS),
+    ("pages in use", PAGE_SLOTS as usize),
     ("place in the send ring", Cursor::BITS),
     ("event", Pending::BITS + ID),
     ("path", ID),

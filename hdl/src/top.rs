@@ -397,8 +397,11 @@ impl<
         self.proto.path_mtu.next = path_mtu(stores, table);
         self.vlans.path_vlan.next = path_vlan(stores, table);
         // PROTO has taken the connection, the lookup is about to.
-        self.vlans.conn_path.next =
-            conn_path(self.commands.lookup_valid.val(), self.commands.lookup.val(), self.commands.lookup_path.val());
+        self.vlans.conn_path.next = conn_path(
+            self.commands.lookup_valid.val(),
+            self.commands.lookup.val(),
+            self.commands.lookup_path.val(),
+        );
         self.transmit.tx_base.next = rings.tx_base;
         self.transmit.tx_log2.next = rings.tx_log2;
         self.transmit.tx_producer.next = rings.tx_producer;

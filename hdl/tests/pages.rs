@@ -90,7 +90,8 @@ impl Test {
         if self.load.is_none() && r.chance(1, 20) && self.clear != Some(at / 32) {
             self.load = Some((at, tag, r.below(1 << 16)));
         }
-        let work = self.work.map(|w| w.0).into_iter().chain(self.load.map(|l| l.0)).chain(self.stores.map(|s| s.0));
+        let work =
+            self.work.map(|w| w.0).into_iter().chain(self.load.map(|l| l.0)).chain(self.stores.map(|s| s.0));
         let conn = r.below(SLOTS / 32);
         if self.clear.is_none() && r.chance(1, 60) && work.map(|at| at / 32).all(|c| c != conn) {
             self.clear = Some(conn);

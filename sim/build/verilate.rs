@@ -16,6 +16,7 @@ use crate::{Result, Top};
 const VERILATOR_FLAGS: &[&str] = &[
     "--cc",
     "-O3",
+    verilator::GRAPHLESS,
     "--x-assign",
     "fast",
     "--x-initial",

@@ -1,6 +1,9 @@
-//! Which compiler the C++ of a model gets, and a defect of Verilator 5.006, found where it would do harm.
+//! Which compiler the C++ of a model gets, and two defects of Verilator 5.006.
 //!
-//! `wide_a == wide_b ? never_one : c`, where `never_one` turns out constant only after wide operands were split into
+//! Its optimizer of data flow graphs takes a circuit apart wrongly: PROTO in `hdl/tests/event_rate.rs` refused every doorbell, translated
+//! with it, and none without it, without optimization, or in native simulation. So it is off ([`GRAPHLESS`]), everywhere.
+//!
+//! The other one is found where it would do harm: `wide_a == wide_b ? never_one : c`, where `never_one` turns out constant only after wide operands were split into
 //! words (`&(x & 95'h1)`), becomes `~(0 == ..) && c` in C++: the inversion of a C++ `bool` is never zero, so the text
 //! means `c`. Verilog that is not split ([`WORDLESS`]) is translated right, but runs slower, so a model whose C++ shows
 //! the pattern, and only such a model, is translated again that way.
@@ -27,6 +30,9 @@ fn preprocesses(compiler: &str) -> bool {
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
     command.status().is_ok_and(|status| status.success())
 }
+
+/// Keeps Verilator from optimizing data flow graphs.
+pub const GRAPHLESS: &str = "-fno-dfg";
 
 /// Keeps Verilator from splitting wide operands into words before it folds constants.
 pub const WORDLESS: &str = "-fno-expand";

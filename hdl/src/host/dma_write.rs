@@ -9,7 +9,7 @@
 //! ```
 //! Commands are carried out in the order accepted, on one AXI ID, so the write response of a command says that
 //! everything accepted before it is in host memory (law L2). Bursts are INCR of 8-byte beats and never cross a
-//! 256-byte boundary. Up to 32 bursts are outstanding.
+//! 256-byte boundary. Up to 64 bursts are outstanding: 150 cycles of latency with two bursts and a half for each smallest segment, and more than ten for each connection that leaves.
 //!
 //! Inline data goes apart from its command, a word of 8 bytes per clock, as fast as the bus takes it. It begins with the first word of its
 //! destination; a command that does not fill words has its bytes where they go in them.

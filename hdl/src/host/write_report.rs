@@ -14,7 +14,7 @@ use crate::stream::Fifo;
 use crate::types::WriteDone;
 
 /// log2 of the burst list's length.
-const BURSTS_LOG2: usize = 5;
+const BURSTS_LOG2: usize = 6;
 
 /// The block.
 #[derive(LogicBlock, Default)]

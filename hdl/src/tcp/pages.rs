@@ -178,8 +178,8 @@ fn burst_len(new: Bits<16>, room: Bits<COUNT>, to_end: Bits<16>, to_block: Bits<
 impl<const LOG2: usize, const MAP: usize> Logic for Pages<LOG2, MAP> {
     fn update(&mut self) {
         dff_setup!(
-            self, clock, state, at, tag, peek, loads, page, result, fetched, asked, asking, reading, beats, head,
-            tail, tail_seen
+            self, clock, state, at, tag, peek, loads, page, result, fetched, asked, asking, reading, beats,
+            head, tail, tail_seen
         );
         clock!(self, clock, map, used, ready);
         self.answer.next = self.result.q.val();
@@ -222,8 +222,12 @@ impl<const LOG2: usize, const MAP: usize> Logic for Pages<LOG2, MAP> {
         self.used.wdata.next = if stores { used | bit } else { bits::<SLOTS>(0) };
         self.clear_ready.next = !stores;
         self.load_ready.next = state == LookState::Idle && !look.valid;
-        self.result.d.next =
-            FoundSlot { valid: decides, found: hit || take, fresh: take, page: if hit { entry.page } else { page } };
+        self.result.d.next = FoundSlot {
+            valid: decides,
+            found: hit || take,
+            fresh: take,
+            page: if hit { entry.page } else { page },
+        };
         match self.state.q.val() {
             LookState::Idle => {
                 self.loads.d.next = !look.valid;

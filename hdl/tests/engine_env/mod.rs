@@ -492,7 +492,9 @@ impl Env {
 
     /// What follows from `turn` of the same clock, when everything has settled: verdicts, and packet memory given back.
     pub fn see(&mut self, u: &Dut) {
-        if let Some(Todo::Op(_, beats)) = self.offered.as_ref().filter(|_| u.op_valid.val() && u.op_ready.val()) {
+        if let Some(Todo::Op(_, beats)) =
+            self.offered.as_ref().filter(|_| u.op_valid.val() && u.op_ready.val())
+        {
             (self.taken, self.busy_op) = (true, true);
             self.beats = beats.clone().into();
             self.image.clear();

@@ -2,7 +2,7 @@
 //! tables, the lookup and PROTO, each with random delays.
 
 use crate::reference::{is_lost, Ask, Memory, Others, Write, DONE_RING, MAPS, RECORD_BEATS, RING, RING_LOG2};
-use chimney_abi::cmd::{Opcode, Status};
+use chimney_abi::cmd::Opcode;
 use chimney_abi::desc::PAGE_SLOTS;
 use chimney_hdl::host::mailbox::Mailbox;
 use chimney_hdl::prelude::*;
@@ -145,7 +145,9 @@ impl Env {
         if u.req_valid.val() && ready {
             assert!(self.burst.is_empty(), "one burst at a time");
             let beats = n(u.req.val().beats);
-            self.burst.extend(burst(n(u.req.val().iova), beats).enumerate().map(|(i, at)| (at, i as u64 + 1 == beats)));
+            self.burst.extend(
+                burst(n(u.req.val().iova), beats).enumerate().map(|(i, at)| (at, i as u64 + 1 == beats)),
+            );
         }
         if u.image_req_valid.val() && image_ready {
             let req = u.image_req.val();

@@ -121,7 +121,9 @@ impl World {
             });
             sorted.collect()
         };
-        for (i, (got, want)) in written(&e.writes).iter().zip(&written(&m.writes)).enumerate().skip(self.checked) {
+        for (i, (got, want)) in
+            written(&e.writes).iter().zip(&written(&m.writes)).enumerate().skip(self.checked)
+        {
             assert_eq!(got, want, "writes of command {i}");
         }
         self.checked = e.ask_marks.len();

@@ -1,5 +1,7 @@
 //! The parts of the command block one by one: native against Verilated, and against plain Rust.
 
+mod conns;
+mod images;
 mod jobs;
 mod movers;
 mod sequences;

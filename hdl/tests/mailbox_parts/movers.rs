@@ -2,10 +2,11 @@
 
 use crate::{n, steps, word, Reader};
 use chimney_abi::desc::{PAGE_MAP_STRIDE, PAGE_SLOTS};
+use chimney_abi::state::{HEADER_BYTES, IMAGE_STRIDE};
 use chimney_hdl::host::mailbox::fetch::Fetch;
-use chimney_hdl::host::mailbox::job::{reported, Job, Run, INITIATE, UPDATE};
+use chimney_hdl::host::mailbox::job::{last, reported, Run, LAST};
+use chimney_hdl::host::mailbox::map_in::{MapIn, MAP_BEATS};
 use chimney_hdl::host::mailbox::objects::Object;
-use chimney_hdl::host::mailbox::record_in::{RecordIn, MAP_BEATS, RECORD_BEATS};
 use chimney_hdl::host::mailbox::record_out::RecordOut;
 use chimney_hdl::host::mailbox::store::{Change, Found, Row, Store};
 use chimney_hdl::host::mailbox::writes::Writes;
@@ -86,20 +87,20 @@ fn a_run_is_read_in_bursts_that_stay_in_their_block_and_errors_are_told() {
 struct WritesTest {
     offered: [Option<WriteCmd>; 4],
     taken: VecDeque<WriteCmd>,
-    /// Commands without a report, and the report of this clock.
-    flying: usize,
-    reported: bool,
-    /// Something failed since the last `clear`; something fails now.
-    failed: (bool, bool),
-    clear: bool,
+    /// Commands without a report: is it the last one of an image?
+    flying: VecDeque<bool>,
+    /// The report of this clock: of an image's last command, with an error; the image had one before.
+    report: Option<(bool, bool)>,
+    lost: bool,
     seen: [usize; 4],
+    landed: [usize; 2],
 }
 
 impl WritesTest {
     fn poke(&mut self, u: &mut Writes, r: &mut Rnd) {
         for o in &mut self.offered {
-            if o.is_none() && self.flying < 12 && r.chance(1, 8) {
-                *o = Some(r.any());
+            if o.is_none() && self.flying.len() < 12 && r.chance(1, 8) {
+                *o = Some(WriteCmd { tag: r.below(2).into(), ..r.any() });
             }
         }
         let [a, b, c, d] = self.offered.map(|o| (o.is_some(), o.unwrap_or_default()));
@@ -109,24 +110,34 @@ impl WritesTest {
         (u.ring.valid.next, u.ring.cmd.next) = d;
         u.reset.next = false;
         u.ready.next = r.chance(1, 2);
-        let report = self.flying > 0 && r.chance(1, 4);
-        self.flying -= usize::from(report);
-        self.failed.1 = report && r.chance(1, 4);
-        u.done_valid.next = report;
-        u.done.next = WriteDone { tag: 0u64.into(), error: self.failed.1 };
-        self.clear = r.chance(1, 20);
-        u.clear.next = self.clear;
-        self.reported = report;
+        self.report = None;
+        u.done_valid.next = false;
+        u.done.next = WriteDone { tag: LAST.into(), error: true };
+        if let Some(is_last) = self.flying.front().copied().filter(|_| r.chance(1, 4)) {
+            self.flying.pop_front();
+            let error = r.chance(1, 4);
+            self.report = Some((is_last, error));
+            u.done_valid.next = true;
+            u.done.next = WriteDone { tag: u64::from(is_last).into(), error };
+        }
     }
 
     fn see(&mut self, u: &Writes) {
-        let outstanding = self.flying + usize::from(self.reported);
-        assert_eq!(u.settled.val(), outstanding == 0 && self.taken.is_empty());
-        assert_eq!(u.failed.val(), self.failed.0);
-        self.failed.0 = !self.clear && (self.failed.0 || self.failed.1);
+        assert_eq!(u.landed.val(), self.report.is_some_and(|r| r.0));
+        if let Some((is_last, error)) = self.report {
+            self.lost |= error;
+            if is_last {
+                assert_eq!(u.lost.val(), self.lost);
+                self.landed[usize::from(self.lost)] += 1;
+                self.lost = false;
+            }
+        }
         if u.valid.val() && u.ready.val() {
-            self.flying += usize::from(u.cmd.val().notify);
-            assert_eq!(Some(u.cmd.val()), self.taken.pop_front());
+            let c = u.cmd.val();
+            if c.notify {
+                self.flying.push_back(n(c.tag) == LAST);
+            }
+            assert_eq!(Some(c), self.taken.pop_front());
         }
         let ready = [u.images.ready.val(), u.objects.ready.val(), u.records.ready.val(), u.ring.ready.val()];
         let taken: Vec<usize> = (0..4).filter(|i| ready[*i] && self.offered[*i].is_some()).collect();
@@ -148,8 +159,8 @@ fn commands_of_all_parts_leave_once_and_in_the_order_taken() {
         |u| t.borrow_mut().see(u),
         |u, c| u.clock.next = c.into(),
     );
-    let seen = t.borrow().seen;
-    assert!(seen.iter().all(|n| *n > 50), "{seen:?}");
+    let (seen, landed) = (t.borrow().seen, t.borrow().landed);
+    assert!(seen.iter().all(|n| *n > 50) && landed.iter().all(|n| *n > 20), "{seen:?} {landed:?}");
 }
 
 /// What is asked of the store.
@@ -256,83 +267,67 @@ fn rows_keep_what_was_written_until_reset_and_ids_beyond_the_table_are_dead() {
 const MAPS: u64 = 0x70_0000;
 
 #[derive(Default)]
-struct RecordInTest {
+struct MapInTest {
     reader: Reader,
-    job: Job,
+    conn: u64,
     go: bool,
     /// The load is under way.
     loads: bool,
-    error: bool,
     left: VecDeque<u64>,
-    seen: [usize; 3],
+    seen: [usize; 2],
 }
 
-impl RecordInTest {
-    fn poke(&mut self, u: &mut RecordIn, r: &mut Rnd) {
+impl MapInTest {
+    fn poke(&mut self, u: &mut MapIn, r: &mut Rnd) {
         u.reset.next = false;
-        u.page_map_base.next = MAPS.into();
+        u.base.next = MAPS.into();
         self.go = !self.loads && r.chance(1, 40);
         if self.go {
             // What was not fed of the last one is forgotten.
             self.left.clear();
-            self.job = Job { body: (8 * r.below(1 << 30)).into(), ..r.any() };
-            self.job.opcode = if r.any() { INITIATE } else { UPDATE }.into();
-            self.job.header.id = r.bits_below(64);
-            (self.loads, self.error) = (true, false);
+            self.conn = r.below(64);
+            self.loads = true;
         }
         u.go.next = self.go;
-        u.job.next = self.job;
+        u.conn.next = self.conn.into();
         u.news.next = self.reader.news(r);
-        u.feed.next = !self.loads && r.chance(9, 10);
-        u.op_in_ready.next = r.chance(2, 3);
+        u.ready.next = !self.loads && r.chance(2, 3);
     }
 
-    fn see(&mut self, u: &RecordIn) {
-        let news = u.news.val();
-        self.error |= news.done && news.error;
-        if u.done.val() {
-            assert!(self.loads && u.error.val() == self.error);
-            self.loads = false;
-            let (body, map) = (n(self.job.body), MAPS + n(self.job.header.id) * u64::from(PAGE_MAP_STRIDE));
-            let is_new = n(self.job.opcode) == INITIATE;
-            if self.error {
-                self.seen[2] += 1;
-            } else {
-                self.left.extend((0..RECORD_BEATS).map(|i| word(body + 8 * i)));
-                self.left.extend((0..if is_new { MAP_BEATS } else { 0 }).map(|i| word(map + 8 * i)));
-                self.seen[usize::from(is_new)] += 1;
-                let first = word(body);
-                let ports = u.ports.val();
-                assert_eq!((n(ports.local), n(ports.remote)), (first & 0xffff, first >> 16 & 0xffff));
+    fn see(&mut self, u: &MapIn) {
+        if u.valid.val() && !self.loads {
+            assert_eq!(Some(&n(u.beat.val())), self.left.front());
+            if u.ready.val() {
+                self.left.pop_front();
             }
+        }
+        if u.done.val() {
+            assert!(self.loads);
+            self.loads = false;
+            let map = MAPS + self.conn * u64::from(PAGE_MAP_STRIDE);
+            let error = u.news.val().error;
+            assert_eq!(u.error.val(), error);
+            if !error {
+                self.left.extend((0..MAP_BEATS).map(|i| word(map + 8 * i)));
+            }
+            self.seen[usize::from(error)] += 1;
         }
         let run = u.run.val();
         if run.start {
             self.reader.start(&run);
         }
-        if u.op_in_valid.val() {
-            assert!(u.feed.val());
-            assert_eq!(Some(&n(u.op_in.val())), self.left.front());
-            if u.op_in_ready.val() {
-                self.left.pop_front();
-            }
-        } else if u.feed.val() {
-            assert!(self.left.is_empty(), "nothing is offered, but {} beats are left", self.left.len());
-        }
     }
 }
 
 #[test]
-fn a_record_and_its_map_are_fed_whole_or_not_at_all() {
-    let t = RefCell::new(RecordInTest::default());
+fn a_page_map_is_fed_whole_or_not_at_all() {
+    let t = RefCell::new(MapInTest::default());
     assert_eq!(MAP_BEATS, u64::from(PAGE_SLOTS));
-    Diff::new("mailbox_record_in", steps(15_000)).run_seen(
-        RecordIn::default(),
+    Diff::new("mailbox_map_in", steps(15_000)).run_seen(
+        MapIn::default(),
         |u, r| t.borrow_mut().poke(u, r),
         |u| t.borrow_mut().see(u),
-        |u, c| {
-            u.clock.next = c.into();
-        },
+        |u, c| u.clock.next = c.into(),
     );
     let seen = t.borrow().seen;
     assert!(seen.iter().all(|n| *n > 5), "{seen:?}");
@@ -340,33 +335,25 @@ fn a_record_and_its_map_are_fed_whole_or_not_at_all() {
 
 #[derive(Default)]
 struct RecordOutTest {
-    body: u64,
+    base: u64,
+    index: u64,
     beats: Vec<u64>,
     offered: Option<u64>,
-    go: bool,
-    take: bool,
     writes: usize,
 }
 
 impl RecordOutTest {
     fn poke(&mut self, u: &mut RecordOut, r: &mut Rnd) {
         u.reset.next = false;
-        self.go = self.beats.len() == 36 || r.chance(1, 100) && self.offered.is_none();
-        if self.go {
+        if self.beats.len() == 36 || self.writes == 0 && self.beats.is_empty() && self.offered.is_none() {
             self.beats.clear();
-            self.take = false;
-            self.body = 8 * r.below(1 << 40);
-        } else if !self.take {
-            self.take = r.chance(1, 4);
+            (self.base, self.index) = (8 * r.below(1 << 40), r.below(1 << 16));
         }
-        u.go.next = self.go;
-        u.body.next = self.body.into();
-        u.take.next = self.take;
-        let discard = !self.take && r.chance(1, 10);
-        u.discard.next = discard;
-        if self.offered.is_none() && (self.take || discard) && !self.go && r.chance(2, 3) {
+        if self.offered.is_none() && r.chance(2, 3) {
             self.offered = Some(r.next_u64());
         }
+        u.base.next = self.base.into();
+        u.index.next = self.index.into();
         u.op_out_valid.next = self.offered.is_some();
         u.op_out.next = self.offered.unwrap_or(3).into();
         u.write.ready.next = r.chance(1, 2);
@@ -375,20 +362,20 @@ impl RecordOutTest {
     fn see(&mut self, u: &RecordOut) {
         if let Some(beat) = self.offered.filter(|_| u.op_out_ready.val()) {
             self.offered = None;
-            if self.take {
-                self.beats.push(beat);
-            }
+            self.beats.push(beat);
         }
         let writes = u.write.valid.val() && u.write.ready.val();
         if !writes {
             return;
         }
-        assert!(self.take && !self.beats.is_empty() && self.beats.len().is_multiple_of(4));
+        assert!(!self.beats.is_empty() && self.beats.len().is_multiple_of(4));
         let from = self.beats.len() - 4;
         let bytes: Vec<u64> = (0..4).map(|i| n(u.write.cmd.val().data.get_bits::<64>(64 * i))).collect();
         assert_eq!(bytes, self.beats[from..]);
-        let want = reported((self.body + 8 * from as u64).into(), 32u64.into(), u.write.cmd.val().data);
-        assert_eq!(u.write.cmd.val(), want);
+        let body = self.base + self.index * u64::from(IMAGE_STRIDE) + u64::from(HEADER_BYTES);
+        let at = (body + 8 * from as u64) & u64::MAX;
+        let want = reported(at.into(), 32u64.into(), u.write.cmd.val().data);
+        assert_eq!(u.write.cmd.val(), if from == 32 { last(want) } else { want });
         self.writes += 1;
     }
 }

@@ -1,6 +1,6 @@
 //! Verilator and the C++ compiler, with a cache keyed by content.
 
-use crate::verilator::compiler;
+use crate::verilator::{compiler, GRAPHLESS};
 use std::collections::BTreeMap;
 use std::hash::{DefaultHasher, Hasher};
 use std::path::{Path, PathBuf};
@@ -25,7 +25,7 @@ pub enum Error {
 
 /// All warnings are errors, except the waived ones.
 pub(crate) const VERILATOR_FLAGS: &[&str] =
-    &["--cc", "-Wall", "-O3", "--x-assign", "0", "--x-initial", "0", "--noassert", "--no-timing"];
+    &["--cc", "-Wall", "-O3", GRAPHLESS, "--x-assign", "0", "--x-initial", "0", "--noassert", "--no-timing"];
 
 /// Runs a tool to its end.
 pub(crate) fn run(cmd: &mut Command) -> Result<(), Error> {

@@ -181,8 +181,7 @@ impl<const CONN: usize, const TABLE: usize, const OBJ: usize> Logic for Mailbox<
         // Answers: those of the images come only when there is no other.
         let of_conn = self.ends.answer_valid.val();
         self.answers.valid.next = of_conn || self.images.answer_valid.val();
-        self.answers.answer.next =
-            if of_conn { self.ends.answer.val() } else { self.images.answer.val() };
+        self.answers.answer.next = if of_conn { self.ends.answer.val() } else { self.images.answer.val() };
         self.ends.answer_ready.next = self.answers.ready.val();
         self.images.answer_ready.next = self.answers.ready.val() && !of_conn;
         self.answers.landed.next = self.writes.landed.val();
@@ -226,7 +225,8 @@ impl<const CONN: usize, const TABLE: usize, const OBJ: usize> Logic for Mailbox<
         // And back.
         self.conns.may_offer.next = self.ends.may_offer.val();
         self.conns.quiet.next = self.ends.quiet.val();
-        self.ends.asked.next = self.conns.op_valid.val() && self.op_ready.val() && !self.ends.give_up.val().valid;
+        self.ends.asked.next =
+            self.conns.op_valid.val() && self.op_ready.val() && !self.ends.give_up.val().valid;
         self.ends.refuse.next = self.conns.refuse.val();
         self.ends.refuse_index.next = job.index;
         self.ends.refuse_status.next = self.conns.status.val();

@@ -144,8 +144,11 @@ impl Logic for ConnEnds {
         // The lookup.
         let initiates = of.opcode == INITIATE;
         self.lookup_valid.next = state == EndState::Lookup;
-        self.lookup.next =
-            LookupOp { insert: initiates, key: tuple(self.found.val(), unpack::<Ports, 48>(of.ports)), conn: of.conn };
+        self.lookup.next = LookupOp {
+            insert: initiates,
+            key: tuple(self.found.val(), unpack::<Ports, 48>(of.ports)),
+            conn: of.conn,
+        };
         let fails = state == EndState::Lookup && self.lookup_done.val() && initiates && !self.lookup_ok.val();
         let refusal = if self.lookup_known.val() { bits::<8>(REJECTED) } else { bits::<8>(TCP_ENTRIES) };
 

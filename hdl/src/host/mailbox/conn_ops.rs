@@ -176,6 +176,60 @@ fn op_of(job: Job, g: GiveUp, undo: bool) -> ConnOp {
     }
 }
 
+/// What moves a job on.
+#[derive(Clone, Copy, Debug, Default, PartialEq, LogicStruct)]
+struct Moves {
+    /// It begins.
+    go: Bit,
+    /// It is an Abort.
+    is_abort: Bit,
+    /// Its path was looked at.
+    looked: Bit,
+    /// Nothing speaks against it.
+    passed: Bit,
+    /// It has a page map.
+    wants_map: Bit,
+    /// The map is read.
+    map_done: Bit,
+    /// Not whole.
+    map_error: Bit,
+    /// PROTO has taken it.
+    taken: Bit,
+    /// It has a record.
+    brings: Bit,
+    /// The record is in.
+    fed: Bit,
+    /// The map is in.
+    fed_map: Bit,
+    /// The refusal is taken.
+    refused: Bit,
+}
+
+/// One state or the other.
+#[kernel]
+fn pick(b: bool, yes: ConnState, no: ConnState) -> ConnState {
+    if b {
+        yes
+    } else {
+        no
+    }
+}
+
+/// The next state.
+#[kernel]
+fn next_state(state: ConnState, m: Moves) -> ConnState {
+    let passed = pick(m.wants_map, ConnState::Map, ConnState::Offer);
+    match state {
+        ConnState::Idle => pick(m.go, pick(m.is_abort, ConnState::Offer, ConnState::Path), state),
+        ConnState::Path => pick(m.looked, pick(m.passed, passed, ConnState::Refuse), state),
+        ConnState::Map => pick(m.map_done, pick(m.map_error, ConnState::Refuse, ConnState::Offer), state),
+        ConnState::Offer => pick(m.taken, pick(m.brings, ConnState::Feed, ConnState::Idle), state),
+        ConnState::Feed => pick(m.fed, pick(m.wants_map, ConnState::FeedMap, ConnState::Idle), state),
+        ConnState::FeedMap => pick(m.fed_map, ConnState::Idle, state),
+        ConnState::Refuse => pick(m.refused, ConnState::Idle, state),
+    }
+}
+
 #[kernel]
 impl<const CONN: usize> Logic for ConnOps<CONN> {
     fn update(&mut self) {
@@ -212,7 +266,8 @@ impl<const CONN: usize> Logic for ConnOps<CONN> {
         self.op.next = op_of(job, give_up, undo);
         self.undone.next = undo && self.op_ready.val();
         let (feeds, feeds_map) = (state == ConnState::Feed, state == ConnState::FeedMap);
-        let next = feeds && self.op_in_ready.val() || feeds_map && self.map_valid.val() && self.op_in_ready.val();
+        let next =
+            feeds && self.op_in_ready.val() || feeds_map && self.map_valid.val() && self.op_in_ready.val();
         self.op_in_valid.next = feeds || feeds_map && self.map_valid.val();
         self.op_in.next = if feeds { self.beat.val() } else { self.map_beat.val() };
         self.take.next = feeds && next;
@@ -232,52 +287,25 @@ impl<const CONN: usize> Logic for ConnOps<CONN> {
         self.status.next = self.status_of.q.val();
         self.ready.next = state == ConnState::Idle;
         self.taken.next = taken && !brings || fed && !wants_map || fed_map || refused;
-        match state {
-            ConnState::Idle => {
-                if self.go.val() {
-                    self.state.d.next = if is_abort { ConnState::Offer } else { ConnState::Path };
-                }
-            }
-            ConnState::Path => {
-                self.status_of.d.next = status;
-                if looked {
-                    self.state.d.next = if !passed {
-                        ConnState::Refuse
-                    } else if wants_map {
-                        ConnState::Map
-                    } else {
-                        ConnState::Offer
-                    };
-                }
-            }
-            ConnState::Map => {
-                self.status_of.d.next = bits::<8>(HARDWARE_FAILURE);
-                if self.map_done.val() {
-                    self.state.d.next =
-                        if self.map_error.val() { ConnState::Refuse } else { ConnState::Offer };
-                }
-            }
-            ConnState::Offer => {
-                if taken {
-                    self.state.d.next = if brings { ConnState::Feed } else { ConnState::Idle };
-                }
-            }
-            ConnState::Feed => {
-                if fed {
-                    self.state.d.next = if wants_map { ConnState::FeedMap } else { ConnState::Idle };
-                }
-            }
-            ConnState::FeedMap => {
-                if fed_map {
-                    self.state.d.next = ConnState::Idle;
-                }
-            }
-            ConnState::Refuse => {
-                if refused {
-                    self.state.d.next = ConnState::Idle;
-                }
-            }
+        if state == ConnState::Path || state == ConnState::Map {
+            self.status_of.d.next =
+                if state == ConnState::Map { bits::<8>(HARDWARE_FAILURE) } else { status };
         }
+        let moves = Moves {
+            go: self.go.val(),
+            is_abort,
+            looked,
+            passed,
+            wants_map,
+            map_done: self.map_done.val(),
+            map_error: self.map_error.val(),
+            taken,
+            brings,
+            fed,
+            fed_map,
+            refused,
+        };
+        self.state.d.next = next_state(state, moves);
         dff_reset!(self, reset, state, at_hand);
     }
 }

@@ -172,8 +172,7 @@ impl Logic for ImageReader {
 
         // Beats go: the word that is next in the next clock is read in this one.
         let out_image = self.out_image.q.val() + drop;
-        let out_beat =
-            if drop { bits::<PLACE_LOG2>(0) } else { self.out_beat.q.val() + self.take.val() };
+        let out_beat = if drop { bits::<PLACE_LOG2>(0) } else { self.out_beat.q.val() + self.take.val() };
         self.out_image.d.next = out_image;
         self.out_beat.d.next = out_beat;
         self.words.re.next = true;

@@ -196,9 +196,7 @@ fn next_state(state: ImagesState, m: Moves) -> ImagesState {
     let done = pick(m.answers, ImagesState::Answer, ImagesState::Next);
     match state {
         ImagesState::Idle => pick(m.begin, first, state),
-        ImagesState::Header => {
-            pick(m.valid, pick(m.failed, ImagesState::Answer, ImagesState::Second), state)
-        }
+        ImagesState::Header => pick(m.valid, pick(m.failed, ImagesState::Answer, ImagesState::Second), state),
         ImagesState::Second => ImagesState::Check,
         ImagesState::Check => pick(m.refused, ImagesState::Answer, check),
         ImagesState::Go => ImagesState::Wait,

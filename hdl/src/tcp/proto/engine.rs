@@ -255,7 +255,6 @@ impl<const LOG2: usize, const MAP: usize, const TABLE: usize, const LOSS: usize,
         self.ops.close_ready.next = self.intake.close_ready.val();
         self.pipe.op.next = self.ops.current.val();
         self.pipe.image.next = self.ops.image.val();
-        self.ops.read.next = self.pipe.op_read.val();
         self.ops.result.next = self.pipe.op_result.val();
         self.ops.stored.next = self.pipe.stored.val();
         self.ops.stores.next = self.pipe.stores.val();

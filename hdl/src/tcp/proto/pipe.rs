@@ -66,8 +66,6 @@ pub struct Pipe<const LOG2: usize, const TABLE: usize, const EARLY: usize> {
     pub image: Signal<In, Bits<RECORD>>,
     /// The end of its pass.
     pub op_result: Signal<Out, OpResult>,
-    /// The command and its image are read in this cycle.
-    pub op_read: Signal<Out, Bit>,
     /// The record of the pass that ends, as an image without posts.
     pub stored: Signal<Out, Bits<RECORD>>,
     /// A record is stored.
@@ -227,6 +225,7 @@ fn leave<const EARLY: usize>(s6: Step, seg: RxSeg, log: SendLog, free: Free, v: 
             logs: has_log,
             log: if has_log { guard::logged(log, s6, gone, v.now_us) } else { SendLog::default() },
             op_result: OpResult {
+                read: false,
                 valid: is_op,
                 status: end.c.status,
                 waits: end.c.waits,
@@ -295,8 +294,7 @@ impl<const LOG2: usize, const TABLE: usize, const EARLY: usize> Logic for Pipe<L
         self.outcome.next = x.out;
         self.order.next = x.order;
         self.order_valid.next = x.orders;
-        self.op_result.next = x.op_result;
-        self.op_read.next = s1.c.valid && s1.c.pick == Pick::Op;
+        self.op_result.next = OpResult { read: s1.c.valid && s1.c.pick == Pick::Op, ..x.op_result };
         self.stored.next = x.image;
         self.stores.next = x.acts;
         self.loss_job.next = x.loss;
