@@ -52,8 +52,8 @@ fn cycles_are_counted_for_every_row_and_the_worst_row_is_the_figure() {
     let result = cycles("cycles", &["--segments", "1000", "--only", "min,mss"]);
     assert_eq!(rows(&result, "rows").len(), 2 * 3 * 2);
     for (bytes, connections, of, name, most) in [
-        (60, 8, "rx", "min_segment_rx", 12.0),
-        (60, 8, "tx", "min_segment_tx", 13.0),
+        (60, 8, "rx", "min_segment_rx", 11.0),
+        (60, 8, "tx", "min_segment_tx", 12.0),
         (1514, 1, "rx", "mss_segment_rx", 192.0),
         (1514, 1, "tx", "mss_segment_tx", 192.0),
     ] {
@@ -93,10 +93,10 @@ fn a_nic_for_a_thousand_connections_takes_many_at_once_and_gives_them_back() {
     let result = cycles("bulk", &["--only", "bulk", "--bulk", "100"]);
     assert_eq!(rows(&result, "bulk_rows").len(), 2);
     for row in rows(&result, "bulk_rows") {
-        // An image is 38 beats, and as many go back.
+        // An image is 38 beats, and as many go back; a hundred do not hide the first one's latencies.
         for way in ["offload", "upload"] {
             let each = number_of(row, way) / number_of(row, "connections");
-            assert!(each > 38.0 && each < 900.0, "{way}: {row}");
+            assert!(each > 38.0 && each < 70.0, "{way}: {row}");
         }
     }
     assert!(result["offload_1000"].is_null(), "a hundred are no thousand");
