@@ -3,7 +3,7 @@
 //! It is the only door to rust-hdl and to the kernel dialect, so that a move to another HDL changes this file.
 
 pub use chimney_hdl_kernel::builtin::{
-    array, bit_cast, bits, cat, mul, mux, pack, select, unpack, Packed, Part, Parts, Source,
+    array, bit_cast, bits, cat, mul, mux, pack, select, unpack, unread, Packed, Part, Parts, Source,
 };
 pub use chimney_hdl_kernel::core::prelude::{
     simulate, Bits, Block, Clock, Constant, In, Local, Logic, Out, Signal, Synth, Verilog,

@@ -191,7 +191,8 @@ impl Traffic {
         match r.below(40) {
             _ if !self.peers[conn].live => self.start(r, conn),
             0..=22 => self.segment(r, conn),
-            23..=30 => self.doorbell(r, conn),
+            // Sometimes so many that they wait.
+            23..=30 => (0..[1, 1, 1, 5][r.below(4) as usize]).for_each(|_| self.doorbell(r, conn)),
             31 | 32 => self.command(r, conn),
             33 => self.e.plan(Todo::Time(r.below(200_000))),
             34 => self.e.plan(Todo::Wait(r.below(300))),

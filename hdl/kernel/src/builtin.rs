@@ -12,6 +12,14 @@ pub fn bits<const N: usize>(v: u64) -> Bits<N> {
     rust_hdl_core::prelude::bits(v)
 }
 
+/// A value that nobody looks at: zero in simulation, whatever costs least in synthesis.
+///
+/// For what goes along with a `valid` that is low. In simulation a branch that ends here works nothing out; in synthesis it is no
+/// branch, so that not every bit needs a gate.
+pub fn unread<T: Synth>() -> T {
+    T::default()
+}
+
 /// Zero extension or truncation to `M` bits.
 pub fn bit_cast<const M: usize, const N: usize>(x: Bits<N>) -> Bits<M> {
     rust_hdl_core::prelude::bit_cast(x)

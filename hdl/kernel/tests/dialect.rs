@@ -3,7 +3,7 @@
 
 use chimney_hdl_kernel::core::prelude::{Bits, Clock, In, Logic, Out, Signal};
 use chimney_hdl_kernel::diff::{diff, Diff, Rnd};
-use chimney_hdl_kernel::{kernel, synthesis, Dff, LogicBlock, LogicState, LogicStruct};
+use chimney_hdl_kernel::{kernel, synthesis, verilog, Dff, LogicBlock, LogicState, LogicStruct};
 
 #[derive(LogicState, Copy, Clone, PartialEq, Debug)]
 pub enum St {
@@ -108,4 +108,32 @@ fn a_state_machine_agrees_with_its_nets() {
     let text = synthesis(&Fsm::default(), "fsm_nets").expect("it is hardware");
     assert!(!text.contains("if (") && text.contains("always @(*) case (st)"), "{text}");
     Diff::new("fsm_nets", 3000).nets().run(Fsm::default(), poke, |u, c| u.clock.next = c.into());
+}
+
+#[derive(LogicBlock, Default)]
+struct Offer {
+    offers: Signal<In, bool>,
+    n: Signal<In, Bits<8>>,
+    valid: Signal<Out, bool>,
+    rec: Signal<Out, Rec>,
+    twice: Signal<Out, Bits<8>>,
+}
+
+#[kernel]
+impl Logic for Offer {
+    fn update(&mut self) {
+        let offers = self.offers.val();
+        self.valid.next = offers;
+        self.rec.next =
+            if offers { Rec { n: self.n.val().get_bits::<5>(0), ..Rec::default() } } else { unread::<Rec>() };
+        self.twice.next = if offers { self.n.val() << bits::<1>(1) } else { unread::<Bits<8>>() };
+    }
+}
+
+#[test]
+fn what_nobody_reads_is_zero_in_simulation_and_anything_in_synthesis() {
+    diff("offer", Offer::default(), 200, |u, r| (u.offers.next, u.n.next) = (r.any(), r.any()), |_, _| {});
+    assert!(!verilog(&Offer::default(), "offer").expect("it is hardware").contains("'hx"));
+    let nets = synthesis(&Offer::default(), "offer").expect("it is hardware");
+    assert!(nets.contains(": 8'hx;"), "{nets}");
 }

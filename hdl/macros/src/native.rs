@@ -19,6 +19,7 @@ const BUILTINS: &[(&str, usize)] = &[
     ("select", 0),
     ("mux", 0),
     ("array", 2),
+    ("unread", 1),
 ];
 
 /// If `p` names a built-in: its name and its generic arguments, completed with `_`.

@@ -1,10 +1,11 @@
 //! The symbolic side of the built-in functions in `builtin.rs`.
 
+use super::ctx::is_for_synthesis;
 use super::ex::{merged, Ex};
 use super::expr::{product, E};
 use super::lift::Hw;
 use super::stmt::read;
-use super::val::{shape, Leaf, Val};
+use super::val::{shape, Leaf, Spot, Val};
 use crate::builtin::Packed;
 use crate::dff::Dff;
 use rust_hdl_core::prelude::{Bits, Direction, Signal, Synth};
@@ -13,6 +14,19 @@ use rust_hdl_core::prelude::{Bits, Direction, Signal, Synth};
 #[track_caller]
 pub fn bits<const N: usize>(v: u64) -> E<Bits<N>> {
     E::of(Ex::int(N, v))
+}
+
+/// `unread::<T>()`.
+pub fn unread<T: Synth>() -> E<T> {
+    let digits = if is_for_synthesis() { "x" } else { "0" };
+    let shape = shape::<T>();
+    match shape.as_slice() {
+        [one] => E::of(Ex::lit(one.width, digits)),
+        many => {
+            let leaf = |s: &Spot| Leaf { at: s.clone(), x: Ex::lit(s.width, digits) };
+            E::val(Val::Many(many.iter().map(leaf).collect()))
+        }
+    }
 }
 
 /// `bit_cast::<M, N>(x)`.

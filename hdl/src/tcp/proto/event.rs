@@ -95,7 +95,8 @@ pub struct Event {
     pub may_send: Bit,
 }
 
-/// Connections whose records are not to be read now: one that may be in the fetch stage, and four behind it.
+/// Connections whose records are not to be read now: the fetch stage, those before the
+/// stage whose result the next pass takes over, and the one whose record would be written while it is read.
 #[derive(Clone, Copy, Debug, Default, PartialEq, LogicStruct)]
 pub struct Busy {
     /// A pass is there.
@@ -118,6 +119,10 @@ pub struct Busy {
     pub v4: Bit,
     /// See `c0`.
     pub c4: Bits<16>,
+    /// See `v0`; one stage is left out in front of it.
+    pub v6: Bit,
+    /// See `c0`.
+    pub c6: Bits<16>,
     /// A pass is anywhere.
     pub any: Bit,
 }
@@ -129,7 +134,8 @@ pub fn is_clear(b: Busy, conn: Bits<16>) -> bool {
         || (b.v1 && b.c1 == conn)
         || (b.v2 && b.c2 == conn)
         || (b.v3 && b.c3 == conn)
-        || (b.v4 && b.c4 == conn))
+        || (b.v4 && b.c4 == conn)
+        || (b.v6 && b.c6 == conn))
 }
 
 /// What the last stage tells.

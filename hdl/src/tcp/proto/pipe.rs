@@ -3,7 +3,8 @@
 //! ```text
 //!   intake | fetch | 1 verdict | 2 ACK, window | 3 recovery | 4 text | 5 what to send | 6 orders, store
 //! ```
-//! See `stages` for the functions. A record that the pass before has just changed is taken from the end of stage 6, not from the memory.
+//! See `stages` for the functions. A record that the pass before has just changed is taken from the end of stage 6, not from the memory:
+//! if its event came 6 cycles after that pass's. It never comes 7 after it, when it would read what is being written.
 //!
 //! Latency: 9 cycles from the event to its orders. Throughput: a pass every second cycle on different connections, every 6 on the same.
 //! Back-pressure: none: the intake starts nothing whose orders could find no room. Reset: sweeps records and deadlines for 2^LOG2 cycles.
@@ -12,6 +13,7 @@ use super::grow::question;
 use super::guard;
 use super::image::store;
 use super::news::{earliest, has_order, order};
+use super::op::given_back;
 use super::ops::{OpResult, RECORD};
 use super::record::Work;
 use super::room::{smss, Rooms};
@@ -22,6 +24,7 @@ use crate::mem::SdpRam;
 use crate::mirror::TcpRecord;
 use crate::prelude::*;
 use crate::stream::Fifo;
+use crate::tcp::cwnd::EPOCH;
 use crate::tcp::loss::growth::GrowthAsk;
 use crate::tcp::loss::job::{LossJob, LossResult};
 use crate::tcp::loss::rack::SendLog;
@@ -116,12 +119,12 @@ pub struct Pipe<const LOG2: usize, const TABLE: usize, const EARLY: usize> {
     seg6: Dff<RxSeg>,
     room4: Dff<Bits<16>>,
     room5: Dff<Bits<16>>,
-    last: Dff<Step>,
 }
 
 /// Where passes are that the next one of the same connection cannot follow yet.
 #[kernel]
-fn busy(e0: Event, e1: Event, s1: Step, s2: Step, s3: Step, later: bool) -> Busy {
+fn busy(e0: Event, e1: Event, s: (Step, Step, Step, Step), later: bool) -> Busy {
+    let (s1, s2, s3, s5) = s;
     let (v0, v1) = (e0.pick != Pick::None, e1.pick != Pick::None);
     Busy {
         v0,
@@ -134,17 +137,19 @@ fn busy(e0: Event, e1: Event, s1: Step, s2: Step, s3: Step, later: bool) -> Busy
         c3: s2.c.conn,
         v4: s3.c.valid,
         c4: s3.c.conn,
-        any: v0 || v1 || s1.c.valid || s2.c.valid || s3.c.valid || later,
+        v6: s5.c.valid,
+        c6: s5.c.conn,
+        any: v0 || v1 || s1.c.valid || s2.c.valid || s3.c.valid || s5.c.valid || later,
     }
 }
 
-/// What leaves the pipeline; all zero when nothing does.
+/// What leaves the pipeline. What goes along with a bit that is low says nothing.
 #[derive(Clone, Copy, Debug, Default, PartialEq, LogicStruct)]
 struct Leaving {
     /// Its record is stored, and what follows from it happens.
     acts: Bit,
-    /// The pass, its record as it would go back.
-    stored: Step,
+    /// The record as it goes back.
+    stored: Work,
     /// For the intake.
     out: Outcome,
     /// It has an order for the placer.
@@ -200,13 +205,13 @@ fn leave<const EARLY: usize>(s6: Step, seg: RxSeg, log: SendLog, free: Free, v: 
         let image = if is_op && end.c.tell {
             pack::<RECORD, TcpRecord>(store(end.w, v.now_us, v.now_ms))
         } else {
-            bits::<RECORD>(0)
+            unread::<Bits<RECORD>>()
         };
         let w = left(end);
         Leaving {
             acts,
             deadline: earliest(w),
-            stored: Step { c: end.c, w },
+            stored: w,
             out: Outcome {
                 conn: s6.c.conn,
                 order: orders,
@@ -216,14 +221,14 @@ fn leave<const EARLY: usize>(s6: Step, seg: RxSeg, log: SendLog, free: Free, v: 
                 wait: acts && end.w.side.pub_wait && !s6.w.side.pub_wait,
             },
             orders,
-            order: if orders { order(end, seg) } else { PlaceOrder::default() },
+            order: if orders { order(end, seg) } else { unread::<PlaceOrder>() },
             sends,
-            job: if sends { job::<EARLY>(s6.w, s6.c.plan, s6.c.conn, v.now_ms) } else { TxJob::default() },
+            job: if sends { job::<EARLY>(s6.w, s6.c.plan, s6.c.conn, v.now_ms) } else { unread::<TxJob>() },
             asks,
-            loss: if asks { guard::job(s6, gone, log, seg, v.now_us, v.p) } else { LossJob::default() },
-            grow: if grows { question(s6, v.now_us) } else { GrowthAsk::default() },
+            loss: if asks { guard::job(s6, gone, log, seg, v.now_us, v.p) } else { unread::<LossJob>() },
+            grow: if grows { question(s6, v.now_us) } else { no_question() },
             logs: has_log,
-            log: if has_log { guard::logged(log, s6, gone, v.now_us) } else { SendLog::default() },
+            log: if has_log { guard::logged(log, s6, gone, v.now_us) } else { unread::<SendLog>() },
             op_result: OpResult {
                 read: false,
                 valid: is_op,
@@ -236,14 +241,37 @@ fn leave<const EARLY: usize>(s6: Step, seg: RxSeg, log: SendLog, free: Free, v: 
             counts: end.c.counts,
         }
     } else {
-        Leaving::default()
+        Leaving {
+            stored: unread::<Work>(),
+            order: unread::<PlaceOrder>(),
+            job: unread::<TxJob>(),
+            loss: unread::<LossJob>(),
+            grow: no_question(),
+            log: unread::<SendLog>(),
+            image: unread::<Bits<RECORD>>(),
+            ..Leaving::default()
+        }
     }
+}
+
+/// The slow unit is not asked.
+#[kernel]
+fn no_question() -> GrowthAsk {
+    GrowthAsk { valid: false, ..unread::<GrowthAsk>() }
+}
+
+/// After a reset: a record of nobody, of which no pass looks at anything else.
+#[kernel]
+fn nobody(w: Work) -> Work {
+    let mut n = given_back(w);
+    n.rc.epoch = bits::<EPOCH>(0);
+    n
 }
 
 /// The timer of the connection whose pass leaves, or of one that is swept.
 #[kernel]
-fn set_deadline(x: Leaving, sweeps: bool, row: Bits<16>) -> SetDeadline {
-    let conn = if sweeps { row } else { x.stored.c.conn };
+fn set_deadline(x: Leaving, leaves: Bits<16>, sweeps: bool, row: Bits<16>) -> SetDeadline {
+    let conn = if sweeps { row } else { leaves };
     SetDeadline { valid: sweeps || x.acts, conn, deadline: x.deadline }
 }
 
@@ -253,13 +281,11 @@ fn empty(s: Step) -> Step {
     Step { c: Ctx::default(), w: s.w }
 }
 
-/// The record as the last pass of the connection left it: the one that ends, the one before, or the memory.
+/// The record as the last pass of the connection left it: the one that `leaves`, or the memory.
 #[kernel]
-fn newest(conn: Bits<16>, x: Leaving, last: Step, stored: Work) -> Work {
-    if x.acts && x.stored.c.conn == conn {
-        x.stored.w
-    } else if last.c.valid && last.c.conn == conn {
-        last.w
+fn newest(conn: Bits<16>, x: Leaving, leaves: Bits<16>, stored: Work) -> Work {
+    if x.acts && leaves == conn {
+        x.stored
     } else {
         stored
     }
@@ -279,12 +305,11 @@ fn follow(e: Event, old: Event) -> Event {
 impl<const LOG2: usize, const TABLE: usize, const EARLY: usize> Logic for Pipe<LOG2, TABLE, EARLY> {
     fn update(&mut self) {
         dff_setup!(self, clock, sweep, swept, e0, e1, e2, s1, s2, seg2, s3, seg3, s4, seg4, s5, seg5);
-        dff_setup!(self, clock, s6, seg6, room4, room5, last);
+        dff_setup!(self, clock, s6, seg6, room4, room5);
         clock!(self, clock, records, logs, growths, rooms, op_rooms, jobs);
         reset!(self, reset, growths, jobs);
         let v = Env { now_us: self.now_us.val(), now_ms: self.now_ms.val(), p: self.params.val() };
         let (e0, e1, e2) = (self.e0.q.val(), self.e1.q.val(), self.e2.q.val());
-        let last = self.last.q.val();
         let (s1, s2, s3) = (self.s1.q.val(), self.s2.q.val(), self.s3.q.val());
         let (s4, s5, s6) = (self.s4.q.val(), self.s5.q.val(), self.s6.q.val());
         let free = Free { quiet: self.quiet.val(), may_ask: self.growths.ready.val() };
@@ -317,7 +342,7 @@ impl<const LOG2: usize, const TABLE: usize, const EARLY: usize> Logic for Pipe<L
         self.records.raddr.next = bit_cast::<LOG2, 16>(e0.conn);
         self.records.we.next = sweeps || x.acts;
         self.records.waddr.next = if sweeps { row } else { bit_cast::<LOG2, 16>(s6.c.conn) };
-        self.records.wdata.next = x.stored.w;
+        self.records.wdata.next = if sweeps { nobody(x.stored) } else { x.stored };
         self.logs.re.next = s5.c.valid;
         self.logs.raddr.next = bit_cast::<LOG2, 16>(s5.c.conn);
         self.logs.we.next = x.logs;
@@ -326,10 +351,7 @@ impl<const LOG2: usize, const TABLE: usize, const EARLY: usize> Logic for Pipe<L
         self.growths.look.next = s2.c.valid;
         self.growths.conn.next = s2.c.conn;
         self.growths.ask.next = x.grow;
-        self.set.next = set_deadline(x, sweeps, bit_cast::<16, LOG2>(row));
-        if x.acts {
-            self.last.d.next = x.stored;
-        }
+        self.set.next = set_deadline(x, s6.c.conn, sweeps, bit_cast::<16, LOG2>(row));
 
         // MTUs: of the command's path, and of the record's.
         self.rooms.path_mtu.next = self.path_mtu.val();
@@ -342,13 +364,13 @@ impl<const LOG2: usize, const TABLE: usize, const EARLY: usize> Logic for Pipe<L
         self.room5.d.next = self.room4.q.val();
 
         // One stage further.
-        self.busy.next = busy(e0, e1, s1, s2, s3, s4.c.valid || s5.c.valid || s6.c.valid);
+        self.busy.next = busy(e0, e1, (s1, s2, s3, s5), s4.c.valid || s6.c.valid);
         self.e0.d.next = follow(self.news.val(), e0);
         self.e1.d.next = follow(e0, e1);
         self.e2.d.next = follow(e1, e2);
         if e1.pick != Pick::None {
             let beyond = (e1.conn >> bits::<5>(LOG2 as u64)) != 0;
-            let fresh = newest(e1.conn, x, last, self.records.rdata.val());
+            let fresh = newest(e1.conn, x, s6.c.conn, self.records.rdata.val());
             self.s1.d.next = enter(e1, fresh, beyond);
         } else {
             self.s1.d.next = empty(s1);
@@ -384,6 +406,6 @@ impl<const LOG2: usize, const TABLE: usize, const EARLY: usize> Logic for Pipe<L
         } else {
             self.s6.d.next = empty(s6);
         }
-        dff_reset!(self, reset, sweep, swept, e0, e1, e2, s1, s2, s3, s4, s5, s6, last);
+        dff_reset!(self, reset, sweep, swept, e0, e1, e2, s1, s2, s3, s4, s5, s6);
     }
 }
