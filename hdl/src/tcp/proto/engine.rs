@@ -8,7 +8,7 @@ use super::ops::Ops;
 use super::pipe::Pipe;
 use crate::host::events::{Events, RaiseEvent};
 use crate::prelude::*;
-use crate::stream::Fifo;
+use crate::stream::{Fifo, Skid};
 use crate::tcp::loss::queue::LossQueue;
 use crate::tcp::place::placer::Placer;
 use crate::tcp::timers::Timers;
@@ -163,8 +163,8 @@ pub struct Engine<
     placer: Placer<LOG2, MAP>,
     timers: Timers<LOG2>,
     events: Events<LOG2>,
-    segs: Fifo<RxSeg, 1, 2>,
-    bells: Fifo<Doorbell, 1, 2>,
+    segs: Skid<RxSeg>,
+    bells: Skid<Doorbell>,
     raises: Fifo<RaiseEvent, 2, 3>,
     bad_posts: Dff<Bits<4>>,
 }

@@ -127,15 +127,21 @@ pub struct Busy {
     pub any: Bit,
 }
 
+/// The same row of the memory of `1 << LOG2` records; the rest of an id only says that it is none of ours.
+#[kernel]
+fn is_row<const LOG2: usize>(a: Bits<16>, b: Bits<16>) -> bool {
+    bit_cast::<LOG2, 16>(a) == bit_cast::<LOG2, 16>(b)
+}
+
 /// The connection may be read.
 #[kernel]
-pub fn is_clear(b: Busy, conn: Bits<16>) -> bool {
-    !((b.v0 && b.c0 == conn)
-        || (b.v1 && b.c1 == conn)
-        || (b.v2 && b.c2 == conn)
-        || (b.v3 && b.c3 == conn)
-        || (b.v4 && b.c4 == conn)
-        || (b.v6 && b.c6 == conn))
+pub fn is_clear<const LOG2: usize>(b: Busy, conn: Bits<16>) -> bool {
+    !((b.v0 && is_row::<LOG2>(b.c0, conn))
+        || (b.v1 && is_row::<LOG2>(b.c1, conn))
+        || (b.v2 && is_row::<LOG2>(b.c2, conn))
+        || (b.v3 && is_row::<LOG2>(b.c3, conn))
+        || (b.v4 && is_row::<LOG2>(b.c4, conn))
+        || (b.v6 && is_row::<LOG2>(b.c6, conn)))
 }
 
 /// What the last stage tells.

@@ -151,21 +151,25 @@ impl<const LOG2: usize> Logic for Intake<LOG2> {
         let (room, unit) = (free && !held, self.loss.val().has_room);
         let on = room && self.enable.val();
         let may_ask = on && unit;
-        let tx = may_ask && self.ready.valid.val() && has_room && is_clear(busy, ready_conn);
+        let tx = may_ask && self.ready.valid.val() && has_room && is_clear::<LOG2>(busy, ready_conn);
         let turn = tx && self.tx_turn.q.val();
-        let rx = self.rx_seg_valid.val() && is_clear(busy, seg.conn);
+        let rx = self.rx_seg_valid.val() && is_clear::<LOG2>(busy, seg.conn);
         // A command sees every doorbell written before it.
         let op = self.op_valid.val() && !self.doorbell_valid.val();
         let publish = self.waiting.valid.val() && !(jobs_done - head.job).get_bit(15);
         let choice = pick(Offers {
-            commit: start && !held && self.commits.valid.val() && !turn && is_clear(busy, commit.conn),
-            loss: free && self.loss.val().valid && is_clear(busy, self.loss.val().conn),
-            bell: on && self.doorbell_valid.val() && is_clear(busy, self.doorbell.val().conn),
-            op: may_ask && op && is_clear(busy, self.op_conn.val()),
-            tx_fail: room && self.has_failed.q.val() && is_clear(busy, self.fail.q.val().conn),
-            timer: may_ask && self.expired_valid.val() && is_clear(busy, self.expired_conn.val()),
-            close: room && self.close_valid.val() && is_clear(busy, self.op_conn.val()),
-            publish: room && publish && is_clear(busy, head.conn),
+            commit: start
+                && !held
+                && self.commits.valid.val()
+                && !turn
+                && is_clear::<LOG2>(busy, commit.conn),
+            loss: free && self.loss.val().valid && is_clear::<LOG2>(busy, self.loss.val().conn),
+            bell: on && self.doorbell_valid.val() && is_clear::<LOG2>(busy, self.doorbell.val().conn),
+            op: may_ask && op && is_clear::<LOG2>(busy, self.op_conn.val()),
+            tx_fail: room && self.has_failed.q.val() && is_clear::<LOG2>(busy, self.fail.q.val().conn),
+            timer: may_ask && self.expired_valid.val() && is_clear::<LOG2>(busy, self.expired_conn.val()),
+            close: room && self.close_valid.val() && is_clear::<LOG2>(busy, self.op_conn.val()),
+            publish: room && publish && is_clear::<LOG2>(busy, head.conn),
             rx: rx && ((may_ask && has_pages && !turn) || (start && answer.valid && unit)),
             tx,
         });

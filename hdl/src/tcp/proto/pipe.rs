@@ -23,7 +23,7 @@ use super::tx::job;
 use crate::mem::SdpRam;
 use crate::mirror::TcpRecord;
 use crate::prelude::*;
-use crate::stream::Fifo;
+use crate::stream::Skid;
 use crate::tcp::cwnd::EPOCH;
 use crate::tcp::loss::growth::GrowthAsk;
 use crate::tcp::loss::job::{LossJob, LossResult};
@@ -37,6 +37,8 @@ use crate::types::{ConnOp, EngineCounts, PathMtu, RxSeg, TcpParams, TxJob};
 pub const JOBS_LOG2: usize = 1;
 /// Bits of a count of them.
 pub const JOBS: usize = JOBS_LOG2 + 1;
+// They wait in a register slice.
+const _: () = assert!(JOBS_LOG2 == 1);
 
 /// The block. `TABLE`: log2 of paths; `EARLY`: see [`super`].
 #[derive(LogicBlock, Default)]
@@ -100,7 +102,7 @@ pub struct Pipe<const LOG2: usize, const TABLE: usize, const EARLY: usize> {
     growths: Growths<LOG2>,
     rooms: Rooms<TABLE>,
     op_rooms: Rooms<TABLE>,
-    jobs: Fifo<TxJob, JOBS_LOG2, JOBS>,
+    jobs: Skid<TxJob>,
     sweep: Dff<Bits<LOG2>>,
     swept: Dff<Bit>,
     e0: Dff<Event>,
