@@ -85,6 +85,9 @@ pub struct Env {
     pub verdicts: Vec<bool>,
     /// Status and image of every command.
     pub answers: Vec<(u64, Vec<u64>)>,
+    /// Commands planned, and the tag of the one in work.
+    tags: u64,
+    tag: u64,
     /// Writes of the engine, in order: address and length.
     pub writes: Vec<(u64, usize)>,
     /// Sum of the counter increments, by the order of the fields.
@@ -150,6 +153,8 @@ impl Env {
             sent: vec![],
             verdicts: vec![],
             answers: vec![],
+            tags: 0,
+            tag: 0,
             writes: vec![],
             counts: [0; 10],
             freed: 0,
@@ -246,6 +251,19 @@ impl Env {
         self.todo.push_back(t);
     }
 
+    /// A command with a tag of its own.
+    fn op(&mut self, code: Opcode, conn: u64, generation: u64) -> ConnOp {
+        self.tags += 1;
+        ConnOp {
+            opcode: u64::from(code.code()).into(),
+            conn: conn.into(),
+            generation: generation.into(),
+            path: PATH.into(),
+            tag: (self.tags & 0xffff).into(),
+            ..ConnOp::default()
+        }
+    }
+
     /// Plans an Initiate; a map goes along if it has pages.
     pub fn offload(&mut self, conn: u64, generation: u64, r: &TcpRecord, map: &[u64; 32]) {
         let mut beats = words(r);
@@ -253,13 +271,14 @@ impl Env {
         if has_map {
             beats.extend(map);
         }
-        let op = ConnOp { has_map, ..op(Opcode::Initiate, conn, generation) };
+        let op = ConnOp { has_map, ..self.op(Opcode::Initiate, conn, generation) };
         self.plan(Todo::Op(op, beats));
     }
 
     /// Plans a command without beats, or with a record.
     pub fn command(&mut self, code: Opcode, conn: u64, generation: u64, r: Option<&TcpRecord>) {
-        self.plan(Todo::Op(op(code, conn, generation), r.map(words).unwrap_or_default()));
+        let op = self.op(code, conn, generation);
+        self.plan(Todo::Op(op, r.map(words).unwrap_or_default()));
     }
 
     /// Nothing is planned any more.
@@ -496,6 +515,7 @@ impl Env {
             self.offered.as_ref().filter(|_| u.op_valid.val() && u.op_ready.val())
         {
             (self.taken, self.busy_op) = (true, true);
+            self.tag = n(u.op.val().tag);
             self.beats = beats.clone().into();
             self.image.clear();
         }
@@ -519,10 +539,12 @@ impl Env {
         self.beat_taken = !self.beats.is_empty() && u.op_in_ready.val();
         u.op_out_ready.next = true;
         if u.op_out_valid.val() {
+            assert_eq!(n(u.op_out_tag.val()), self.tag);
             self.image.push(n(u.op_out.val()));
         }
         u.op_done_ready.next = true;
         if u.op_done_valid.val() {
+            assert_eq!(n(u.op_done.val().tag), self.tag);
             self.answers.push((n(u.op_done.val().status), std::mem::take(&mut self.image)));
             self.busy_op = false;
         }
@@ -562,16 +584,6 @@ pub fn words(r: &TcpRecord) -> Vec<u64> {
 pub fn record(beats: &[u64]) -> TcpRecord {
     let b: Vec<u8> = beats.iter().flat_map(|w| w.to_le_bytes()).collect();
     TcpRecord::from_bytes(b.as_slice().try_into().expect("36 beats"))
-}
-
-fn op(code: Opcode, conn: u64, generation: u64) -> ConnOp {
-    ConnOp {
-        opcode: u64::from(code.code()).into(),
-        conn: conn.into(),
-        generation: generation.into(),
-        path: PATH.into(),
-        ..ConnOp::default()
-    }
 }
 
 /// A status as a number.
