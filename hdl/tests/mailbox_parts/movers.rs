@@ -373,7 +373,7 @@ impl RecordOutTest {
         let bytes: Vec<u64> = (0..4).map(|i| n(u.write.cmd.val().data.get_bits::<64>(64 * i))).collect();
         assert_eq!(bytes, self.beats[from..]);
         let body = self.base + self.index * u64::from(IMAGE_STRIDE) + u64::from(HEADER_BYTES);
-        let at = (body + 8 * from as u64) & u64::MAX;
+        let at = body + 8 * from as u64;
         let want = reported(at.into(), 32u64.into(), u.write.cmd.val().data);
         assert_eq!(u.write.cmd.val(), if from == 32 { last(want) } else { want });
         self.writes += 1;
