@@ -157,12 +157,9 @@ impl<const LOG2: usize> Logic for Intake<LOG2> {
         // A command sees every doorbell written before it.
         let op = self.op_valid.val() && !self.doorbell_valid.val();
         let publish = self.waiting.valid.val() && !(jobs_done - head.job).get_bit(15);
+        let commits = start && !held && self.commits.valid.val() && !turn;
         let choice = pick(Offers {
-            commit: start
-                && !held
-                && self.commits.valid.val()
-                && !turn
-                && is_clear::<LOG2>(busy, commit.conn),
+            commit: commits && is_clear::<LOG2>(busy, commit.conn),
             loss: free && self.loss.val().valid && is_clear::<LOG2>(busy, self.loss.val().conn),
             bell: on && self.doorbell_valid.val() && is_clear::<LOG2>(busy, self.doorbell.val().conn),
             op: may_ask && op && is_clear::<LOG2>(busy, self.op_conn.val()),

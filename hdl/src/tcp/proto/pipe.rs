@@ -191,6 +191,19 @@ struct Free {
     may_ask: Bit,
 }
 
+/// What a command is told of its pass.
+#[kernel]
+fn op_result(end: Step, is_op: bool, acts: bool, sends: bool) -> OpResult {
+    OpResult {
+        valid: is_op,
+        status: end.c.status,
+        waits: end.c.waits,
+        tells: acts && (end.c.tell || end.c.load),
+        job: sends,
+        read: false,
+    }
+}
+
 /// The last stage. `log`: the send log before the pass.
 #[kernel]
 fn leave<const EARLY: usize>(s6: Step, seg: RxSeg, log: SendLog, free: Free, v: Env) -> Leaving {
@@ -231,14 +244,7 @@ fn leave<const EARLY: usize>(s6: Step, seg: RxSeg, log: SendLog, free: Free, v: 
             grow: if grows { question(s6, v.now_us) } else { no_question() },
             logs: has_log,
             log: if has_log { guard::logged(log, s6, gone, v.now_us) } else { unread::<SendLog>() },
-            op_result: OpResult {
-                read: false,
-                valid: is_op,
-                status: end.c.status,
-                waits: end.c.waits,
-                tells: acts && (end.c.tell || end.c.load),
-                job: sends,
-            },
+            op_result: op_result(end, is_op, acts, sends),
             image,
             counts: end.c.counts,
         }
