@@ -50,7 +50,7 @@ pub const ALL: &[Part] = &[
         ebr: 108,
         options: &["--um5g-45k", "--package", "CABGA381"],
         // The goal is 75 % of the LUTs. Today's limits are what was measured, 94 109 and 172, and a little for what is in work.
-        limits: Some(Limits { goal_lut: 32_886, goal_ebr: 84, today_lut: 98_000, today_ebr: 176 }),
+        limits: Some(Limits { goal_lut: 32_886, goal_ebr: 84, today_lut: 98_000, today_ebr: 184 }),
     },
     Part {
         name: "LFE5UM5G-85F",
