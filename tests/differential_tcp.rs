@@ -3,6 +3,7 @@
 //! The kernels run natively here; that their Verilog means the same is shown in `hdl/tests`.
 
 use chimney_abi::desc::{aligned_edge, EDGE_SLACK};
+use chimney_abi::state::ECN_REDUCED;
 use chimney_abi::SeqNum;
 use chimney_hdl::prelude::Bits;
 use chimney_hdl::tcp::{acceptable as ra, ack as rk, cwnd as rc, ranges as rr, rtt as rt, window as rw};
@@ -11,6 +12,7 @@ use chimney_host_stack_core as core;
 use core::acceptable::Disposition;
 use core::ack::{AckClass, SendVars};
 use core::cwnd::Cwnd;
+use core::ecn::Ecn;
 use core::ranges::{RangeList, SeqRange};
 use core::recovery::{DupAckAction, GrowthStep, NewAckAction, Phase, Recovery, SackView};
 use core::rtt::{RtoBounds, Rtt};
@@ -167,11 +169,13 @@ fn recovery(r: &mut Rnd, una: u32) -> (Cwnd, Recovery) {
     (cw, Recovery { phase, recover: SeqNum(near(r, una, 6000)), dup_acks: r.below(6) as u8 })
 }
 
-fn both(cw: &Cwnd, rec: &Recovery) -> rc::Recovery {
+fn both(cw: &Cwnd, rec: &Recovery, ecn: &Ecn) -> rc::Recovery {
+    let (bits, recover) = ecn.store(rec);
     rc::Recovery {
         cw: rc::Cwnd { cwnd: b(cw.cwnd), ssthresh: b(cw.ssthresh), acked_sum: b(cw.acked_sum) },
         phase: (rec.phase as u64).into(),
-        recover: b(rec.recover.get()),
+        recover: b(recover.get()),
+        reduced: bits & ECN_REDUCED != 0,
         dup_acks: u64::from(rec.dup_acks).into(),
         ..rc::Recovery::default()
     }
@@ -185,14 +189,19 @@ fn losses_are_repaired_alike() {
         let (mut cw, mut rec) = recovery(r, v.snd_una.get());
         let smss = 100 + r.below(1400) as u32;
         let (una, max) = (b(v.snd_una.get()), b(v.snd_max.get()));
-        let k = both(&cw, &rec);
+        let is_open = rec.phase == Phase::Open;
+        let mut ecn = Ecn::load(true, if r.chance(1, 2) { ECN_REDUCED } else { 0 }, v.snd_una, &mut rec);
+        let k = both(&cw, &rec, &ecn);
         assert_eq!(n(rc::send_limit(k, b(smss))), rec.send_limit(&cw, smss));
-        match r.below(3) {
+        match r.below(4) {
             0 => {
                 let a = rec.on_dup_ack(&v, &mut cw, smss, SackView::default());
                 let s = rc::on_dup_ack(k, una, max, b(smss), 3u64.into());
-                assert_eq!(s.rc, both(&cw, &rec), "duplicate");
                 assert_eq!(s.entered, a == DupAckAction::FastRetransmit);
+                if s.entered {
+                    ecn.on_reduction(v.snd_max);
+                }
+                assert_eq!(s.rc, both(&cw, &rec, &ecn), "duplicate");
             }
             1 => {
                 let acked = 1 + r.below(5000) as u32;
@@ -200,13 +209,27 @@ fn losses_are_repaired_alike() {
                 let step = GrowthStep { smss, is_sack: false };
                 let a = rec.on_new_ack(&v, &mut cw, acked, flight, step);
                 let s = rc::on_new_ack(k, una, b(acked), b(flight), b(v.flight_size()), b(smss));
-                assert_eq!(s.rc, both(&cw, &rec), "new, {acked} of {flight}");
+                assert_eq!(s.rc, both(&cw, &rec, &ecn), "new, {acked} of {flight}");
                 assert_eq!(s.retransmit, a == NewAckAction::RetransmitFirst);
             }
-            _ => {
+            2 => {
                 let first = r.chance(1, 2);
                 rec.on_rto(&v, &mut cw, smss, first);
-                assert_eq!(rc::on_rto(k, una, max, b(smss), first), both(&cw, &rec), "timeout");
+                ecn.on_reduction(v.snd_max);
+                assert_eq!(rc::on_rto(k, una, max, b(smss), first), both(&cw, &rec, &ecn), "timeout");
+            }
+            _ => {
+                let is_marked = is_open && ecn.on_ack(Flags::ECE, v.snd_una, v.snd_max);
+                assert_eq!(rc::may_mark(k, una), is_marked);
+                if is_marked {
+                    cw.reduce_ssthresh(v.flight_size(), smss);
+                    cw.cwnd = cw.ssthresh;
+                    let marked = rc::on_mark(k, max, b(v.flight_size()), b(smss));
+                    assert_eq!(marked, both(&cw, &rec, &ecn), "mark");
+                }
+                ecn.advance(v.snd_una);
+                let held = rc::is_held(if is_marked { both(&cw, &rec, &ecn) } else { k }, una);
+                assert_eq!(held, ecn.store(&rec).0 & ECN_REDUCED != 0);
             }
         }
     });

@@ -98,6 +98,8 @@ impl<M: DmaMemory> Conn<M> {
         (r.cwnd, r.cwnd_acc) = (RESTART_SEGMENTS * mss, 0);
         r.ssthresh = r.ssthresh.max(2 * mss);
         (r.phase, r.recover, r.dup_acks) = (Recovery::Open.code(), last.snd_una, 0);
+        // A mark that nobody echoes is followed by another, if the path is still full.
+        r.ecn = 0;
         (r.srtt_us_x8, r.rttvar_us_x4, r.rto_us) = (0, 0, FIRST_RTO_US);
         (r.total_rt_us, r.retransmit_count, r.probe_round, r.ka_probes) = (0, 0, 0, 0);
         r.rtx_deadline = if r.snd_max == r.snd_una { NO_TIMER } else { FIRST_RTO_US };

@@ -14,7 +14,7 @@
 //! `CONN`: log2 of connections, `TABLE`: log2 of paths and of neighbors; `OBJ` = `TABLE` + 1, `MAP` = `CONN` + 5,
 //! `HASH`: log2 of the buckets of a lookup table, at least `CONN` - 1; `ROW` = `CONN` + 1. `EARLY` = 0; 1 makes the copy that acknowledges what is not durable yet, which tests must catch.
 use crate::eth::rx::Rx;
-use crate::host::counters::counter;
+use crate::host::counters::{counter, ENGINE, ENGINE_BITS, ENGINE_ONES};
 use crate::host::csr::Csr;
 use crate::host::dispatch::Dispatch;
 use crate::host::dma_read::ReadArbiter;
@@ -27,6 +27,7 @@ use crate::tcp::lookup::Lookup;
 use crate::tcp::proto::engine::Engine;
 use crate::tcp::tx::tables::path_mtu;
 use crate::tcp::tx::transmit::Transmit;
+use crate::types::EngineCounts;
 use chimney_abi::desc::RX_BUFFER_BYTES;
 use chimney_abi::regs;
 
@@ -54,18 +55,11 @@ const RX_OFFLOADED_BYTES: usize = counter(&regs::CNT_RX_OFFLOADED_BYTES);
 const TX_OFFLOADED: usize = counter(&regs::CNT_TX_OFFLOADED);
 const TX_OFFLOADED_BYTES: usize = counter(&regs::CNT_TX_OFFLOADED_BYTES);
 const RETRANSMITS: usize = counter(&regs::CNT_RETRANSMITS);
-const RTO: usize = counter(&regs::CNT_RTO);
-const FAST_RETRANSMITS: usize = counter(&regs::CNT_FAST_RETRANSMITS);
 const DROP_BAD_FRAME: usize = counter(&regs::CNT_DROP_BAD_FRAME);
 const DROP_TOO_LONG: usize = counter(&regs::CNT_DROP_TOO_LONG);
 const DROP_OVERRUN: usize = counter(&regs::CNT_DROP_OVERRUN);
 const DROP_NO_BUFFER: usize = counter(&regs::CNT_DROP_NO_BUFFER);
-const DROP_NO_PAGE: usize = counter(&regs::CNT_DROP_NO_PAGE);
-const DROP_NO_RANGE: usize = counter(&regs::CNT_DROP_NO_RANGE);
-const UNACCEPTABLE: usize = counter(&regs::CNT_UNACCEPTABLE);
-const CHALLENGE_ACKS: usize = counter(&regs::CNT_CHALLENGE_ACKS);
 const STALE: usize = counter(&regs::CNT_STALE);
-const HANDED_UP: usize = counter(&regs::CNT_HANDED_UP);
 const BAD_REQUEST: usize = counter(&regs::CNT_BAD_REQUEST);
 
 /// The NIC. See the module page.
@@ -530,6 +524,10 @@ impl<
         // Counters.
         let engine = self.proto.counts.val();
         let tx = self.transmit.counts.val();
+        let bits = pack::<ENGINE_BITS, EngineCounts>(engine);
+        for i in ENGINE_ONES..ENGINE_BITS {
+            self.csr.count[ENGINE[i - ENGINE_ONES]].next = one(bits.get_bit(i));
+        }
         self.csr.count[RX_FRAMES].next = one(self.rx.cnt_frame.val());
         self.csr.count[RX_BYTES].next = many(self.rx.cnt_frame.val(), self.rx.cnt_bytes.val());
         self.csr.count[TX_FRAMES].next = one(tx.frame);
@@ -539,18 +537,11 @@ impl<
         self.csr.count[TX_OFFLOADED].next = one(tx.offloaded);
         self.csr.count[TX_OFFLOADED_BYTES].next = many(tx.offloaded, tx.bytes);
         self.csr.count[RETRANSMITS].next = one(tx.retransmit);
-        self.csr.count[RTO].next = one(engine.rto);
-        self.csr.count[FAST_RETRANSMITS].next = one(engine.fast_retransmits);
         self.csr.count[DROP_BAD_FRAME].next = one(self.rx.cnt_drop_bad.val());
         self.csr.count[DROP_TOO_LONG].next = one(self.rx.cnt_drop_too_long.val());
         self.csr.count[DROP_OVERRUN].next = one(self.rx.cnt_drop_overrun.val());
         self.csr.count[DROP_NO_BUFFER].next = one(self.dispatch.cnt_drop_no_buffer.val());
-        self.csr.count[DROP_NO_PAGE].next = one(engine.drop_no_page);
-        self.csr.count[DROP_NO_RANGE].next = one(engine.drop_no_range);
-        self.csr.count[UNACCEPTABLE].next = one(engine.unacceptable);
-        self.csr.count[CHALLENGE_ACKS].next = one(engine.challenge_acks);
         self.csr.count[STALE].next = one(engine.stale) + one(self.commands.stale.val());
-        self.csr.count[HANDED_UP].next = one(engine.handed_up);
         self.csr.count[BAD_REQUEST].next =
             one(engine.bad_request) + one(tx.bad_request) + one(self.commands.bad_request.val());
     }

@@ -23,6 +23,13 @@ pub const TCP_ACK: u64 = 0x10;
 /// See [`TCP_FIN`].
 pub const TCP_URG: u64 = 0x20;
 
+/// See [`TCP_FIN`]: the peer echoes a mark (RFC 3168).
+pub const TCP_ECE: u64 = 0x40;
+/// See [`TCP_FIN`]: the window was reduced for it.
+pub const TCP_CWR: u64 = 0x80;
+/// [`RxSeg::ecn`]: congestion was met.
+pub const ECN_CE: u64 = 3;
+
 /// A frame in packet memory, parsed (receive parser -> dispatcher).
 #[derive(Clone, Copy, Debug, Default, PartialEq, LogicStruct)]
 pub struct FrameMeta {
@@ -300,13 +307,18 @@ pub struct TcpParams {
     pub pool_base: Bits<64>,
 }
 
-/// Counter increments of one cycle (engine -> registers). The names are those of `regs::CNT_*`.
+/// Counter increments of one cycle (engine -> registers). The names are those of `regs::CNT_*`. From `rto` on each is one bit of one
+/// counter alone: `host::counters::ENGINE`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, LogicStruct)]
 pub struct EngineCounts {
     /// `CNT_RX_OFFLOADED`.
     pub rx_offloaded: Bit,
     /// Add to `CNT_RX_OFFLOADED_BYTES` when `rx_offloaded`.
     pub rx_offloaded_bytes: Bits<16>,
+    /// `CNT_STALE`.
+    pub stale: Bit,
+    /// `CNT_BAD_REQUEST`.
+    pub bad_request: Bit,
     /// `CNT_RTO`.
     pub rto: Bit,
     /// `CNT_FAST_RETRANSMITS`.
@@ -319,10 +331,10 @@ pub struct EngineCounts {
     pub unacceptable: Bit,
     /// `CNT_CHALLENGE_ACKS`.
     pub challenge_acks: Bit,
-    /// `CNT_STALE`.
-    pub stale: Bit,
     /// `CNT_HANDED_UP`.
     pub handed_up: Bit,
-    /// `CNT_BAD_REQUEST`.
-    pub bad_request: Bit,
+    /// `CNT_CE_MARKS_IN`.
+    pub ce_marks_in: Bit,
+    /// `CNT_ECE_REDUCTIONS`.
+    pub ece_reductions: Bit,
 }

@@ -4,7 +4,7 @@ mod engine_env;
 use chimney_abi::cmd::{Opcode, TcpState};
 use chimney_abi::desc::RecvDesc;
 use chimney_abi::state::{
-    TcpRecord, CACHED_KEEP_ALIVE, CACHED_NAGLE, CONST_SACK, CONST_TIMESTAMPS, NO_TIMER,
+    TcpRecord, CACHED_KEEP_ALIVE, CACHED_NAGLE, CONST_ECN, CONST_SACK, CONST_TIMESTAMPS, NO_TIMER,
 };
 use chimney_hdl::prelude::Bits;
 use chimney_hdl::types::*;
@@ -41,7 +41,9 @@ impl Traffic {
         TcpRecord {
             local_port: r.next_u64() as u16,
             const_flags: [0, CONST_SACK, CONST_TIMESTAMPS, CONST_SACK | CONST_TIMESTAMPS]
-                [r.below(4) as usize],
+                [r.below(4) as usize]
+                | [0, CONST_ECN][r.below(2) as usize],
+            ecn: r.below(8) as u8,
             cached_flags: [0, CACHED_NAGLE, CACHED_KEEP_ALIVE][r.below(3) as usize],
             snd_wind_shift: r.below(4) as u8,
             rcv_wind_shift: r.below(4) as u8,
@@ -112,6 +114,7 @@ impl Traffic {
         }
         let odd = [TCP_FIN, TCP_RST, TCP_SYN, TCP_URG][r.below(4) as usize];
         let flags = if r.chance(1, 12) { odd } else { 0 } | if r.chance(1, 3) { TCP_PSH } else { 0 };
+        let flags = flags | [0, 0, TCP_ECE, TCP_CWR][r.below(4) as usize];
         // Reports of ranges above the acknowledgment, some below it or beyond what was sent.
         let count = if r.chance(1, 2) { r.below(5) } else { 0 };
         let mut sack: Bits<256> = 0u64.into();
@@ -131,6 +134,7 @@ impl Traffic {
             has_ts: r.chance(2, 3),
             ts_val: ((self.e.now / 1000) & 0xffff).into(),
             ts_ecr: 0u64.into(),
+            ecn: r.any(),
             payload_src: 0u64.into(),
             payload_len: len.into(),
             frame_len: (len + 54).into(),

@@ -2,7 +2,7 @@
 mod engine_env;
 
 use chimney_abi::cmd::Opcode;
-use chimney_abi::state::{TcpRecord, CONST_NEWRENO, CONST_SACK};
+use chimney_abi::state::{TcpRecord, CONST_ECN, CONST_NEWRENO, CONST_SACK};
 use chimney_hdl_kernel::diff::{long, Diff, Rnd};
 use engine_env::world::{image, seg, MSS, OURS, PEER};
 use engine_env::{record, Dut, Env, Todo};
@@ -92,6 +92,7 @@ impl Line {
         };
         for conn in 0..CONNS {
             let flags = [CONST_SACK, CONST_SACK, CONST_SACK | CONST_NEWRENO, 0][conn as usize];
+            let flags = flags | CONST_ECN;
             line.begin(conn, TcpRecord { const_flags: flags, max_retransmissions: 255, ..image() });
         }
         line
@@ -124,7 +125,8 @@ impl Line {
         let f = &mut self.far[conn as usize];
         f.take(start, end);
         let text = if r.chance(1, 4) { vec![7; 1 + r.below(200) as usize] } else { vec![] };
-        let mut s = seg(f.seq, f.nxt, 0, text.len());
+        let echo = if r.chance(1, 10) { chimney_hdl::types::TCP_ECE } else { 0 };
+        let mut s = seg(f.seq, f.nxt, echo, text.len());
         let blocks = f.blocks();
         if r.chance(1, 8) {
             return;
@@ -203,6 +205,9 @@ fn random_losses_are_the_same_in_verilog() {
     let line = line.borrow();
     let got: Vec<u32> = line.far.iter().map(|f| f.nxt.wrapping_sub(OURS)).collect();
     let (rto, fast) = (line.e.counts[1], line.e.counts[2]);
+    let marks = line.e.counts[11];
+    eprintln!("{marks} windows were reduced for a mark");
+    assert!(marks > 0);
     eprintln!("{got:?} bytes arrived, {} segments again, {fast} recoveries, {rto} timeouts", line.again);
     assert!(got.iter().all(|n| *n > 2 * MSS) && line.again > 4 && fast > 0 && rto > 0);
 }

@@ -25,6 +25,9 @@ pub struct Args {
     /// Bytes of the longest packet, both ways; IPv6 wants 1280
     #[arg(long, default_value_t = MAX_MTU, value_parser = clap::value_parser!(u16).range(576..=i64::from(MAX_MTU)))]
     pub mtu: u16,
+    /// Both ends negotiate classic ECN (RFC 3168); --link "loss 1% ecn" marks instead of losing
+    #[arg(long)]
+    pub ecn: bool,
     /// TCP options that the Linux peer does not know, for example sack,timestamps
     #[arg(long, value_enum, value_delimiter = ',')]
     pub without: Vec<TcpOption>,

@@ -141,7 +141,7 @@ impl<'a, D: Device> Run<'a, D> {
             addresses: vec![Address::new(net.host_ip, net.prefix_len)],
             mtu: net.mtu,
             secret: args.seed,
-            tcp: TcpConfig::default(),
+            tcp: TcpConfig { is_ecn: args.ecn, ..TcpConfig::default() },
         };
         let driver = Config { mac: host_mac.0, ..Config::default() };
         // Less room than the window: when the application does not read, bytes stay with the connection's owner.
@@ -322,6 +322,9 @@ fn net(args: &Args) -> Result<PeerConfig> {
         bail!("--without is for the Linux peer");
     }
     net.mtu = args.mtu;
+    if args.ecn {
+        net.sysctls.push(("net.ipv4.tcp_ecn", "1".to_owned()));
+    }
     net.sysctls.extend(args.without.iter().map(|option| (option.sysctl(), "0".to_owned())));
     Ok(net)
 }

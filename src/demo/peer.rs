@@ -157,7 +157,7 @@ impl BuiltinPeer {
             addresses: vec![Address::new(net.peer_ip, net.prefix_len)],
             mtu: net.mtu,
             secret: args.seed ^ 0x5eed,
-            tcp: TcpConfig::default(),
+            tcp: TcpConfig { is_ecn: args.ecn, ..TcpConfig::default() },
         });
         let http = stack.listen(DOWNLOAD_PORT, 8)?;
         let sink = stack.listen(UPLOAD_PORT, 8)?;

@@ -18,6 +18,7 @@ const ROWS: &[(&str, &str)] = &[
     ("small", "--mtu 576 --loss 0.1%"),
     ("small-v6", "--mtu 1280 --ipv6 --loss 3% --without window-scaling"),
     ("worst", "--loss 5%"),
+    ("marked", "--ecn --link|loss 2% ecn|"),
 ];
 /// For the long run.
 const MORE: &[(&str, &str)] = &[
@@ -29,6 +30,8 @@ const MORE: &[(&str, &str)] = &[
     ("shuffled-reno", "--link|delay 2ms 1ms reorder 3% duplicate 1%|--without sack"),
     ("bursts-v6", "--link|loss gemodel 1% 60%|--ipv6"),
     ("broken-v6", "--link|corrupt 1%|--ipv6 --without timestamps"),
+    ("marked-v6", "--ipv6 --ecn --link|loss 5% ecn|"),
+    ("marked-reno", "--ecn --link|loss 2% ecn|--without sack"),
     ("all", "--link|delay 1ms 500us loss 1% reorder 1% duplicate 1% corrupt 1%|--mtu 1006"),
 ];
 
@@ -42,6 +45,12 @@ fn run(rows: &[(&str, &str)]) {
         eprintln!("{name}: chimney demo --peer linux {}", args.join(" "));
         let all = [&["--peer", "linux"][..], &args].concat();
         let r = check_outcome(Demo::start_rtl(&name, &all), &name, "linux");
+        if options.contains("--ecn") {
+            let counted = |name: &str| r["nic_counters"][name].as_u64().expect("a counter");
+            let (marks, reductions) = (counted("CNT_CE_MARKS_IN"), counted("CNT_ECE_REDUCTIONS"));
+            eprintln!("{name}: {marks} marks came in, {reductions} windows were reduced for an echo");
+            assert!(marks > 0 && reductions > 0);
+        }
         let is_damaging = options.contains("corrupt");
         assert!(is_damaging || r["peer_checksum_errors"] == 0, "{r}");
         if has_tool("tshark") {

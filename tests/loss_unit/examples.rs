@@ -115,6 +115,13 @@ impl<C: FnMut(&mut Unit, bool)> Sender<C> {
         })
     }
 
+    /// An acknowledgment that echoes a mark.
+    fn echo(&mut self, una: u32) -> LossResult {
+        let from = b(self.una);
+        self.una = una;
+        self.tell(LossJob { kind: LossKind::Ack, from, is_echo: true, ..LossJob::default() })
+    }
+
     /// Ranges known above SND.UNA.
     fn ranges(&self) -> usize {
         self.unit.u.hand.q.val().board.len.index()
@@ -226,4 +233,21 @@ fn one_loss_of_twenty_sends_every_second_acknowledgment() {
     }
     let all: u32 = sent.iter().sum();
     assert!((7..=9).contains(&all) && sent.iter().all(|room| *room <= 1), "{sent:?}");
+}
+
+/// RFC 3168 6.1.2: an echo reduces the window once for each window of data, after it has grown.
+#[test]
+fn an_echoed_mark_halves_the_window_once() {
+    let mut s = sender(10);
+    let at = s.echo(1000);
+    assert!(at.is_marked && at.has_reduced && at.is_calm && !at.has_entered);
+    assert_eq!((n(at.rc.cw.ssthresh), n(at.rc.cw.cwnd)), (4500, 4500), "9 segments are in flight");
+    assert_eq!((n(at.rc.recover), at.rc.reduced, at.rc.phase), (10_000, true, PHASE_OPEN.into()));
+    s.send();
+    for una in [2000, 10_000] {
+        let at = s.echo(una);
+        assert!(!at.is_marked && at.rc.reduced, "CWR cannot have arrived");
+    }
+    s.send();
+    assert!(s.echo(11_000).is_marked);
 }

@@ -4,6 +4,7 @@
 //! core hears everything; when a calm time ends it forgets what the unit cannot know ([`Conn::forget`]).
 
 use super::{b, n};
+use chimney_abi::state::ECN_REDUCED;
 use chimney_abi::SeqNum;
 use chimney_hdl::prelude::Bits;
 use chimney_hdl::tcp::cwnd as kw;
@@ -16,10 +17,12 @@ use chimney_host_stack_core::ack::SendVars;
 use chimney_host_stack_core::congestion::{Algorithm, Control};
 use chimney_host_stack_core::cubic::Cubic;
 use chimney_host_stack_core::cwnd::{Cwnd, MAX_CWND};
+use chimney_host_stack_core::ecn::Ecn;
 use chimney_host_stack_core::loss_recovery::{AckEvent, AckResult, LossRecovery, Moment, TimerKind};
 use chimney_host_stack_core::rack::{Rack, SendLog};
 use chimney_host_stack_core::recovery::{Phase, Recovery};
 use chimney_host_stack_core::scoreboard::{Scoreboard, SeqRange};
+use chimney_host_stack_core::segment::Flags;
 use chimney_host_stack_core::tlp::Tlp;
 
 /// How far the clock moves: mostly a little, sometimes past every horizon.
@@ -50,6 +53,8 @@ pub struct Conn {
     prior: u32,
     epoch: u32,
     is_cubic: bool,
+    /// All have it; some never hear an echo.
+    ecn: Ecn,
 }
 
 /// What the unit has to answer, and to keep.
@@ -69,17 +74,22 @@ pub struct Expected {
     is_calm: bool,
     prior: u32,
     epoch: u32,
+    ecn: Ecn,
+    /// The window was reduced; for a mark.
+    reduced: (bool, bool),
     /// In fast recovery before the event.
     pub was_fast: bool,
     /// Ranges known before and after the event.
     pub ranges: (u64, u64),
 }
 
-fn recovery(cw: &Cwnd, rec: &Recovery, (prior, epoch): (u32, u32)) -> kw::Recovery {
+fn recovery(cw: &Cwnd, rec: &Recovery, ecn: &Ecn, (prior, epoch): (u32, u32)) -> kw::Recovery {
+    let (bits, recover) = ecn.store(rec);
     kw::Recovery {
         cw: kw::Cwnd { cwnd: b(cw.cwnd), ssthresh: b(cw.ssthresh), acked_sum: b(cw.acked_sum) },
         phase: b(rec.phase.code().into()),
-        recover: b(rec.recover.get()),
+        recover: b(recover.get()),
+        reduced: bits & ECN_REDUCED != 0,
         dup_acks: b(rec.dup_acks.into()),
         prior: b(prior),
         epoch: b(epoch),
@@ -93,7 +103,9 @@ impl Conn {
         let smss = [536, 1000, 1448, 8960][r.below(4) as usize];
         let snd = SendVars { snd_una: una, snd_nxt: una, snd_max: una, ..SendVars::default() };
         let cw = Cwnd { cwnd: (1 + r.below(60) as u32) * smss, ssthresh: MAX_CWND, acked_sum: 0 };
-        let mut this = Conn { snd, smss, cw, rec: Some(Recovery::new(una)), ..Conn::default() };
+        let mut ecn = Ecn::default();
+        ecn.is_on = true;
+        let mut this = Conn { snd, smss, cw, ecn, rec: Some(Recovery::new(una)), ..Conn::default() };
         this.set_times(r);
         this
     }
@@ -184,13 +196,14 @@ impl Conn {
             }
             _ => result = self.acknowledge(r, now_us, &mut job),
         }
-        if is_calm && kind != 0 && job.kind == LossKind::Ack && job.count == 0 {
+        let is_marked = self.hear(&mut job, &result);
+        if is_calm && kind != 0 && job.kind == LossKind::Ack && job.count == 0 && !is_marked {
             return None;
         }
         job.is_first = is_calm || kind == 0;
         job.rc = match (kind, is_calm) {
-            (0, _) => recovery(&self.cw, &self.rec(), (self.prior, self.epoch)),
-            (_, true) => recovery(&before.cw, &before.rec(), (before.prior, before.epoch)),
+            (0, _) => recovery(&self.cw, &self.rec(), &self.ecn, (self.prior, self.epoch)),
+            (_, true) => recovery(&before.cw, &before.rec(), &before.ecn, (before.prior, before.epoch)),
             // The unit has its own.
             _ => r.any(),
         };
@@ -200,7 +213,23 @@ impl Conn {
         self.is_born = true;
         self.is_calm = false;
         self.asked += 1;
-        Some(self.finish(job, result, (now_us, &before)))
+        let (job, expected) = self.finish(job, result, (now_us, &before));
+        Some((job, Expected { reduced: (result.has_reduced || is_marked, is_marked), ..expected }))
+    }
+
+    /// What reduced the window, and what the peer echoes: true if a mark reduces it.
+    fn hear(&mut self, job: &mut LossJob, result: &AckResult) -> bool {
+        let (una, max, is_open) = (self.snd.snd_una, self.snd.snd_max, self.rec().phase == Phase::Open);
+        if result.has_reduced || job.kind == LossKind::Rto {
+            self.ecn.on_reduction(max);
+        }
+        self.ecn.advance(una);
+        let is_marked = job.is_echo && is_open && self.ecn.on_ack(Flags::ECE, una, max);
+        if is_marked {
+            let at = self.at(job.now_us.to_u64() as u32);
+            self.loss.on_mark(&at, &mut self.cw, &self.rec.expect("set by new"));
+        }
+        is_marked
     }
 
     /// What the slow unit says of a connection with CUBIC: its answer has come, the last one or one of an epoch before.
@@ -295,6 +324,8 @@ impl Conn {
             is_calm: self.finds_calm(),
             prior: self.prior,
             epoch: self.epoch,
+            ecn: self.ecn,
+            reduced: (false, false),
             was_fast: before.is_born && before.rec().phase == Phase::FastRecovery,
             ranges: (ranges(before), ranges(self)),
         };
@@ -307,7 +338,9 @@ impl Conn {
         self.cw =
             Cwnd { cwnd: self.smss + r.below(300_000) as u32, ssthresh, acked_sum: r.below(9000) as u32 };
         self.snd.snd_max += r.below(2) as u32 * r.below(100_000) as u32;
-        self.rec = Some(Recovery { phase, recover: self.point(r), dup_acks: r.below(4) as u8 });
+        let mut rec = Recovery { phase, recover: self.point(r), dup_acks: r.below(4) as u8 };
+        self.ecn = Ecn::load(true, r.below(8) as u8, self.snd.snd_una, &mut rec);
+        self.rec = Some(rec);
         let from = match r.below(3) {
             0 => self.snd.snd_max,
             1 => self.snd.snd_una,
@@ -368,13 +401,15 @@ impl Conn {
 
     fn acknowledge(&mut self, r: &mut Rnd, now_us: u32, job: &mut LossJob) -> AckResult {
         let blocks = self.blocks(r);
-        let is_heard = !self.is_calm || !blocks.is_empty();
+        job.is_echo = self.smss != 1000 && r.chance(1, 4);
         let una_before = self.snd.snd_una;
         let ack = self.point(r);
         if r.chance(1, 2) && ack.after(una_before) && ack.at_or_before(self.snd.snd_max) {
             self.snd.snd_una = ack;
         }
-        if is_heard {
+        let (mut ecn, una) = (self.ecn, self.snd.snd_una);
+        let is_marked = job.is_echo && ecn.on_ack(Flags::ECE, una, self.snd.snd_max);
+        if !self.is_calm || !blocks.is_empty() || is_marked {
             self.forget(una_before);
         }
         let dup_threshold = [1, 2, 3, 3, 3, 255][r.below(6) as usize];
@@ -425,7 +460,12 @@ impl Expected {
     /// The answer is right, and so is what the unit stores.
     pub fn compare(&self, got: &LossResult, hand: &Hand, job: &str) {
         assert_eq!(got.conn.index(), self.conn, "{job}");
-        assert_eq!(got.rc, recovery(&self.cw, &self.rec, (self.prior, self.epoch)), "{job}");
+        let want = recovery(&self.cw, &self.rec, &self.ecn, (self.prior, self.epoch));
+        // In phase Open it means nothing without the other.
+        let is_idle = want.phase == b(Phase::Open.code().into()) && !want.reduced;
+        let recover = if is_idle { want.recover } else { got.rc.recover };
+        assert_eq!(kw::Recovery { recover, ..got.rc }, want, "{job}");
+        assert_eq!((got.has_reduced, got.is_marked), self.reduced, "{job}");
         assert_eq!((got.has_entered, got.has_news), (self.result.has_entered, self.result.has_news), "{job}");
         let kind = match self.timer.0 {
             TimerKind::Rto => LossTimer::Rto,

@@ -167,6 +167,8 @@ pub struct Capabilities {
     pub sack_receive: bool,
     /// Uses SACK blocks it receives.
     pub sack_send: bool,
+    /// Classic ECN (RFC 3168).
+    pub ecn: bool,
     /// Most connections at a time, both families.
     pub connections: u32,
     /// Most paths, and most neighbors.

@@ -46,7 +46,7 @@ regs! {
     /// Contract minor version and build parameters.
     VERSION = 0x004, Ro, 0, [minor: 0, 16, "Contract minor version."; conn_log2: 16, 8, "log2 of the number of connections."; table_log2: 24, 8, "log2 of the number of paths and of neighbors."; ];
     /// What the device can do.
-    CAPS = 0x008, Ro, 0, [ipv4: 0, 1, "Offloads IPv4."; ipv6: 1, 1, "Offloads IPv6."; sack_receive: 2, 1, "Generates SACK blocks."; sack_send: 3, 1, "Uses SACK blocks."; vlan: 4, 1, "802.1Q tags by neighbor and priority."; llc_snap: 5, 1, "LLC/SNAP by neighbor."; ];
+    CAPS = 0x008, Ro, 0, [ipv4: 0, 1, "Offloads IPv4."; ipv6: 1, 1, "Offloads IPv6."; sack_receive: 2, 1, "Generates SACK blocks."; sack_send: 3, 1, "Uses SACK blocks."; vlan: 4, 1, "802.1Q tags by neighbor and priority."; llc_snap: 5, 1, "LLC/SNAP by neighbor."; ecn: 6, 1, "Classic ECN."; ];
     /// Enables. Clearing `enable` stops all DMA after the transfers in flight.
     CTRL = 0x00c, Rw, 0, [enable: 0, 1, "Rings and MAC run."; ];
     /// Device state.
@@ -189,7 +189,11 @@ regs! {
     CNT_HANDED_UP = 0x2a0, Ro, 0;
     /// Counter: malformed doorbells, descriptors or commands refused.
     CNT_BAD_REQUEST = 0x2a8, Ro, 0;
+    /// Counter: segments with text that carried a congestion mark (CE, RFC 3168), of connections that negotiated ECN.
+    CNT_CE_MARKS_IN = 0x2b0, Ro, 0;
+    /// Counter: congestion windows reduced because the peer echoed a mark (RFC 3168 6.1.2).
+    CNT_ECE_REDUCTIONS = 0x2b8, Ro, 0;
 }
 
 /// Number of 64-bit counters.
-pub const COUNTERS: usize = ((CNT_BAD_REQUEST.offset - CNT_RX_FRAMES.offset) / 8 + 1) as usize;
+pub const COUNTERS: usize = ((CNT_ECE_REDUCTIONS.offset - CNT_RX_FRAMES.offset) / 8 + 1) as usize;

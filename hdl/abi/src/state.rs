@@ -37,6 +37,15 @@ pub const CONST_IPV6: u16 = 8;
 /// [`TcpRecord::const_flags`]: congestion control is NewReno (RFC 5681). Without it a connection with [`CONST_SACK`] has CUBIC
 /// (RFC 9438); one without SACK has NewReno always.
 pub const CONST_NEWRENO: u16 = 16;
+/// [`TcpRecord::const_flags`]: classic ECN negotiated (RFC 3168). The two low bits of [`TcpRecord::tos`] are then the device's.
+pub const CONST_ECN: u16 = 32;
+
+/// [`TcpRecord::ecn`], receiver: a mark of the peer's text is not answered by CWR yet, every segment carries ECE.
+pub const ECN_ECHO: u8 = 1;
+/// [`TcpRecord::ecn`], sender: the next segment with new text carries CWR.
+pub const ECN_CWR: u8 = 2;
+/// [`TcpRecord::ecn`], sender: the window was reduced, and no mark reduces it again until `snd_una` is beyond `recover`.
+pub const ECN_REDUCED: u8 = 4;
 
 /// [`TcpRecord::cached_flags`]: keepalive enabled.
 pub const CACHED_KEEP_ALIVE: u16 = 1;
@@ -248,7 +257,7 @@ macro_rules! tcp_record_fields {
             ssthresh: 32, u32;
             /// DELEGATED: bytes acknowledged since cwnd last grew in congestion avoidance.
             cwnd_acc: 32, u32;
-            /// DELEGATED: recovery point (RFC 6582).
+            /// DELEGATED: recovery point (RFC 6582); in phase Open with `ECN_REDUCED` that of the last reduction.
             recover: 32, u32;
             /// DELEGATED: smoothed RTT, microseconds x 8; 0 = no sample yet.
             srtt_us_x8: 32, u32;
@@ -342,8 +351,10 @@ macro_rules! tcp_record_fields {
             timers: 8, u8;
             /// Which out-of-order range changed last (first SACK block, RFC 2018 4).
             ooo_recent: 8, u8;
+            /// DELEGATED: `ECN_*`; 0 without [`CONST_ECN`](chimney_abi::state::CONST_ECN).
+            ecn: 8, u8;
             /// Zero.
-            reserved1: 16, u16;
+            reserved1: 8, u8;
             /// Acknowledgment number of the last segment sent.
             last_ack_sent: 32, u32;
             /// Delta counter: segments received.

@@ -13,6 +13,7 @@
 //! same time. Throughput: every counter in every clock. Back-pressure: none. Reset: zero.
 use crate::mem::SdpRam;
 use crate::prelude::*;
+use crate::types::EngineCounts;
 use chimney_abi::layout::Reg;
 use chimney_abi::regs;
 
@@ -20,6 +21,24 @@ use chimney_abi::regs;
 pub const fn counter(reg: &Reg) -> usize {
     ((reg.offset - regs::CNT_RX_FRAMES.offset) / 8) as usize
 }
+
+/// Whose the last bits of [`EngineCounts`] are, in the order of its fields.
+pub const ENGINE: [usize; 9] = [
+    counter(&regs::CNT_RTO),
+    counter(&regs::CNT_FAST_RETRANSMITS),
+    counter(&regs::CNT_DROP_NO_PAGE),
+    counter(&regs::CNT_DROP_NO_RANGE),
+    counter(&regs::CNT_UNACCEPTABLE),
+    counter(&regs::CNT_CHALLENGE_ACKS),
+    counter(&regs::CNT_HANDED_UP),
+    counter(&regs::CNT_CE_MARKS_IN),
+    counter(&regs::CNT_ECE_REDUCTIONS),
+];
+
+/// Bits of [`EngineCounts`].
+pub const ENGINE_BITS: usize = <EngineCounts as Synth>::BITS;
+/// Where those bits begin.
+pub const ENGINE_ONES: usize = ENGINE_BITS - ENGINE.len();
 
 /// log2 of the words of the memory.
 const AT: usize = 5;
@@ -160,5 +179,31 @@ impl Logic for Counters {
         self.data.next = self.sum.q.val();
         self.found.next = self.sum_live.q.val() && bit_cast::<8, AT>(self.sum_at.q.val()) == self.index.val();
         dff_reset!(self, reset, waiting, at, cleared, chosen_live, sum_live);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_bit_of_the_engine_is_of_its_counter() {
+        let none = EngineCounts::default;
+        let table = [
+            (EngineCounts { rto: true, ..none() }, &regs::CNT_RTO),
+            (EngineCounts { fast_retransmits: true, ..none() }, &regs::CNT_FAST_RETRANSMITS),
+            (EngineCounts { drop_no_page: true, ..none() }, &regs::CNT_DROP_NO_PAGE),
+            (EngineCounts { drop_no_range: true, ..none() }, &regs::CNT_DROP_NO_RANGE),
+            (EngineCounts { unacceptable: true, ..none() }, &regs::CNT_UNACCEPTABLE),
+            (EngineCounts { challenge_acks: true, ..none() }, &regs::CNT_CHALLENGE_ACKS),
+            (EngineCounts { handed_up: true, ..none() }, &regs::CNT_HANDED_UP),
+            (EngineCounts { ce_marks_in: true, ..none() }, &regs::CNT_CE_MARKS_IN),
+            (EngineCounts { ece_reductions: true, ..none() }, &regs::CNT_ECE_REDUCTIONS),
+        ];
+        for (counts, reg) in table {
+            let bits = pack::<ENGINE_BITS, EngineCounts>(counts);
+            let set: Vec<_> = (0..ENGINE.len()).filter(|i| bits.get_bit(ENGINE_ONES + i)).collect();
+            assert_eq!(set.iter().map(|i| ENGINE[*i]).collect::<Vec<_>>(), [counter(reg)], "{}", reg.name);
+        }
     }
 }

@@ -46,6 +46,8 @@ pub struct Recovery {
     pub dup_acks: Bits<8>,
     /// CUBIC: the window before the last reduction, as far as it was in use; 0 = none since the hand-over.
     pub prior: Bits<32>,
+    /// ECN: the window was reduced, for a mark or a loss, and SND.UNA is not beyond `recover` yet: no mark counts until then.
+    pub reduced: Bit,
     /// CUBIC: which epoch this is, modulo 64. What the slow unit worked out for another one does not count.
     pub epoch: Bits<EPOCH>,
 }
@@ -108,13 +110,16 @@ pub fn on_dup_ack(
 ) -> RecoveryStep {
     let dup_acks = if rc.dup_acks == 255 { rc.dup_acks } else { rc.dup_acks + 1 };
     // RFC 6582 3.2 (2): do not enter twice for one window of data.
-    let enter = rc.phase == PHASE_OPEN && dup_acks >= threshold && !before(snd_una, rc.recover);
+    // A recovery point of phase Open is that of a mark, which no loss needs.
+    let enter =
+        rc.phase == PHASE_OPEN && dup_acks >= threshold && (rc.reduced || !before(snd_una, rc.recover));
     let reduced = reduce_ssthresh(rc.cw, snd_max - snd_una, smss);
     let mut r = rc;
     r.dup_acks = dup_acks;
     if enter {
         r.phase = bits::<8>(PHASE_FAST);
         r.recover = snd_max;
+        r.reduced = true;
         r.cw.ssthresh = reduced.ssthresh;
         r.cw.acked_sum = reduced.acked_sum;
         r.cw.cwnd = reduced.ssthresh + smss + smss + smss;
@@ -177,7 +182,33 @@ pub fn on_rto(
     r.cw.cwnd = smss;
     r.phase = bits::<8>(PHASE_RTO);
     r.recover = snd_max;
+    r.reduced = true;
     r.dup_acks = bits::<8>(0);
+    r
+}
+
+/// The peer echoes a mark in an acknowledgment of `ack`: may it reduce the window? Once for each window of data (RFC 3168 6.1.2), and not at
+/// `recover` itself: the segment with CWR begins there.
+#[kernel]
+pub fn may_mark(rc: Recovery, ack: Bits<32>) -> bool {
+    rc.phase == PHASE_OPEN && !is_held(rc, ack)
+}
+
+/// The last reduction holds still when SND.UNA is `una`.
+#[kernel]
+pub fn is_held(rc: Recovery, una: Bits<32>) -> bool {
+    rc.reduced && at_or_after(rc.recover, una)
+}
+
+/// A mark reduces the window (RFC 3168 6.1.2), without SACK as a loss does; `flight`: what is in flight.
+#[kernel]
+pub fn on_mark(rc: Recovery, snd_max: Bits<32>, flight: Bits<32>, smss: Bits<32>) -> Recovery {
+    let cw = reduce_ssthresh(rc.cw, flight, smss);
+    let mut r = rc;
+    r.cw = cw;
+    r.cw.cwnd = cw.ssthresh;
+    r.recover = snd_max;
+    r.reduced = true;
     r
 }
 

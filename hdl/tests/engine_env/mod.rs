@@ -91,7 +91,7 @@ pub struct Env {
     /// Writes of the engine, in order: address and length.
     pub writes: Vec<(u64, usize)>,
     /// Sum of the counter increments, by the order of the fields.
-    pub counts: [u64; 10],
+    pub counts: [u64; 12],
     /// Bytes of packet memory freed.
     pub freed: u64,
     /// Events in host memory.
@@ -156,7 +156,7 @@ impl Env {
             tags: 0,
             tag: 0,
             writes: vec![],
-            counts: [0; 10],
+            counts: [0; 12],
             freed: 0,
             events: 0,
             pool_producer: 0,
@@ -339,6 +339,8 @@ impl Env {
             c.stale,
             c.handed_up,
             c.bad_request,
+            c.ce_marks_in,
+            c.ece_reductions,
         ];
         for (sum, f) in self.counts.iter_mut().zip(flags) {
             *sum += u64::from(f);

@@ -26,6 +26,8 @@ pub struct Sent {
     pub stamps: Option<(u32, u32)>,
     /// First of the offload.
     pub first: bool,
+    /// DSCP and ECN.
+    pub tos: u64,
 }
 
 /// The job as numbers.
@@ -45,5 +47,6 @@ pub fn sent(j: &TxJob) -> Sent {
         again: j.retransmit,
         stamps: j.has_ts.then(|| (n(j.ts_val) as u32, n(j.ts_ecr) as u32)),
         first: j.reset_cursor,
+        tos: n(j.tos),
     }
 }

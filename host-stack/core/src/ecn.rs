@@ -4,9 +4,12 @@
 //!   router marks CE --> receiver echoes ECE on every ACK until it sees CWR
 //!                       sender reduces once per window of data, says CWR with the next new text
 //! ```
-//! Width: 32 `recover` + 4.
+//! Width: 4. The recovery point of a mark is that of a loss ([`Recovery`]) to whoever keeps only one: while the phase is Open no loss needs
+//! it, and a loss that begins one replaces it.
 
+use crate::recovery::{Phase, Recovery};
 use crate::segment::Flags;
+use chimney_abi::state::{ECN_CWR, ECN_ECHO, ECN_REDUCED};
 use chimney_abi::wire::ipv4;
 use chimney_abi::SeqNum;
 
@@ -55,7 +58,7 @@ impl Ecn {
         }
     }
 
-    /// An acknowledgment arrived (RFC 3168 6.1.2). True if the window is to be reduced: once per window of data.
+    /// An acknowledgment arrived in phase Open (RFC 3168 6.1.2; a recovery has reduced the window already). True if the window is to be reduced: once per window of data.
     pub fn on_ack(&mut self, flags: Flags, snd_una: SeqNum, snd_max: SeqNum) -> bool {
         let is_marked = self.is_on && flags.has(Flags::ECE) && !flags.has(Flags::SYN);
         // Not at `recover` itself: the segment that carries CWR begins there, so the receiver cannot have seen it yet.
@@ -83,6 +86,33 @@ impl Ecn {
         }
         let has_cwr = core::mem::take(&mut self.owes_cwr);
         (ECT_0, echo.with_if(has_cwr, Flags::CWR))
+    }
+
+    /// What an image says of it: `ECN_*`, and the recovery point.
+    #[must_use]
+    pub fn store(&self, recovery: &Recovery) -> (u8, SeqNum) {
+        let bit = |is_set: bool, bit: u8| if is_set && self.is_on { bit } else { 0 };
+        let bits =
+            bit(self.is_echoing, ECN_ECHO) | bit(self.owes_cwr, ECN_CWR) | bit(self.has_reduced, ECN_REDUCED);
+        let is_of_mark = recovery.phase == Phase::Open && bits & ECN_REDUCED != 0;
+        (bits, if is_of_mark { self.recover } else { recovery.recover })
+    }
+
+    /// What an image says, with the state of recovery that it says too; `snd_una`: of it. In phase Open that recovery is over.
+    #[must_use]
+    pub fn load(is_on: bool, bits: u8, snd_una: SeqNum, recovery: &mut Recovery) -> Ecn {
+        let bits = if is_on { bits } else { 0 };
+        let ecn = Ecn {
+            is_on,
+            is_echoing: bits & ECN_ECHO != 0,
+            owes_cwr: bits & ECN_CWR != 0,
+            has_reduced: bits & ECN_REDUCED != 0,
+            recover: recovery.recover,
+        };
+        if ecn.has_reduced && recovery.phase == Phase::Open {
+            recovery.recover = snd_una;
+        }
+        ecn
     }
 
     /// SND.UNA moved: the old mark must not come back after half of the sequence space.
@@ -141,6 +171,28 @@ mod tests {
         assert!(!ecn.on_ack(echo, SeqNum(2500), SeqNum(4000)), "a loss in the same window");
         ecn.advance(SeqNum(3001));
         assert!(ecn.on_ack(echo, SeqNum(3000 + (1 << 31)), SeqNum(9)));
+    }
+
+    /// Whoever takes a connection over counts on with one recovery point.
+    #[test]
+    fn an_image_carries_what_is_echoed_owed_and_reduced() {
+        let snd_una = SeqNum(100);
+        for phase in [Phase::Open, Phase::FastRecovery] {
+            let mut recovery = Recovery { phase, ..Recovery::new(SeqNum(50)) };
+            let mut ecn = Ecn { is_on: true, is_echoing: true, ..Ecn::default() };
+            assert_eq!(ecn.store(&recovery), (ECN_ECHO, SeqNum(50)));
+            ecn.on_reduction(SeqNum(1000));
+            if phase == Phase::FastRecovery {
+                recovery.recover = SeqNum(1000); // the loss did it
+            }
+            let (bits, recover) = ecn.store(&recovery);
+            assert_eq!((bits, recover), (ECN_ECHO | ECN_CWR | ECN_REDUCED, SeqNum(1000)));
+            let mut there = Recovery { recover, ..recovery };
+            assert_eq!(Ecn::load(true, bits, snd_una, &mut there), ecn);
+            let kept = if phase == Phase::Open { snd_una } else { SeqNum(1000) };
+            assert_eq!(there, Recovery { recover: kept, ..recovery }, "a loss may begin recovery");
+            assert_eq!(Ecn::load(false, bits, snd_una, &mut there), Ecn { recover: kept, ..Ecn::default() });
+        }
     }
 
     #[test]

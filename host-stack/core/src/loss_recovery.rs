@@ -73,6 +73,8 @@ pub struct AckEvent<'a> {
 pub struct AckResult {
     /// Fast recovery began.
     pub has_entered: bool,
+    /// The window was reduced for a loss: recovery began, or a probe had repaired it.
+    pub has_reduced: bool,
     /// A hole will count as lost after this time, microseconds, unless it fills.
     pub wait_us: Option<u32>,
     /// Bytes were reported for the first time, or acknowledged.
@@ -181,11 +183,12 @@ impl LossRecovery {
         };
         if rec.phase == Phase::Open && found.has_lost {
             self.enter(at, cw, rec, flight);
-            result.has_entered = true;
+            (result.has_entered, result.has_reduced) = (true, true);
         } else if rec.phase == Phase::Open && is_repaired {
             // RFC 8985 7.4.2: the loss was repaired before anybody noticed, but it was one.
             self.control.on_congestion(cw, flight, at.smss);
             cw.cwnd = cw.ssthresh;
+            result.has_reduced = true;
             return result;
         }
         match rec.phase {

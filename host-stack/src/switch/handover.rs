@@ -7,8 +7,8 @@ use super::Switch;
 use crate::socket::{ConnId, StackError};
 use chimney_abi::cmd::Status;
 use chimney_abi::offload::{
-    ConnectionEvent, HostHandle, Offload, Rebuilt, Residence, Role, TargetStatus, TcpBlock, TcpBlockState,
-    Tree,
+    Capabilities, ConnectionEvent, HostHandle, Offload, Rebuilt, Residence, Role, TargetStatus, TcpBlock,
+    TcpBlockState, Tree,
 };
 use chimney_abi::SeqNum;
 
@@ -105,11 +105,11 @@ impl Switch {
     }
 
     fn start_offload(&mut self, now_us: u64, target: &mut dyn Offload, ids: Vec<ConnId>) {
-        let limit = target.capabilities().max_rcv_window;
+        let can = target.capabilities();
         let mut leaves = Vec::new();
         for id in ids {
             // Bytes that still wait at the switch follow those of the stack, wherever the connection is.
-            match self.leaf(now_us, id, limit) {
+            match self.leaf(now_us, id, &can) {
                 Ok(Some(leaf)) => leaves.push(leaf),
                 Ok(None) => {} // no MAC address yet: later
                 Err(_) => self.refuse(now_us, id, Status::Rejected),
@@ -131,18 +131,18 @@ impl Switch {
     }
 
     /// Freezes a connection and makes its block.
-    fn leaf(&mut self, now_us: u64, id: ConnId, max_window: u32) -> Result<Option<Leaf>, StackError> {
+    fn leaf(&mut self, now_us: u64, id: ConnId, can: &Capabilities) -> Result<Option<Leaf>, StackError> {
         let tuple = self.stack.tcb(id)?.tuple;
         let ends = (tuple.local.ip(), tuple.remote.ip());
         let route = Route { next_hop: self.stack.next_hop(ends.1), ends };
         let Some(neighbor) = self.stack.neighbor_state(now_us, id)? else { return Ok(None) };
         let path = self.stack.path_state(id)?;
         let tcb = self.stack.tcb(id)?;
-        if tcb.rcv_right - tcb.rcv_nxt > max_window {
+        if tcb.rcv_right - tcb.rcv_nxt > can.max_rcv_window {
             return Err(StackError::WrongState); // a window that was promised cannot be taken back
         }
-        if tcb.ecn.is_on {
-            return Err(StackError::WrongState); // a state image cannot say so, and the peer relies on the echo
+        if tcb.ecn.is_on && !can.ecn {
+            return Err(StackError::WrongState); // the peer relies on the echo
         }
         let state = self.stack.freeze(now_us, id)?;
         let link = self.links.entry(id).or_default();

@@ -10,7 +10,7 @@ use super::loss::News;
 use super::reassembly::Placed;
 use super::tcb::{ConnectionError, Tcb, CAPACITY_SLACK};
 use crate::wire::tcp::TcpSegment;
-use chimney_abi::cmd::TcpState;
+use chimney_abi::cmd::{Phase, TcpState};
 use chimney_host_stack_core::acceptable::{check, trim, Disposition, Trimmed};
 use chimney_host_stack_core::ack::{advance, classify, is_duplicate, update_window, AckClass};
 use chimney_host_stack_core::congestion::Control;
@@ -187,7 +187,8 @@ impl Tcb {
 
     /// Fifth check: the ACK field. True if the rest of the segment is to be processed.
     fn step_ack(&mut self, now_us: u64, seg: &TcpSegment<'_>, numbers: &Segment) -> bool {
-        match classify(&self.snd, numbers.ack) {
+        let class = classify(&self.snd, numbers.ack);
+        match class {
             AckClass::New(acked) => self.on_new_ack(now_us, seg, numbers, acked),
             AckClass::Current => self.on_current_ack(now_us, seg, numbers),
             AckClass::Old => {}
@@ -201,7 +202,9 @@ impl Tcb {
             }
         }
         self.ecn.advance(self.snd.snd_una);
-        if self.ecn.on_ack(seg.flags, self.snd.snd_una, self.snd.snd_max) {
+        // An old one says nothing that a newer one did not say: the echo goes on until CWR.
+        let hears_echo = class != AckClass::Old && self.recovery.phase == Phase::Open;
+        if hears_echo && self.ecn.on_ack(seg.flags, self.snd.snd_una, self.snd.snd_max) {
             self.on_ecn_echo(now_us);
         }
         self.touch_close_timer(now_us);

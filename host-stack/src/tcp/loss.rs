@@ -57,6 +57,8 @@ impl Tcb {
     fn after_detection(&mut self, now_us: u64, result: &AckResult, has_moved: bool) {
         if result.has_entered {
             self.stats.fast_retransmits += 1;
+        }
+        if result.has_reduced {
             self.ecn.on_reduction(self.snd.snd_max);
         }
         if self.snd.flight_size() > 0 && !self.timers.is_persist {

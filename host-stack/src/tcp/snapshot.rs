@@ -16,6 +16,7 @@ use chimney_abi::SeqNum;
 use chimney_host_stack_core::ack::SendVars;
 use chimney_host_stack_core::congestion::{Algorithm, Control};
 use chimney_host_stack_core::cwnd::Cwnd;
+use chimney_host_stack_core::ecn::Ecn;
 use chimney_host_stack_core::loss_recovery::LossRecovery;
 use chimney_host_stack_core::ranges::{SeqRange, MAX_RANGES};
 use chimney_host_stack_core::recovery::Recovery;
@@ -85,7 +86,8 @@ fn export_const(tcb: &Tcb, r: &mut TcpRecord) {
         | flag(n.has_sack, state::CONST_SACK)
         | flag(n.has_window_scaling, state::CONST_WINDOW_SCALING)
         | flag(tcb.tuple.remote.is_ipv6(), state::CONST_IPV6)
-        | flag(tcb.config.congestion == Algorithm::NewReno, state::CONST_NEWRENO);
+        | flag(tcb.config.congestion == Algorithm::NewReno, state::CONST_NEWRENO)
+        | flag(tcb.ecn.is_on, state::CONST_ECN);
     r.snd_wind_shift = n.snd_wind_shift;
     r.rcv_wind_shift = n.rcv_wind_shift;
     // `as`: below 64 KiB by construction.
@@ -134,7 +136,8 @@ fn export_stream(tcb: &Tcb, r: &mut TcpRecord) {
 
 fn export_estimates(tcb: &Tcb, now_us: u64, r: &mut TcpRecord) {
     r.phase = tcb.recovery.phase.code();
-    r.recover = tcb.recovery.recover.0;
+    let (ecn, recover) = tcb.ecn.store(&tcb.recovery);
+    (r.ecn, r.recover) = (ecn, recover.0);
     r.dup_acks = tcb.recovery.dup_acks;
     r.cwnd = tcb.cw.cwnd;
     r.ssthresh = tcb.cw.ssthresh;
@@ -288,6 +291,7 @@ fn import_stream(tcb: &mut Tcb, block: &TcpBlockState) {
 
 fn import_estimates(tcb: &mut Tcb, now_us: u64, r: &TcpRecord, phase: Phase) {
     tcb.recovery = Recovery { phase, recover: SeqNum(r.recover), dup_acks: r.dup_acks };
+    tcb.ecn = Ecn::load(tcb.ecn.is_on, r.ecn, tcb.snd.snd_una, &mut tcb.recovery);
     tcb.cw = Cwnd { cwnd: r.cwnd.max(tcb.eff_mss), ssthresh: r.ssthresh, acked_sum: r.cwnd_acc };
     tcb.rtt = Rtt { srtt_x8: r.srtt_us_x8, rttvar_x4: r.rttvar_us_x4 };
     tcb.rtt_timer = RttTimer {

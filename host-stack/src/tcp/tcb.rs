@@ -64,7 +64,7 @@ pub struct TcpConfig {
     pub rto: RtoBounds,
     /// Congestion control of connections with SACK.
     pub congestion: Algorithm,
-    /// Classic ECN (RFC 3168), if the peer agrees. Such a connection stays in the host: a state image cannot say it yet.
+    /// Classic ECN (RFC 3168), if the peer agrees.
     pub is_ecn: bool,
 }
 

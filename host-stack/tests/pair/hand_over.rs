@@ -3,6 +3,7 @@
 use crate::world::{seed, App, Impairment, Rng, World};
 use chimney_abi::cmd::TcpState;
 use chimney_abi::offload::TcpBlockState;
+use chimney_abi::state::{ECN_CWR, ECN_ECHO, ECN_REDUCED};
 use chimney_host_stack::{Place, StackError, TcpConfig};
 
 /// What moved in hand-overs, to see that the interesting cases did occur.
@@ -14,6 +15,8 @@ struct Moved {
     out_of_order: usize,
     count: usize,
     held: usize,
+    /// Congestion marks under way: to be echoed, to be told, of this window.
+    ecn: [usize; 3],
 }
 
 impl Moved {
@@ -25,6 +28,9 @@ impl Moved {
         self.undelivered += block.buffered.len();
         self.out_of_order += block.out_of_order.iter().map(|range| range.bytes.len()).sum::<usize>();
         self.count += 1;
+        for (count, bit) in self.ecn.iter_mut().zip([ECN_ECHO, ECN_CWR, ECN_REDUCED]) {
+            *count += usize::from(r.ecn & bit != 0);
+        }
     }
 }
 
@@ -76,11 +82,13 @@ fn run(seed: u64, moved: &mut Moved) {
         duplicate_permille: rng.below(20),
         delay_us: rng.below(10_000),
         jitter_us: rng.below(5000),
-        ..Impairment::default()
+        mark_permille: rng.below(100),
     };
+    let is_ecn = rng.chance(500);
     let tcp = [0, 1].map(|_| TcpConfig {
         receive_capacity: 4000 + rng.below(200_000) as u32,
         send_capacity: 4000 + rng.below(200_000) as u32,
+        is_ecn,
         ..TcpConfig::default()
     });
     let mut world = World::new(rng.next(), link, tcp);
@@ -123,6 +131,7 @@ fn run(seed: u64, moved: &mut Moved) {
     moved.out_of_order += m.out_of_order;
     moved.count += m.count;
     moved.held += m.held;
+    moved.ecn.iter_mut().zip(m.ecn).for_each(|(sum, n)| *sum += n);
 }
 
 /// Verifies
@@ -136,7 +145,7 @@ fn hand_overs_at_random_moments_keep_both_streams() {
     }
     eprintln!("{moved:?}");
     let all = [moved.unsent, moved.unacknowledged, moved.undelivered, moved.out_of_order, moved.held];
-    assert!(all.iter().all(|n| *n > 0), "some kind of data never moved: {moved:?}");
+    assert!(all.iter().chain(&moved.ecn).all(|n| *n > 0), "some kind of data never moved: {moved:?}");
 }
 
 /// Verifies: R-264

@@ -54,8 +54,13 @@ impl<D: Dma> Golden<D> {
         seg: &Segment,
         options: &TcpOptions,
     ) -> Result<(), DmaError> {
+        // While a closed window is probed nothing is sent that could be marked.
+        let mut hears_echo = !conn.has(DELEG_PERSIST);
         match ack::classify(&conn.send_vars(), seg.ack) {
-            AckClass::New(acked) => self.on_new_ack(conn, seg, acked, options)?,
+            AckClass::New(acked) => {
+                hears_echo = true;
+                self.on_new_ack(conn, seg, acked, options)?;
+            }
             AckClass::Current => {
                 // While probing a closed window every answer looks like a duplicate.
                 let is_duplicate = ack::is_duplicate(&conn.send_vars(), seg) && !conn.has(DELEG_PERSIST);
@@ -74,7 +79,26 @@ impl<D: Dma> Golden<D> {
             conn.set_send_vars(&snd);
             self.on_window(conn);
         }
+        conn.ecn.advance(conn.snd_una());
+        let is_open = conn.recovery().phase == Phase::Open;
+        if hears_echo && is_open && conn.ecn.on_ack(seg.flags, conn.snd_una(), conn.snd_max()) {
+            self.on_ecn_echo(conn);
+        }
         Ok(())
+    }
+
+    /// RFC 3168 6.1.2: the peer echoes a mark, the first of this window of data.
+    fn on_ecn_echo(&mut self, conn: &mut Conn) {
+        let (mut cw, recovery, at) = (conn.cwnd(), conn.recovery(), self.moment(conn));
+        match &mut conn.loss {
+            Some(loss) => loss.on_mark(&at, &mut cw, &recovery),
+            None => {
+                cw.reduce_ssthresh(conn.flight_size(), at.smss);
+                cw.cwnd = cw.ssthresh;
+            }
+        }
+        conn.set_congestion(&cw, &recovery);
+        self.regs.count(&regs::CNT_ECE_REDUCTIONS, 1);
     }
 
     fn on_new_ack(
@@ -165,6 +189,7 @@ impl<D: Dma> Golden<D> {
         conn.set_congestion(&cw, &recovery);
         if action == DupAckAction::FastRetransmit {
             self.regs.count(&regs::CNT_FAST_RETRANSMITS, 1);
+            conn.ecn.on_reduction(conn.snd_max());
             conn.clear(DELEG_RTT_RUNNING);
             conn.set(DELEG_RETRANSMIT);
         }

@@ -77,14 +77,18 @@ impl<D: Dma> Golden<D> {
             conn.request_upload(UploadReason::InvalidState);
             return false;
         };
+        let (tos, echo) = ecn_of(conn, out);
+        let out = &Outgoing { flags: out.flags.with(echo), ..*out };
         let mut options = [0; tcp::MAX_OPTIONS_LEN];
         let options_len = self.options_for(conn, out).build(&mut options);
         let segment_len = tcp::HEADER_LEN + options_len + out.text.len();
         let mut frame = Vec::with_capacity(MAX_HEADERS + out.text.len());
         put_ethernet(&mut frame, &route, segment_len);
         match route.addresses {
-            Addresses::V4 { src, dst, id } => put_ipv4(&mut frame, conn, (src, dst, id), segment_len),
-            Addresses::V6 { src, dst } => put_ipv6(&mut frame, conn, (src, dst), segment_len),
+            Addresses::V4 { src, dst, id } => {
+                put_ipv4(&mut frame, (conn.rec.ttl, tos), (src, dst, id), segment_len)
+            }
+            Addresses::V6 { src, dst } => put_ipv6(&mut frame, (conn, tos), (src, dst), segment_len),
         }
         let tcp_at = frame.len();
         put_tcp(&mut frame, conn, out, &options[..options_len]);
@@ -182,6 +186,16 @@ fn mac(value: u64) -> [u8; ethernet::ADDR_LEN] {
     [a, b, c, d, e, f]
 }
 
+/// The byte with DSCP and ECN, and ECE and CWR (RFC 3168 6.1.2 to 6.1.6): a connection that negotiated ECN marks new text.
+fn ecn_of(conn: &mut Conn, out: &Outgoing<'_>) -> (u8, Flags) {
+    if !conn.ecn.is_on || out.flags.has(Flags::RST) {
+        return (conn.rec.tos, Flags::NONE);
+    }
+    let has_new_text = !out.text.is_empty() && out.seq.at_or_after(conn.snd_max());
+    let (field, flags) = conn.ecn.on_send(has_new_text);
+    (conn.rec.tos & !ipv4::ECN_MASK | field, flags)
+}
+
 /// a tag if there is an id or a priority; DEI (once CFI) 0.
 fn tci(vlan: u16, priority: u8) -> Option<u16> {
     let priority = u16::from(priority & ethernet::MAX_PRIORITY);
@@ -208,18 +222,18 @@ fn put_ethernet(frame: &mut Vec<u8>, route: &Route, segment_len: usize) {
     frame.extend_from_slice(&ethertype.to_be_bytes());
 }
 
-fn put_ipv4(frame: &mut Vec<u8>, conn: &Conn, way: (Ipv4Addr, Ipv4Addr, u16), payload_len: usize) {
+fn put_ipv4(frame: &mut Vec<u8>, (ttl, tos): (u8, u8), way: (Ipv4Addr, Ipv4Addr, u16), payload_len: usize) {
     let (src, dst, id) = way;
     let start = frame.len();
     frame.resize(start + ipv4::HEADER_LEN, 0);
     let ip = &mut frame[start..];
     ip[ipv4::VERSION_IHL] = ipv4::VERSION_IHL_PLAIN;
-    ip[ipv4::TOS] = conn.rec.tos;
+    ip[ipv4::TOS] = tos;
     // `as`: bounded by the path MTU.
     put16(ip, ipv4::TOTAL_LEN, (ipv4::HEADER_LEN + payload_len) as u16);
     put16(ip, ipv4::ID, id);
     put16(ip, ipv4::FLAGS_FRAGMENT, ipv4::FLAG_DF);
-    ip[ipv4::TTL] = conn.rec.ttl;
+    ip[ipv4::TTL] = ttl;
     ip[ipv4::PROTOCOL] = ip_protocol::TCP;
     ip[ipv4::SRC..ipv4::SRC + ipv4::ADDR_LEN].copy_from_slice(&src.octets());
     ip[ipv4::DST..ipv4::DST + ipv4::ADDR_LEN].copy_from_slice(&dst.octets());
@@ -229,10 +243,10 @@ fn put_ipv4(frame: &mut Vec<u8>, conn: &Conn, way: (Ipv4Addr, Ipv4Addr, u16), pa
 }
 
 /// traffic class, flow label and hop limit are the connection's. There is no identification (RFC 8200 3).
-fn put_ipv6(frame: &mut Vec<u8>, conn: &Conn, way: (Ipv6Addr, Ipv6Addr), payload_len: usize) {
+fn put_ipv6(frame: &mut Vec<u8>, (conn, tos): (&Conn, u8), way: (Ipv6Addr, Ipv6Addr), payload_len: usize) {
     let (src, dst) = way;
     let label = conn.rec.flow_label & ((1 << ipv6::FLOW_LABEL_BITS) - 1);
-    let first = u32::from(ipv6::VERSION) << 24 | u32::from(conn.rec.tos) << ipv6::FLOW_LABEL_BITS | label;
+    let first = u32::from(ipv6::VERSION) << 24 | u32::from(tos) << ipv6::FLOW_LABEL_BITS | label;
     frame.extend_from_slice(&first.to_be_bytes());
     // `as`: bounded by the path MTU.
     frame.extend_from_slice(&(payload_len as u16).to_be_bytes());

@@ -3,12 +3,13 @@
 use chimney_abi::cmd::{Phase, TcpState, UploadReason};
 use chimney_abi::desc::{aligned_edge, PageMapEntry, PAGE_SLOTS};
 use chimney_abi::state::{
-    TcpRecord, CACHED_KEEP_ALIVE, DELEG_ABORTED, DELEG_INVALID, DELEG_POOL_MODE, DELEG_STOPPED,
+    TcpRecord, CACHED_KEEP_ALIVE, CONST_ECN, DELEG_ABORTED, DELEG_INVALID, DELEG_POOL_MODE, DELEG_STOPPED,
     TIMER_KEEP_ALIVE, TIMER_RTX,
 };
 use chimney_abi::SeqNum;
 use chimney_host_stack_core::ack::SendVars;
 use chimney_host_stack_core::cwnd::{Cwnd, MAX_CWND};
+use chimney_host_stack_core::ecn::Ecn;
 use chimney_host_stack_core::loss_recovery::{LossRecovery, TimerKind};
 use chimney_host_stack_core::ranges::RangeList;
 use chimney_host_stack_core::recovery::Recovery;
@@ -45,6 +46,8 @@ pub(super) struct Conn {
     pub tail_probe_due: bool,
     /// When text was sent last.
     pub last_sent_us: u32,
+    /// Congestion marks; in an image the flags and the recovery point (`Ecn::store`).
+    pub ecn: Ecn,
 }
 
 impl Conn {
@@ -168,6 +171,13 @@ impl Conn {
         let cw = Cwnd { cwnd: cw.cwnd.min(MAX_CWND), ..*cw };
         (r.cwnd, r.ssthresh, r.cwnd_acc) = (cw.cwnd, cw.ssthresh, cw.acked_sum);
         (r.phase, r.recover, r.dup_acks) = (recovery.phase.code(), recovery.recover.0, recovery.dup_acks);
+    }
+
+    /// What the image says of congestion marks.
+    pub fn load_ecn(&mut self) {
+        let (is_on, mut recovery) = (self.rec.const_flags & CONST_ECN != 0, self.recovery());
+        self.ecn = Ecn::load(is_on, self.rec.ecn, self.snd_una(), &mut recovery);
+        self.rec.recover = recovery.recover.0;
     }
 
     pub fn rtt(&self) -> Rtt {

@@ -17,6 +17,7 @@ use chimney_abi::{regs, SeqNum};
 use chimney_host_stack_core::acceptable::{self, Disposition, Trimmed};
 use chimney_host_stack_core::ack_frequency;
 use chimney_host_stack_core::delayed_ack::AckDecision;
+use chimney_host_stack_core::ecn;
 use chimney_host_stack_core::segment::{Flags, Segment};
 use chimney_host_stack_core::timestamps::{self, TsRecent};
 
@@ -207,12 +208,24 @@ impl<D: Dma> Golden<D> {
         self.on_validated(conn, rx, seg);
         self.process_ack(conn, seg, &rx.options)?;
         if matches!(conn.state(), TcpState::Established | TcpState::FinWait1 | TcpState::FinWait2) {
+            self.take_mark(conn, rx);
             self.process_text(conn, seg, text)?;
         } else if !seg.is_empty() && conn.state() != TcpState::Closed {
             // Text after the peer's FIN: RFC 9293 ignores it; the ACK tells the peer where we are.
             conn.set(DELEG_ACK_NOW);
         }
         Ok(Fate::Consumed)
+    }
+
+    /// RFC 3168 6.1.3: marks count on segments with text, in order or not.
+    fn take_mark(&mut self, conn: &mut Conn, rx: &RxSegment) {
+        if rx.seg.is_empty() {
+            return;
+        }
+        conn.ecn.on_text(rx.ecn, rx.seg.flags);
+        if conn.ecn.is_on && rx.ecn == ecn::CE {
+            self.regs.count(&regs::CNT_CE_MARKS_IN, 1);
+        }
     }
 
     /// An acceptable segment with a valid ACK proves that the peer is there.

@@ -16,6 +16,7 @@ use chimney_abi::state::{
 use chimney_abi::wire::tcp::MAX_WINDOW_SHIFT;
 use chimney_abi::{regs, SeqNum};
 use chimney_host_stack_core::cwnd::MAX_CWND;
+use chimney_host_stack_core::ecn::Ecn;
 use chimney_host_stack_core::loss_recovery::TimerKind;
 use chimney_host_stack_core::ranges::{RangeList, SeqRange};
 use chimney_host_stack_core::rtt::MAX_SAMPLE_US;
@@ -49,7 +50,9 @@ impl<D: Dma> Golden<D> {
             rtx_kind: TimerKind::Rto,
             tail_probe_due: false,
             last_sent_us: self.now32(),
+            ecn: Ecn::default(),
         };
+        conn.load_ecn();
         self.start_record(&mut conn);
         self.start_loss_recovery(&mut conn);
         self.start_timers(&mut conn, image);
@@ -114,6 +117,8 @@ impl<D: Dma> Golden<D> {
         let mut r = conn.rec;
         r.deleg_flags &= !DELEG_POST_LOADED;
         super::loss::store(conn, &mut r, self.smss(conn));
+        let (ecn, recover) = conn.ecn.store(&conn.recovery());
+        (r.ecn, r.recover) = (ecn, recover.0);
         let remaining = |timer: u8, deadline: u32| {
             if r.timers & timer == 0 {
                 return NO_TIMER;

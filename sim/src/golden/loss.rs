@@ -73,6 +73,9 @@ impl<D: Dma> Golden<D> {
         if result.has_entered {
             self.regs.count(&regs::CNT_FAST_RETRANSMITS, 1);
         }
+        if result.has_reduced {
+            conn.ecn.on_reduction(conn.snd_max());
+        }
         if conn.has(DELEG_PERSIST) {
             return;
         }

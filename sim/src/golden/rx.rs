@@ -27,6 +27,8 @@ pub(super) struct RxSegment {
     pub tuple: Tuple,
     /// Id in the frame's tag; one that is there may be 0 (priority only).
     pub vlan: Option<u16>,
+    /// ECN field of the IP header (RFC 3168 5).
+    pub ecn: u8,
     /// Numbers; `wnd` is the field as sent, not yet scaled.
     pub seg: Segment,
     pub options: TcpOptions,
@@ -56,6 +58,8 @@ struct Link<'a> {
 /// TCP or UDP of an unfragmented datagram that lies in the frame.
 struct Datagram<'a> {
     protocol: u8,
+    /// ECN field.
+    ecn: u8,
     /// Source and destination.
     addresses: &'a [u8],
     /// Bytes of the IP header.
@@ -128,7 +132,8 @@ fn ipv4_datagram<'a>(ip: &'a [u8], header: &'a [u8]) -> Option<Datagram<'a>> {
     let total = usize::from(be16(header, ipv4::TOTAL_LEN));
     let body = ip.get(ipv4::HEADER_LEN..total)?;
     let (protocol, addresses) = (header[ipv4::PROTOCOL], &header[ipv4::SRC..]);
-    Some(Datagram { protocol, addresses, header_len: ipv4::HEADER_LEN, body })
+    let ecn = header[ipv4::TOS] & ipv4::ECN_MASK;
+    Some(Datagram { protocol, ecn, addresses, header_len: ipv4::HEADER_LEN, body })
 }
 
 /// IPv6 without extension headers.
@@ -140,7 +145,9 @@ fn ipv6_datagram(ip: &[u8]) -> Option<Datagram<'_>> {
     let len = usize::from(be16(header, ipv6::PAYLOAD_LEN));
     let body = ip.get(ipv6::HEADER_LEN..ipv6::HEADER_LEN + len)?;
     let (protocol, addresses) = (header[ipv6::NEXT_HEADER], &header[ipv6::SRC..]);
-    Some(Datagram { protocol, addresses, header_len: ipv6::HEADER_LEN, body })
+    // Version, traffic class, flow label.
+    let ecn = header[ipv6::VERSION_CLASS_FLOW + 1] >> 4 & ipv4::ECN_MASK;
+    Some(Datagram { protocol, ecn, addresses, header_len: ipv6::HEADER_LEN, body })
 }
 
 /// A TCP or UDP checksum is there and right.
@@ -181,6 +188,7 @@ fn segment(link: &Link<'_>, d: &Datagram<'_>) -> Option<RxSegment> {
             remote_port: be16(datagram, tcp::SRC_PORT),
         },
         vlan: link.vlan,
+        ecn: d.ecn,
         seg: Segment {
             seq: SeqNum(u32::from_be_bytes(array(datagram, tcp::SEQ))),
             ack: SeqNum(u32::from_be_bytes(array(datagram, tcp::ACK))),

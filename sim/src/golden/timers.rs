@@ -108,6 +108,7 @@ impl<D: Dma> Golden<D> {
         conn.rec.retransmit_count = conn.rec.retransmit_count.saturating_add(1);
         let (mut cw, mut recovery) = (conn.cwnd(), conn.recovery());
         let at = self.moment(conn);
+        conn.ecn.on_reduction(conn.snd_max());
         match &mut conn.loss {
             Some(loss) => loss.on_rto(&at, &mut cw, &mut recovery, is_first),
             None => {

@@ -7,6 +7,7 @@
 //! | `loss 1%` (or `loss random 1%`) | each frame is lost with this probability |
 //! | `loss gemodel 1% 30% 100% 0%` | Gilbert-Elliott: p, r, 1-h, 1-k; missing ones are r = 1-p, 1-h = 100%, 1-k = 0% |
 //! | `loss list 7,9,12-14` | exactly these frames; the first frame is number 1, as in a capture |
+//! | `loss 1% ecn` | what would be lost is marked, if it is ECN-capable (RFC 3168) |
 //! | `delay 10ms 2ms` (`distribution normal`) | fixed delay and jitter, uniform by default |
 //! | `reorder 5% gap 3` | every 3rd frame, with this probability, overtakes the delayed ones |
 //! | `duplicate 0.1%` | a second copy right behind |
@@ -60,6 +61,8 @@ pub enum Distribution {
 pub struct Impairment {
     /// Loss.
     pub loss: Loss,
+    /// ECN-capable packets are marked instead of lost.
+    pub is_ecn: bool,
     /// Fixed delay.
     pub delay_ns: u64,
     /// Jitter around it.
@@ -94,7 +97,7 @@ pub const DEFAULT_LIMIT: usize = 1000;
 pub enum ParseError {
     /// Not one of the options.
     #[error(
-        "unknown impairment option `{0}` (loss, delay, reorder, duplicate, corrupt, rate, limit, mtu, seed)"
+        "unknown impairment option `{0}` (loss, ecn, delay, reorder, duplicate, corrupt, rate, limit, mtu, seed)"
     )]
     UnknownOption(String),
     /// The option needs a value.
@@ -113,6 +116,9 @@ pub enum ParseError {
     /// Reordering is done by letting frames overtake delayed ones.
     #[error("`reorder` needs a `delay`")]
     ReorderWithoutDelay,
+    /// Marks are losses that did not happen.
+    #[error("`ecn` needs a `loss`")]
+    EcnWithoutLoss,
 }
 
 impl Impairment {
@@ -131,6 +137,7 @@ impl FromStr for Impairment {
         while let Some(option) = words.next() {
             match option {
                 "loss" | "drop" => out.loss = words.loss()?,
+                "ecn" => out.is_ecn = true,
                 "delay" | "latency" => words.delay(&mut out)?,
                 "reorder" => {
                     out.reorder = words.percent("reorder")?;
@@ -153,6 +160,9 @@ impl FromStr for Impairment {
                 "seed" => out.seed = words.number("seed")?,
                 other => return Err(ParseError::UnknownOption(other.to_owned())),
             }
+        }
+        if out.is_ecn && out.loss == Loss::None {
+            return Err(ParseError::EcnWithoutLoss);
         }
         if out.reorder > 0.0 && out.delay_ns == 0 {
             return Err(ParseError::ReorderWithoutDelay);
@@ -292,6 +302,9 @@ impl fmt::Display for Impairment {
                 parts.push(format!("loss list {}", list.iter().map(range).collect::<Vec<_>>().join(",")));
             }
         }
+        if self.is_ecn {
+            parts.push("ecn".to_owned());
+        }
         if self.delay_ns > 0 || self.jitter_ns > 0 {
             let shape = if self.distribution == Distribution::Normal { " distribution normal" } else { "" };
             parts.push(format!("delay {}ns {}ns{shape}", self.delay_ns, self.jitter_ns));
@@ -325,6 +338,8 @@ mod tests {
     #[test]
     fn netem_spellings_are_understood() {
         assert_eq!(parse("loss 1%").loss, Loss::Random(0.01));
+        let marking = parse("loss 1% ecn");
+        assert_eq!((marking.loss, marking.is_ecn), (Loss::Random(0.01), true));
         assert_eq!(parse("loss random 0.5%").loss, Loss::Random(0.005));
         assert_eq!(parse("loss list 7,9,12-14").loss, Loss::List(vec![(7, 7), (9, 9), (12, 14)]));
         let model = Loss::GilbertElliott { p: 0.01, r: 0.3, loss_bad: 1.0, loss_good: 0.0 };
@@ -350,6 +365,7 @@ mod tests {
             "loss 1%",
             "loss gemodel 1.5% 30% 90% 0.01%",
             "loss list 1,3-9",
+            "loss 2% ecn seed 4",
             "delay 1ms 1us distribution normal reorder 25% gap 5 seed 12",
             "duplicate 3% corrupt 0.0001% bits 7 rate 10gbit limit 9 mtu 600",
         ];
@@ -386,6 +402,7 @@ mod tests {
         ] {
             println!("{text}: {}", refused(text));
         }
+        assert_eq!("ecn".parse::<Impairment>(), Err(ParseError::EcnWithoutLoss));
         assert_eq!("reorder 5%".parse::<Impairment>(), Err(ParseError::ReorderWithoutDelay));
     }
 }

@@ -10,6 +10,7 @@
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, VecDeque};
 
+use super::ecn;
 use super::impairment::{Distribution, Impairment, Loss, DEFAULT_LIMIT};
 use crate::rng::Rng;
 
@@ -66,6 +67,8 @@ pub struct LinkStats {
     pub delivered_bytes: u64,
     /// Lost by the loss model.
     pub lost: u64,
+    /// Marked (ECN) instead.
+    pub marked: u64,
     /// Dropped for their length.
     pub too_long: u64,
     /// Dropped by the full queue.
@@ -179,8 +182,11 @@ impl Link {
             return Fate::TooLong;
         }
         if self.is_lost() {
-            self.stats.lost += 1;
-            return Fate::Lost;
+            if !(self.impairment.is_ecn && ecn::mark(frame)) {
+                self.stats.lost += 1;
+                return Fate::Lost;
+            }
+            self.stats.marked += 1;
         }
         let is_duplicated = self.rng(Purpose::Duplicate).chance(self.impairment.duplicate);
         let is_corrupt = self.corrupt(frame);

@@ -3,7 +3,9 @@
 use super::{Rig, NIC_MAC, PEER_MAC};
 use chimney_sim::device::Device;
 use chimney_sim::net::guise::Guise;
-use etherparse::{PacketBuilder, SlicedPacket, TcpOptionElement, TransportSlice};
+use etherparse::{
+    Ethernet2Header, Ipv4Header, PacketBuilder, SlicedPacket, TcpOptionElement, TransportSlice,
+};
 
 /// A segment in the peer's words.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -17,6 +19,10 @@ pub struct Seg {
     pub rst: bool,
     pub psh: bool,
     pub urg: bool,
+    pub ece: bool,
+    pub cwr: bool,
+    /// ECN field of the IP header.
+    pub ecn: u8,
     pub no_ack: bool,
     pub ts: Option<(u32, u32)>,
     pub sack: Vec<(u32, u32)>,
@@ -48,6 +54,8 @@ impl Seg {
         tcp = if self.rst { tcp.rst() } else { tcp };
         tcp = if self.psh { tcp.psh() } else { tcp };
         tcp = if self.urg { tcp.urg(1) } else { tcp };
+        tcp = if self.ece { tcp.ece() } else { tcp };
+        tcp = if self.cwr { tcp.cwr() } else { tcp };
         if let Some((val, ecr)) = self.ts {
             tcp = tcp
                 .options(&[
@@ -64,6 +72,13 @@ impl Seg {
         }
         let mut frame = Vec::new();
         tcp.write(&mut frame, &self.text).unwrap();
+        if self.ecn != 0 {
+            let ip = Ethernet2Header::LEN..Ethernet2Header::LEN + Ipv4Header::MIN_LEN;
+            let mut header = Ipv4Header::from_slice(&frame[ip.clone()]).unwrap().0;
+            header.ecn = self.ecn.try_into().unwrap();
+            header.header_checksum = header.calc_header_checksum();
+            frame[ip].copy_from_slice(&header.to_bytes());
+        }
         frame
     }
 
@@ -88,6 +103,9 @@ impl Seg {
             rst: tcp.rst(),
             psh: tcp.psh(),
             urg: tcp.urg(),
+            ece: tcp.ece(),
+            cwr: tcp.cwr(),
+            ecn: header.ecn.value(),
             no_ack: !tcp.ack(),
             text: tcp.payload().to_vec(),
             ip_id: header.identification,

@@ -239,6 +239,10 @@ pub enum LossState {
     Add,
     /// Bounds.
     Limit,
+    /// The peer echoes a mark: what is in flight now?
+    Echo,
+    /// What of the window that was in use.
+    Marked,
     /// The first that are to be sent again are being cut.
     Wait,
     /// The answer is put together.
@@ -323,6 +327,10 @@ pub struct Hand {
     pub new: NewWalk,
     /// Fast recovery began.
     pub has_entered: Bit,
+    /// The window was reduced.
+    pub has_reduced: Bit,
+    /// For a mark.
+    pub is_marked: Bit,
     /// A timeout reduces the window of a connection with CUBIC.
     pub reduces: Bit,
     /// Bytes that earn a segment more in congestion avoidance.

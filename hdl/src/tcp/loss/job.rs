@@ -49,6 +49,8 @@ pub struct LossJob {
     pub to: Bits<32>,
     /// See [`LossKind`]; an acknowledgment: it is a duplicate (RFC 5681).
     pub flag: Bit,
+    /// An acknowledgment of a connection with ECN: it echoes a mark.
+    pub is_echo: Bit,
     /// SACK blocks.
     pub count: Bits<3>,
     /// Block i in bits 64i+63:64i, left edge in the low half.
@@ -101,6 +103,10 @@ pub struct LossResult {
     pub rc: Recovery,
     /// Fast recovery began: count it.
     pub has_entered: Bit,
+    /// The window was reduced: for a loss that begins recovery or that a probe repaired, or for a mark.
+    pub has_reduced: Bit,
+    /// For a mark: count it.
+    pub is_marked: Bit,
     /// Bytes were reported for the first time, or acknowledged.
     pub has_news: Bit,
     /// The acknowledgment moved SND.UNA, or what was sent again began there: the timer begins anew.

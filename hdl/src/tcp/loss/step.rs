@@ -10,7 +10,9 @@ use super::prr::{amount, count_delivered, divide, less_sent, on_send, start, sub
 use super::rack;
 use super::tlp::Tlp;
 use crate::prelude::*;
-use crate::tcp::cwnd::{reduce_ssthresh, Cwnd, Recovery, MAX_CWND, PHASE_FAST, PHASE_OPEN, PHASE_RTO};
+use crate::tcp::cwnd::{
+    is_held, may_mark, reduce_ssthresh, Cwnd, Recovery, MAX_CWND, PHASE_FAST, PHASE_OPEN, PHASE_RTO,
+};
 use crate::tcp::seq::{after, before, max32, min32};
 
 /// The scoreboard is there.
@@ -28,6 +30,8 @@ pub fn board_loaded(h: Hand, n: Hand, b: Board) -> Hand {
         flight: sub_limited(h.f.flight, h.r.sacked),
         limit: min32(h.f.flight, h.f.smss),
         has_entered: false,
+        has_reduced: false,
+        is_marked: false,
         reduces: false,
         is_new: false,
         is_repaired: false,
@@ -83,6 +87,7 @@ fn timed_out(h: Hand, n: Hand) -> Hand {
     m.r.rc.cw.acked_sum = bits::<32>(0);
     m.r.rc.phase = bits::<8>(PHASE_RTO);
     m.r.rc.recover = h.j.max;
+    m.r.rc.reduced = true;
     m.r.rc.dup_acks = bits::<8>(0);
     m.r.tlp = Tlp::default();
     // RFC 2018 8: without progress the peer may have reneged.
@@ -145,9 +150,13 @@ fn decide(h: Hand, n: Hand) -> Hand {
     } else if enters || repairs {
         m.r.rc.cw = reduce_ssthresh(h.r.rc.cw, h.flight, h.f.smss);
     }
+    if enters || repairs {
+        m.r.rc.recover = h.j.max;
+        m.r.rc.reduced = true;
+        m.has_reduced = true;
+    }
     if enters {
         m.r.rc.phase = bits::<8>(PHASE_FAST);
-        m.r.rc.recover = h.j.max;
         m.has_entered = true;
     }
     if enters || again {
@@ -236,7 +245,35 @@ fn limited(h: Hand, n: Hand) -> Hand {
     let pace = pace(h.j.growth, h.r.rc.epoch);
     let least = if h.is_used && h.by_cubic { pace.w_est } else { bits::<32>(0) };
     m.r.rc.cw.cwnd = max32(min32(c.cwnd, bits::<32>(MAX_CWND)), least);
-    m.st = LossState::Answer;
+    m.st = pick(is_echoed(h), LossState::Echo, LossState::Answer);
+    m
+}
+
+/// The acknowledgment echoes a mark that reduces the window.
+#[kernel]
+fn is_echoed(h: Hand) -> bool {
+    is_ack(h) && h.j.is_echo && may_mark(h.r.rc, h.j.una)
+}
+
+/// Two clocks: the mark counts with what is in flight after the acknowledgment (RFC 3168 6.1.2).
+#[kernel]
+fn mark(h: Hand, n: Hand) -> Hand {
+    let mut m = n;
+    if h.st == LossState::Echo {
+        m.flight = sub_limited(h.f.flight, h.r.sacked);
+        m.st = LossState::Marked;
+    } else {
+        if h.j.is_cubic {
+            m.r.rc.prior = h.r.rc.cw.cwnd;
+        } else {
+            m.r.rc.cw = reduce_ssthresh(h.r.rc.cw, h.flight, h.f.smss);
+        }
+        m.r.rc.recover = h.j.max;
+        m.r.rc.reduced = true;
+        m.has_reduced = true;
+        m.is_marked = true;
+        m.st = pick(h.j.is_cubic, LossState::Used, LossState::Repair);
+    }
     m
 }
 
@@ -290,6 +327,7 @@ fn answer(h: Hand, n: Hand) -> Hand {
     let may_probe =
         h.r.rc.phase == PHASE_OPEN && h.board.len == 0 && !h.r.tlp.is_outstanding && h.f.is_sooner;
     let mut m = n;
+    m.r.rc.reduced = is_held(h.r.rc, h.j.una);
     m.has_room = h.new.pipe == 0 || h.pipe_then <= h.r.rc.cw.cwnd;
     if h.new.waits {
         m.timer = LossTimer::Reorder;
@@ -324,7 +362,8 @@ pub fn after_walks(h: Hand, n: Hand) -> Hand {
         LossState::Grow => m = grow(h, n),
         LossState::Add => m = add(h, n),
         LossState::Limit => m = limited(h, n),
-        LossState::Wait => m.st = LossState::Answer,
+        LossState::Wait => m.st = pick(is_echoed(h), LossState::Echo, LossState::Answer),
+        LossState::Echo | LossState::Marked => m = mark(h, n),
         LossState::Answer => m = answer(h, n),
         _ => m = recover(h, n),
     }
@@ -340,6 +379,8 @@ pub fn result(h: Hand) -> LossResult {
         conn: h.j.conn,
         rc: h.r.rc,
         has_entered: h.has_entered,
+        has_reduced: h.has_reduced,
+        is_marked: h.is_marked,
         has_news: is_ack(h) && (h.has_moved || h.is_new),
         has_moved: begins,
         timer: h.timer,

@@ -26,7 +26,7 @@ pub const ROW: usize = 576;
 /// Bits of [`Rest`].
 pub const REST: usize = super::rack::RACK + super::prr::PRR + super::tlp::TLP + 32 + RECOVERY;
 /// Bits of a [`Recovery`](crate::tcp::cwnd::Recovery).
-const RECOVERY: usize = 5 * 32 + 2 * 8 + crate::tcp::cwnd::EPOCH;
+const RECOVERY: usize = 5 * 32 + 2 * 8 + 1 + crate::tcp::cwnd::EPOCH;
 
 /// The block, for `1 << (AW - 1)` connections. See the module page.
 #[derive(LogicBlock, Default)]

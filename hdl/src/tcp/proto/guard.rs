@@ -20,7 +20,7 @@ use crate::tcp::loss::rack::{self, limit, SendLog};
 use crate::tcp::loss::tlp::{self, limited};
 use crate::tcp::rtt::backed_off;
 use crate::tcp::seq::{after, before, earlier, min32};
-use crate::types::{RxSeg, TcpParams};
+use crate::types::{RxSeg, TcpParams, TCP_ECE};
 
 /// Jobs of a connection that wait before acknowledgments that move nothing are left out.
 const MOST_DUPLICATES: u64 = 4;
@@ -93,20 +93,29 @@ pub fn answered(s: Step, r: LossResult, now: Bits<32>) -> Step {
         n.w.guard.is_probe = is_probe;
         n.w.guard.is_reorder = is_reorder;
     }
+    n.w.marks.cwr = w.marks.cwr || (w.fixed.flags.ecn && r.has_reduced);
     n.c.counts.fast_retransmits = r.has_entered;
+    n.c.counts.ece_reductions = r.is_marked;
     n.c.want_tx = is_pending(w) || w.flags.probe;
     n
 }
 
-/// Stage 2, after an acknowledgment was taken: `s` before it, `n` after it. `rtt_us`: of the round trip that ended, if `timed`.
+/// The segment echoes a mark.
 #[kernel]
-pub fn told(s: Step, n: Step, blocks: Bits<3>, is_current: bool, timed: bool, rtt_us: Bits<32>) -> Step {
+pub fn is_echo(w: Work, seg: RxSeg) -> bool {
+    w.fixed.flags.ecn && (seg.flags & bits::<8>(TCP_ECE)) != 0
+}
+
+/// Stage 2, after an acknowledgment was taken: `s` before it, `n` after it, which knows whether it echoes a mark that counts. `is_timed`: a round
+/// trip ended; `rtt_us`: its length.
+#[kernel]
+pub fn told(s: Step, n: Step, seg: RxSeg, is_current: bool, is_timed: bool, rtt_us: Bits<32>) -> Step {
     let (w, is_new) = (s.w, n.c.is_new_ack);
     let in_flight = n.w.snd.una != n.w.snd.max;
     // While a closed window is probed every answer looks like a duplicate. Law L5: who sends duplicates faster than the unit works may not
     // fill its queue; the peer repeats what it reports.
     let says = is_current && !w.flags.persist && w.guard.asked < MOST_DUPLICATES;
-    let heard = (is_new || says) && (w.guard.is_guarded || blocks != 0);
+    let heard = (is_new || says) && (w.guard.is_guarded || seg.sack_count != 0 || n.c.marked);
     let opened = w.flags.persist && !n.w.flags.persist && in_flight;
     let mut m = n;
     m.c.ask = Ask {
@@ -115,7 +124,8 @@ pub fn told(s: Step, n: Step, blocks: Bits<3>, is_current: bool, timed: bool, rt
         from: w.snd.una,
         to: w.snd.una,
         flag: n.c.is_dup_ack && !w.flags.persist,
-        has_rtt: timed,
+        is_echo: is_echo(w, seg) && !opened,
+        has_rtt: is_timed,
         rtt_us,
     };
     let is_calm = is_new && !heard && !n.w.flags.persist && in_flight;
@@ -354,6 +364,7 @@ pub fn job(s: Step, n: Step, old: SendLog, seg: RxSeg, now: Bits<32>, p: TcpPara
         from: ask.from,
         to: ask.to,
         flag: ask.flag,
+        is_echo: ask.is_echo,
         count: if c.pick == Pick::Rx && ask.kind == LossKind::Ack { seg.sack_count } else { bits::<3>(0) },
         blocks: seg.sack,
         has_rtt: ask.has_rtt,

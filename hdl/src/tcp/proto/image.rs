@@ -1,7 +1,8 @@
 //! Image <-> record: the fields regrouped, times converted (R-153, programmer's guide 5 and 9).
 use super::guard::resumable;
 use super::record::{
-    Cached, CachedFlags, Clocks, ConstFlags, Counts, Fixed, Flags, Guard, Receive, Running, Side, Work,
+    Cached, CachedFlags, Clocks, ConstFlags, Counts, EcnBits, Fixed, Flags, Guard, Marks, Receive, Running,
+    Side, Work,
 };
 use crate::mirror::TcpRecord;
 use crate::prelude::*;
@@ -108,6 +109,27 @@ fn ranges(r: TcpRecord) -> Ranges {
     }
 }
 
+/// What the image says of congestion marks; nothing without `CONST_ECN`.
+#[kernel]
+fn ecn(r: TcpRecord) -> EcnBits {
+    if unpack::<ConstFlags, 16>(r.const_flags).ecn {
+        unpack::<EcnBits, 8>(r.ecn)
+    } else {
+        EcnBits::default()
+    }
+}
+
+/// The same of a record.
+#[kernel]
+fn ecn_image(w: Work) -> Bits<8> {
+    let marks = EcnBits { marks: w.marks, reduced: w.rc.reduced, spare: bits::<5>(0) };
+    if w.fixed.flags.ecn {
+        pack::<8, EcnBits>(marks)
+    } else {
+        bits::<8>(0)
+    }
+}
+
 /// Loss recovery and congestion variables.
 #[kernel]
 fn recovery(r: TcpRecord) -> Recovery {
@@ -116,8 +138,16 @@ fn recovery(r: TcpRecord) -> Recovery {
         phase: r.phase,
         recover: r.recover,
         dup_acks: r.dup_acks,
+        reduced: ecn(r).reduced,
         ..Recovery::default()
     }
+}
+
+/// What is to be echoed, and told.
+#[kernel]
+fn marks(r: TcpRecord) -> Marks {
+    let e: EcnBits = ecn(r);
+    e.marks
 }
 
 /// The record of a connection that is being offloaded.
@@ -151,6 +181,7 @@ pub fn load(r: TcpRecord, generation: Bits<8>, path: Bits<16>, now_us: Bits<32>,
         cnt: Counts::default(),
         side: Side { pub_una: r.snd_una, pub_next: r.snd_una, first_job: true, ..Side::default() },
         guard: Guard::default(),
+        marks: marks(r),
         hystart: fresh(),
     }
 }
@@ -242,6 +273,7 @@ fn store_send(w: Work) -> TcpRecord {
         ssthresh: w.rc.cw.ssthresh,
         cwnd_acc: w.rc.cw.acked_sum,
         recover: w.rc.recover,
+        ecn: ecn_image(w),
         dup_acks: w.rc.dup_acks,
         srtt_us_x8: w.rtt.srtt_x8,
         rttvar_us_x4: w.rtt.rttvar_x4,

@@ -170,6 +170,7 @@ fn retransmission(w: Work, now: Bits<32>, smss: Bits<32>, p: TcpParams) -> Work 
         n.tm.total_rt_us = min32(w.tm.total_rt_us + waited, bits::<32>(NO_LIMIT - 1));
         n.flags.rtt_running = false;
         n.flags.retransmit = false;
+        n.marks.cwr = w.fixed.flags.ecn;
     }
     n
 }

@@ -23,8 +23,10 @@ pub struct ConstFlags {
     pub ipv6: Bit,
     /// `CONST_NEWRENO`.
     pub newreno: Bit,
+    /// `CONST_ECN`.
+    pub ecn: Bit,
     /// Unused.
-    pub spare: Bits<11>,
+    pub spare: Bits<10>,
 }
 
 /// `cached_flags` bit by bit.
@@ -275,6 +277,26 @@ pub struct Guard {
     pub tick: Bits<TICK>,
 }
 
+/// Congestion marks (RFC 3168); the third bit of `ecn` is `reduced` of [`Recovery`]. All zero without `CONST_ECN`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, LogicStruct)]
+pub struct Marks {
+    /// `ECN_ECHO`.
+    pub echo: Bit,
+    /// `ECN_CWR`.
+    pub cwr: Bit,
+}
+
+/// `ecn` of an image, bit by bit.
+#[derive(Clone, Copy, Debug, Default, PartialEq, LogicStruct)]
+pub struct EcnBits {
+    /// `ECN_ECHO` and `ECN_CWR`.
+    pub marks: Marks,
+    /// `ECN_REDUCED`.
+    pub reduced: Bit,
+    /// Unused.
+    pub spare: Bits<5>,
+}
+
 /// The whole.
 #[derive(Clone, Copy, Debug, Default, PartialEq, LogicStruct)]
 pub struct Work {
@@ -316,6 +338,8 @@ pub struct Work {
     pub side: Side,
     /// Internal.
     pub guard: Guard,
+    /// `ecn`.
+    pub marks: Marks,
     /// Internal: when the first slow start ends.
     pub hystart: HyStart,
 }
@@ -357,6 +381,12 @@ mod tests {
         assert_eq!(code::<16, _>(ConstFlags { timestamps: true, ..c }), u64::from(state::CONST_TIMESTAMPS));
         assert_eq!(code::<16, _>(ConstFlags { sack: true, ..c }), u64::from(state::CONST_SACK));
         assert_eq!(code::<16, _>(ConstFlags { newreno: true, ..c }), u64::from(state::CONST_NEWRENO));
+        assert_eq!(code::<16, _>(ConstFlags { ecn: true, ..c }), u64::from(state::CONST_ECN));
+        let (e, m) = (EcnBits::default(), Marks::default());
+        let echo = EcnBits { marks: Marks { echo: true, ..m }, ..e };
+        let cwr = EcnBits { marks: Marks { cwr: true, ..m }, ..e };
+        assert_eq!((code::<8, _>(echo), code::<8, _>(cwr)), (state::ECN_ECHO.into(), state::ECN_CWR.into()));
+        assert_eq!(code::<8, _>(EcnBits { reduced: true, ..e }), u64::from(state::ECN_REDUCED));
         let c = CachedFlags::default();
         assert_eq!(code::<16, _>(CachedFlags { keep_alive: true, ..c }), u64::from(state::CACHED_KEEP_ALIVE));
         assert_eq!(code::<16, _>(CachedFlags { nagle: true, ..c }), u64::from(state::CACHED_NAGLE));

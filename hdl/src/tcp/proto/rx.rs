@@ -2,7 +2,7 @@
 //!
 //! Stages 1 to 3 of the pipeline; [`super::text`] is the fourth.
 use super::grow::{avoids, counting};
-use super::guard::told;
+use super::guard::{is_echo, told};
 use super::record::{Clocks, Receive, Work};
 use super::step::{
     fin_acked, is_active, reason, Step, CLOSED, CLOSING, FIN_WAIT_1, FIN_WAIT_2, LAST_ACK, REQUESTED,
@@ -11,7 +11,7 @@ use super::step::{
 use crate::prelude::*;
 use crate::tcp::acceptable::{check, trim, Disposition};
 use crate::tcp::ack::{advance, classify, is_duplicate, update_window, AckClass};
-use crate::tcp::cwnd::{on_dup_ack, on_new_ack, RecoveryStep};
+use crate::tcp::cwnd::{is_held, may_mark, on_dup_ack, on_mark, on_new_ack, RecoveryStep, PHASE_OPEN};
 use crate::tcp::rtt::{backed_off, rto_us, sample};
 use crate::tcp::seq::{after, at_or_after, before};
 use crate::tcp::window::{paws_rejects, takes_ts};
@@ -289,6 +289,11 @@ pub fn acked(s: Step, seg: RxSeg, now: Bits<32>, p: TcpParams) -> Step {
     n.w = ack_timers(v, is_new, is_current, now, p);
     n.c.is_new_ack = is_new;
     n.c.is_dup_ack = is_current && wnd != 0 && is_duplicate(w.snd, seg_len(seg), seg.ack, wnd);
+    // While a closed window is probed nothing is sent that could be marked.
+    n.c.marked = (is_new || is_current && !w.flags.persist) && is_echo(w, seg) && may_mark(w.rc, seg.ack);
+    if is_new {
+        n.w.rc.reduced = is_held(w.rc, seg.ack);
+    }
     n.c.acked = seg.ack - w.snd.una;
     n.c.flight = w.snd.max - w.snd.una;
     if is_new || updated.wnd != w.snd.wnd {
@@ -300,7 +305,7 @@ pub fn acked(s: Step, seg: RxSeg, now: Bits<32>, p: TcpParams) -> Step {
         n.w.reason = reason(w.reason, bits::<8>(REQUESTED));
     }
     if w.fixed.flags.sack && (is_new || is_current) {
-        n = told(s, n, seg.sack_count, is_current, is_new && timed, now - w.rtt_start_us);
+        n = told(s, n, seg, is_current, is_new && timed, now - w.rtt_start_us);
     }
     n
 }
@@ -335,7 +340,23 @@ pub fn recover(s: Step, smss: Bits<32>, threshold: Bits<8>) -> Step {
     n.w.flags.retransmit = w.flags.retransmit || r.retransmit;
     // Karn: the segment timed may be the one retransmitted.
     n.w.flags.rtt_running = w.flags.rtt_running && !r.retransmit;
+    n.w.marks.cwr = w.marks.cwr || (w.fixed.flags.ecn && r.entered);
     n.c.counts.fast_retransmits = r.entered;
     n.c.want_tx = s.c.want_tx || is_pending(w);
     n
+}
+
+/// Stage 3, without SACK, `n` after recovery: the peer echoes a mark.
+#[kernel]
+pub fn marked(s: Step, n: Step, smss: Bits<32>) -> Step {
+    let w = s.w;
+    // A timeout's recovery that ended with this acknowledgment has reduced the window already.
+    let counts = s.c.marked && n.w.rc.phase == PHASE_OPEN;
+    let mut m = n;
+    if counts {
+        m.w.rc = on_mark(n.w.rc, w.snd.max, w.snd.max - w.snd.una, smss);
+        m.w.marks.cwr = true;
+        m.c.counts.ece_reductions = true;
+    }
+    m
 }

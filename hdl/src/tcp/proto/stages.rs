@@ -6,7 +6,7 @@ use super::news::{bell, committed, expire, finish, published, tx_fail};
 use super::op::{close, execute, given_back, initiate, INITIATE};
 use super::ops::RECORD;
 use super::record::Work;
-use super::rx::{acked, arrive, decides, recover, seg_len};
+use super::rx::{acked, arrive, decides, marked, recover, seg_len};
 use super::step::{Ctx, Pick, Step, Why};
 use super::text::text;
 use super::tx::{tx_plan, tx_sent};
@@ -124,6 +124,8 @@ pub fn stage3(s: Step, smss: Bits<32>, growth: Growth, v: Env) -> Step {
     if s.w.fixed.flags.sack {
         m.c.waits_us = waits(s.w, v.p.max_rto_us);
         m = sampled(s, counted(s, m, smss, growth, v.now_us), smss);
+    } else {
+        m = marked(s, m, smss);
     }
     m
 }

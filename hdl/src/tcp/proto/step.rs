@@ -122,6 +122,8 @@ pub struct Ask {
     pub to: Bits<32>,
     /// See [`LossKind`].
     pub flag: Bit,
+    /// A mark is echoed.
+    pub is_echo: Bit,
     /// A round trip ended.
     pub has_rtt: Bit,
     /// It took so long, microseconds.
@@ -201,6 +203,8 @@ pub struct Ctx {
     pub is_new_ack: Bit,
     /// A duplicate acknowledgment.
     pub is_dup_ack: Bit,
+    /// A mark is echoed, and the window is to be reduced for it.
+    pub marked: Bit,
     /// Bytes acknowledged.
     pub acked: Bits<32>,
     /// FlightSize before that.

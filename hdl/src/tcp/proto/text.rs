@@ -9,7 +9,7 @@ use crate::prelude::*;
 use crate::tcp::ranges::{insert, is_full_for, remove_before, SeqRange};
 use crate::tcp::seq::{after, earlier, later};
 use crate::tcp::window::aligned_edge;
-use crate::types::{RxSeg, TcpParams};
+use crate::types::{RxSeg, TcpParams, ECN_CE, TCP_CWR};
 
 /// States in which text and FIN of the peer are taken.
 #[kernel]
@@ -121,6 +121,19 @@ fn placed(s: Step, now: Bits<32>, p: TcpParams) -> Step {
     }
 }
 
+/// RFC 3168 6.1.3: marks count on text, in order or not. CWR first: a segment with both begins a new echo.
+#[kernel]
+fn mark(s: Step, n: Step, seg: RxSeg, len: Bits<32>) -> Step {
+    let is_ce = seg.ecn == ECN_CE;
+    let is_cwr = (seg.flags & bits::<8>(TCP_CWR)) != 0;
+    let mut m = n;
+    if s.w.fixed.flags.ecn && takes_text(s.w.state) && len != 0 {
+        m.w.marks.echo = is_ce || (s.w.marks.echo && !is_cwr);
+        m.c.counts.ce_marks_in = is_ce;
+    }
+    m
+}
+
 /// Stage 4. `len`: SEG.LEN.
 #[kernel]
 pub fn text(s: Step, seg: RxSeg, len: Bits<32>, now: Bits<32>, p: TcpParams) -> Step {
@@ -141,5 +154,5 @@ pub fn text(s: Step, seg: RxSeg, len: Bits<32>, now: Bits<32>, p: TcpParams) -> 
         n.w.flags.ack_now = true;
         n.c.want_tx = true;
     }
-    n
+    mark(s, n, seg, len)
 }

@@ -11,7 +11,10 @@ use crate::tcp::ranges::{sack_blocks, Sack};
 use crate::tcp::rtt::backed_off;
 use crate::tcp::seq::{after, before, earlier, later, min32};
 use crate::tcp::window::{segment_len, update_due, window_field, SendInput};
-use crate::types::{TxJob, TCP_ACK, TCP_FIN, TCP_PSH, TCP_RST};
+use crate::types::{TxJob, TCP_ACK, TCP_CWR, TCP_ECE, TCP_FIN, TCP_PSH, TCP_RST};
+
+/// ECN field: this transport understands marks (RFC 3168 5).
+const ECT_0: u64 = 2;
 
 /// The record as a segment tells the peer of it: what is durable (law L2). With `EARLY` it is the NIC that the tests of
 /// law L2 must catch: it acknowledges what is not in host memory yet.
@@ -233,6 +236,7 @@ pub fn tx_sent(s: Step, now: Bits<32>, max_rto_us: Bits<32>) -> Step {
     }
     n.w.cnt.segs_out = s.w.cnt.segs_out + 1;
     n.w.side.first_job = false;
+    n.w.marks.cwr = s.w.marks.cwr && !is_new_text(p);
     // Every segment acknowledges what is durable.
     n.w.flags.ack_now = false;
     n.w.tm.on.delack = s.w.tm.on.delack && s.w.flags.arriving;
@@ -249,7 +253,27 @@ fn flags(w: Work, p: Plan) -> Bits<8> {
     let fin = if p.fin { bits::<8>(TCP_FIN) } else { bits::<8>(0) };
     let push = if p.len != 0 && end == w.limit { bits::<8>(TCP_PSH) } else { bits::<8>(0) };
     let reset = if p.why == Why::Reset { bits::<8>(TCP_RST) } else { bits::<8>(0) };
-    fin | push | reset | bits::<8>(TCP_ACK)
+    let echo = if w.marks.echo && p.why != Why::Reset { bits::<8>(TCP_ECE) } else { bits::<8>(0) };
+    let cwr = if w.marks.cwr && is_new_text(p) { bits::<8>(TCP_CWR) } else { bits::<8>(0) };
+    fin | push | reset | echo | cwr | bits::<8>(TCP_ACK)
+}
+
+/// The segment has text that was not sent before.
+#[kernel]
+fn is_new_text(p: Plan) -> bool {
+    p.why == Why::New && p.len != 0
+}
+
+/// The byte with DSCP and ECN. Of a connection with ECN only new text can be marked: no retransmission, probe or bare acknowledgment
+/// (RFC 3168 6.1.4 to 6.1.6).
+#[kernel]
+fn tos(w: Work, p: Plan) -> Bits<8> {
+    let field = if is_new_text(p) { bits::<2>(ECT_0) } else { bits::<2>(0) };
+    if w.fixed.flags.ecn && p.why != Why::Reset {
+        cat::<8, _>((w.cached.tos.get_bits::<6>(2), field))
+    } else {
+        w.cached.tos
+    }
 }
 
 /// The job of a plan. `ack` and `wnd` are durable values (law L2).
@@ -276,7 +300,7 @@ pub fn job<const EARLY: usize>(w: Work, p: Plan, conn: Bits<16>, now_ms: Bits<32
         sack_count: if with_sack { sack.count } else { bits::<3>(0) },
         sack: sack.blocks,
         ttl: w.cached.ttl,
-        tos: w.cached.tos,
+        tos: tos(w, p),
         flow_label: w.cached.flow_label.get_bits::<20>(0),
         priority: w.cached.user_priority.get_bits::<3>(0),
         send_ring: f.send_ring,
