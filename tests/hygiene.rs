@@ -26,8 +26,8 @@ const UNSAFE_FILES: &[&str] = &[
     "driver/src/dma.rs",
     "driver/src/mmio.rs",
     "driver/src/vfio/raw.rs",
+    "driver/vfio-user/src/memory.rs",
     "sim/src/ffi.rs",
-    "sim/src/guest_mem.rs",
     "sim/src/net/tap.rs",
 ];
 
@@ -40,10 +40,11 @@ const IMPORTS: &[(&str, &[&str])] = &[
     ("hdl/macros", &["chimney-hdl-kernel"]),
     ("hdl/proof", &["chimney-hdl-kernel"]),
     ("hdl", &["chimney-abi", "chimney-hdl-kernel", "chimney-hdl-macros"]),
-    ("driver", &["chimney-abi"]),
+    ("driver", &["chimney-abi", "chimney-vfio-user"]),
+    ("driver/vfio-user", &[]),
     ("host-stack/core", &["chimney-abi"]),
     ("host-stack", &["chimney-abi", "chimney-host-stack-core"]),
-    ("sim", &["chimney-abi", "chimney-hdl", "chimney-host-stack-core"]),
+    ("sim", &["chimney-abi", "chimney-hdl", "chimney-host-stack-core", "chimney-vfio-user"]),
     ("xtask", &[]),
 ];
 
