@@ -14,9 +14,12 @@
 //! sees the bytes written before it. Words do not tear; longer records may, exactly as on a real bus.
 //! Bounds are checked to 8 bytes, tighter than the 4 KiB pages of a real IOMMU, because that finds more errors.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::ops::Range;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
+use chimney_vfio_user::memory::SharedMemory;
+use chimney_vfio_user::words;
 use thiserror::Error;
 
 /// Regions start on such a boundary, like the pages of an IOMMU.
@@ -49,10 +52,12 @@ pub enum DmaKind {
 pub enum DmaFault {
     /// No region holds the first byte.
     Unmapped,
-    /// The first byte is mapped, the last is not in the same region.
+    /// The first byte is mapped, a later one is not.
     PastEnd,
     /// A write to a region that the device may only read.
     ReadOnly,
+    /// The device may not make DMA at all now: it is no bus master.
+    NotMaster,
 }
 
 /// A device access that the IOMMU refused.
@@ -93,73 +98,30 @@ struct Region {
     iova: u64,
     len: u64,
     access: DmaAccess,
-    words: Box<[AtomicU64]>,
+    storage: Storage,
+}
+
+/// Where the bytes of a region are.
+#[derive(Debug)]
+enum Storage {
+    /// In this process.
+    Own(Box<[AtomicU64]>),
+    /// In memory of another process, from this word on.
+    Shared(Arc<SharedMemory>, usize),
 }
 
 impl Region {
-    fn read(&self, offset: usize, out: &mut [u8]) {
-        let (mut word, skip) = (offset / 8, offset % 8);
-        let mut rest = out;
-        if skip != 0 {
-            let n = rest.len().min(8 - skip);
-            rest[..n].copy_from_slice(&self.load(word).to_le_bytes()[skip..skip + n]);
-            rest = &mut rest[n..];
-            word += 1;
-        }
-        let mut chunks = rest.chunks_exact_mut(8);
-        for chunk in &mut chunks {
-            chunk.copy_from_slice(&self.load(word).to_le_bytes());
-            word += 1;
-        }
-        let tail = chunks.into_remainder();
-        if !tail.is_empty() {
-            tail.copy_from_slice(&self.load(word).to_le_bytes()[..tail.len()]);
-        }
-    }
-
-    fn write(&self, offset: usize, data: &[u8]) {
-        let (mut word, skip) = (offset / 8, offset % 8);
-        let mut rest = data;
-        if skip != 0 {
-            let n = rest.len().min(8 - skip);
-            self.merge_bytes(word, skip, &rest[..n]);
-            rest = &rest[n..];
-            word += 1;
-        }
-        let mut chunks = rest.chunks_exact(8);
-        for chunk in &mut chunks {
-            let value = u64::from_le_bytes(chunk.try_into().expect("chunks_exact(8) yields 8 bytes"));
-            self.words[word].store(value, Ordering::Release);
-            word += 1;
-        }
-        self.merge_bytes(word, 0, chunks.remainder());
-    }
-
-    fn merge_bytes(&self, word: usize, skip: usize, data: &[u8]) {
-        if data.is_empty() {
-            return;
-        }
-        let (mut value, mut mask) = ([0u8; 8], [0u8; 8]);
-        value[skip..skip + data.len()].copy_from_slice(data);
-        mask[skip..skip + data.len()].fill(0xff);
-        self.merge(word, u64::from_le_bytes(value), u64::from_le_bytes(mask));
-    }
-
     #[inline]
-    fn load(&self, word: usize) -> u64 {
-        self.words[word].load(Ordering::Acquire)
+    fn words(&self) -> &[AtomicU64] {
+        match &self.storage {
+            Storage::Own(words) => words,
+            // Checked when it was mapped.
+            Storage::Shared(memory, first) => &memory.words()[*first..],
+        }
     }
 
-    /// Replace the bytes of a word where `mask` is set. One atomic step, because the other side may be
-    /// writing the other bytes of the same word.
-    #[inline]
-    fn merge(&self, word: usize, value: u64, mask: u64) {
-        if mask == u64::MAX {
-            self.words[word].store(value, Ordering::Release);
-        } else if mask != 0 {
-            let _ = self.words[word]
-                .fetch_update(Ordering::AcqRel, Ordering::Acquire, |old| Some(old & !mask | value & mask));
-        }
+    fn end(&self) -> u64 {
+        self.iova + self.len // does not wrap: checked when it was mapped
     }
 }
 
@@ -176,6 +138,7 @@ struct Shared {
     /// Counts table changes; ports compare it before every access.
     generation: AtomicU64,
     next_iova: Mutex<u64>,
+    is_master: AtomicBool,
     violations: Mutex<ViolationLog>,
 }
 
@@ -183,8 +146,8 @@ impl Shared {
     fn insert(&self, region: Arc<Region>) -> Result<(), MapError> {
         let mut table = self.table.write().unwrap_or_else(PoisonError::into_inner);
         let at = table.partition_point(|r| r.iova < region.iova);
-        let clear_before = at == 0 || table[at - 1].iova + table[at - 1].len <= region.iova;
-        let clear_after = at == table.len() || region.iova + region.len <= table[at].iova;
+        let clear_before = at == 0 || table[at - 1].end() <= region.iova;
+        let clear_after = at == table.len() || region.end() <= table[at].iova;
         if !clear_before || !clear_after {
             return Err(MapError::Overlap { addr_iova: region.iova });
         }
@@ -193,10 +156,14 @@ impl Shared {
         Ok(())
     }
 
-    fn remove(&self, iova: u64) {
+    /// Removes every region that has a byte in the range; how many.
+    fn remove(&self, iovas: Range<u64>) -> usize {
         let mut table = self.table.write().unwrap_or_else(PoisonError::into_inner);
-        table.retain(|r| r.iova != iova);
+        let from = table.partition_point(|r| r.end() <= iovas.start);
+        let to = table.partition_point(|r| r.iova < iovas.end).max(from);
+        table.drain(from..to);
         self.generation.fetch_add(1, Ordering::Release);
+        to - from
     }
 
     fn violations(&self) -> MutexGuard<'_, ViolationLog> {
@@ -224,6 +191,7 @@ impl HostMemory {
                 table: RwLock::default(),
                 generation: AtomicU64::new(1),
                 next_iova: Mutex::new(FIRST_IOVA),
+                is_master: AtomicBool::new(true),
                 violations: Mutex::default(),
             }),
         }
@@ -250,21 +218,60 @@ impl HostMemory {
     /// [`MapError`] when the range is empty, not aligned, wraps or is taken.
     pub fn map_at(&self, addr_iova: u64, len_bytes: usize, access: DmaAccess) -> Result<DmaRegion, MapError> {
         let len = (len_bytes as u64).next_multiple_of(8);
-        if len == 0
-            || !addr_iova.is_multiple_of(PAGE_BYTES)
-            || addr_iova.checked_add(len + PAGE_BYTES).is_none()
-        {
-            return Err(MapError::BadRange { addr_iova, len_bytes: len_bytes as u64 });
-        }
-        let words = (0..len / 8).map(|_| AtomicU64::new(0)).collect();
-        let region = Arc::new(Region { iova: addr_iova, len, access, words });
+        check_range(addr_iova, len)?;
+        let storage = Storage::Own((0..len / 8).map(|_| AtomicU64::new(0)).collect());
+        let region = Arc::new(Region { iova: addr_iova, len, access, storage });
         self.shared.insert(region.clone())?;
         Ok(DmaRegion { region, shared: self.shared.clone(), len: len_bytes })
     }
 
+    /// Map memory of another process, `offset` bytes from its start, at `addr_iova`, all of them whole pages. It stays until
+    /// [`HostMemory::unmap`].
+    ///
+    /// # Errors
+    /// [`MapError`], as for [`HostMemory::map_at`], and when the memory is not that long.
+    pub fn map_shared(
+        &self,
+        addr_iova: u64,
+        len_bytes: u64,
+        access: DmaAccess,
+        memory: Arc<SharedMemory>,
+        offset: u64,
+    ) -> Result<(), MapError> {
+        check_range(addr_iova, len_bytes)?;
+        let is_whole = len_bytes.is_multiple_of(PAGE_BYTES) && offset.is_multiple_of(PAGE_BYTES);
+        let end = offset.checked_add(len_bytes).and_then(|end| usize::try_from(end).ok());
+        if !is_whole || end.is_none_or(|end| end > memory.len_bytes()) {
+            return Err(MapError::BadRange { addr_iova, len_bytes });
+        }
+        let storage = Storage::Shared(memory, (offset / 8) as usize); // below the length of a mapping
+        self.shared.insert(Arc::new(Region { iova: addr_iova, len: len_bytes, access, storage }))
+    }
+
+    /// Unmap every region that has a byte in the range, whoever mapped it; how many.
+    pub fn unmap(&self, iovas: Range<u64>) -> usize {
+        self.shared.remove(iovas)
+    }
+
+    /// Allow the device its DMA, or refuse it all: what a bus master may and another may not.
+    pub fn set_master(&self, is_master: bool) {
+        self.shared.is_master.store(is_master, Ordering::Release);
+        self.shared.generation.fetch_add(1, Ordering::Release);
+    }
+
+    /// Whether the device may make DMA.
+    pub fn is_master(&self) -> bool {
+        self.shared.is_master.load(Ordering::Acquire)
+    }
+
+    /// Regions mapped now.
+    pub fn regions(&self) -> usize {
+        self.shared.table.read().unwrap_or_else(PoisonError::into_inner).len()
+    }
+
     /// A new device-side port.
     pub fn port(&self) -> DmaPort {
-        DmaPort { shared: self.shared.clone(), generation: 0, table: Vec::new(), last: 0 }
+        DmaPort { shared: self.shared.clone(), generation: 0, table: Vec::new(), last: 0, is_master: true }
     }
 
     /// The refused accesses so far: how many, and the first 256 of them.
@@ -277,6 +284,15 @@ impl HostMemory {
     pub fn mapped_bytes(&self) -> u64 {
         self.shared.table.read().unwrap_or_else(PoisonError::into_inner).iter().map(|r| r.len).sum()
     }
+}
+
+/// A region begins at a page, is not empty, and leaves the last page of the address space alone.
+fn check_range(addr_iova: u64, len_bytes: u64) -> Result<(), MapError> {
+    let end = addr_iova.checked_add(len_bytes).and_then(|end| end.checked_add(PAGE_BYTES));
+    if len_bytes == 0 || !addr_iova.is_multiple_of(PAGE_BYTES) || end.is_none() {
+        return Err(MapError::BadRange { addr_iova, len_bytes });
+    }
+    Ok(())
 }
 
 /// The driver's hold on a piece of DMA memory. Dropping it unmaps: a device access after that is refused.
@@ -304,7 +320,7 @@ impl DmaRegion {
     /// When the range is not inside the region: the driver knows its own sizes.
     pub fn read(&self, offset: usize, out: &mut [u8]) {
         self.check(offset, out.len());
-        self.region.read(offset, out);
+        words::read(self.region.words(), offset, out);
     }
 
     /// Copy bytes in.
@@ -313,7 +329,7 @@ impl DmaRegion {
     /// When the range is not inside the region.
     pub fn write(&self, offset: usize, data: &[u8]) {
         self.check(offset, data.len());
-        self.region.write(offset, data);
+        words::write(self.region.words(), offset, data);
     }
 
     /// Load one little-endian word in one access (acquire). `offset` is a multiple of 8.
@@ -323,7 +339,7 @@ impl DmaRegion {
     pub fn load_u64(&self, offset: usize) -> u64 {
         assert_eq!(offset % 8, 0, "64-bit access at offset {offset}");
         self.check(offset, 8);
-        self.region.load(offset / 8)
+        words::load(self.region.words(), offset / 8)
     }
 
     /// Store one little-endian word in one access (release). `offset` is a multiple of 8.
@@ -333,7 +349,7 @@ impl DmaRegion {
     pub fn store_u64(&self, offset: usize, value: u64) {
         assert_eq!(offset % 8, 0, "64-bit access at offset {offset}");
         self.check(offset, 8);
-        self.region.merge(offset / 8, value, u64::MAX);
+        words::store(self.region.words(), offset / 8, value);
     }
 
     fn check(&self, offset: usize, len: usize) {
@@ -344,7 +360,7 @@ impl DmaRegion {
 
 impl Drop for DmaRegion {
     fn drop(&mut self) {
-        self.shared.remove(self.region.iova);
+        self.shared.remove(self.region.iova..self.region.end());
     }
 }
 
@@ -356,6 +372,7 @@ pub struct DmaPort {
     generation: u64,
     table: Vec<Arc<Region>>,
     last: usize,
+    is_master: bool,
 }
 
 impl DmaPort {
@@ -364,9 +381,7 @@ impl DmaPort {
     /// # Errors
     /// The [`DmaViolation`] that was recorded.
     pub fn check(&mut self, kind: DmaKind, addr_iova: u64, len_bytes: u64) -> Result<(), DmaViolation> {
-        self.find(kind, addr_iova, len_bytes)
-            .map(|_| ())
-            .map_err(|fault| self.record(kind, addr_iova, len_bytes, fault))
+        self.walk(kind, addr_iova, len_bytes, |_, _, _| ())
     }
 
     /// Read the aligned 8-byte word at `addr_iova & !7`.
@@ -377,7 +392,7 @@ impl DmaPort {
     pub fn read_word(&mut self, addr_iova: u64) -> Result<u64, DmaViolation> {
         let at = addr_iova & !7;
         match self.find(DmaKind::Read, at, 8) {
-            Ok((region, offset)) => Ok(region.load(offset / 8)),
+            Ok((region, offset, _)) => Ok(words::load(region.words(), offset / 8)),
             Err(fault) => Err(self.record(DmaKind::Read, at, 8, fault)),
         }
     }
@@ -390,8 +405,8 @@ impl DmaPort {
     pub fn write_word(&mut self, addr_iova: u64, value: u64, strobe: u8) -> Result<(), DmaViolation> {
         let at = addr_iova & !7;
         match self.find(DmaKind::Write, at, 8) {
-            Ok((region, offset)) => {
-                region.merge(offset / 8, value, BYTE_MASKS[usize::from(strobe)]);
+            Ok((region, offset, _)) => {
+                words::merge(region.words(), offset / 8, value, BYTE_MASKS[usize::from(strobe)]);
                 Ok(())
             }
             Err(fault) => Err(self.record(DmaKind::Write, at, 8, fault)),
@@ -403,14 +418,13 @@ impl DmaPort {
     /// # Errors
     /// The [`DmaViolation`] that was recorded; `out` is unchanged then.
     pub fn read(&mut self, addr_iova: u64, out: &mut [u8]) -> Result<(), DmaViolation> {
-        let len = out.len() as u64;
-        match self.find(DmaKind::Read, addr_iova, len) {
-            Ok((region, offset)) => {
-                region.read(offset, out);
-                Ok(())
-            }
-            Err(fault) => Err(self.record(DmaKind::Read, addr_iova, len, fault)),
-        }
+        self.check(DmaKind::Read, addr_iova, out.len() as u64)?;
+        let mut rest = out;
+        self.walk(DmaKind::Read, addr_iova, rest.len() as u64, |region, offset, n| {
+            let (piece, tail) = std::mem::take(&mut rest).split_at_mut(n);
+            words::read(region.words(), offset, piece);
+            rest = tail;
+        })
     }
 
     /// Write bytes (untimed models).
@@ -418,20 +432,52 @@ impl DmaPort {
     /// # Errors
     /// The [`DmaViolation`] that was recorded; nothing was written then.
     pub fn write(&mut self, addr_iova: u64, data: &[u8]) -> Result<(), DmaViolation> {
-        let len = data.len() as u64;
-        match self.find(DmaKind::Write, addr_iova, len) {
-            Ok((region, offset)) => {
-                region.write(offset, data);
-                Ok(())
+        self.check(DmaKind::Write, addr_iova, data.len() as u64)?;
+        let mut rest = data;
+        self.walk(DmaKind::Write, addr_iova, data.len() as u64, |region, offset, n| {
+            let (piece, tail) = rest.split_at(n);
+            words::write(region.words(), offset, piece);
+            rest = tail;
+        })
+    }
+
+    /// Goes through the regions of an access, which may be many where an IOMMU maps page by page; `each` gets a region, an
+    /// offset in it and how many bytes. A refusal is recorded.
+    #[inline]
+    fn walk(
+        &mut self,
+        kind: DmaKind,
+        addr_iova: u64,
+        len_bytes: u64,
+        mut each: impl FnMut(&Region, usize, usize),
+    ) -> Result<(), DmaViolation> {
+        let mut done = 0;
+        loop {
+            // An access cannot wrap: no region reaches the end of the address space.
+            match self.find(kind, addr_iova.wrapping_add(done), len_bytes - done) {
+                Ok((region, offset, n)) => {
+                    each(region, offset, n as usize); // not longer than the access
+                    done += n;
+                }
+                Err(DmaFault::Unmapped) if done > 0 => {
+                    return Err(self.record(kind, addr_iova, len_bytes, DmaFault::PastEnd))
+                }
+                Err(fault) => return Err(self.record(kind, addr_iova, len_bytes, fault)),
             }
-            Err(fault) => Err(self.record(DmaKind::Write, addr_iova, len, fault)),
+            if done == len_bytes {
+                return Ok(());
+            }
         }
     }
 
+    /// The region of the first byte, the byte's offset in it, and how many bytes of the access it has.
     #[inline]
-    fn find(&mut self, kind: DmaKind, addr: u64, len: u64) -> Result<(&Region, usize), DmaFault> {
+    fn find(&mut self, kind: DmaKind, addr: u64, len: u64) -> Result<(&Region, usize, u64), DmaFault> {
         if self.generation != self.shared.generation.load(Ordering::Acquire) {
             self.reload();
+        }
+        if !self.is_master {
+            return Err(DmaFault::NotMaster);
         }
         let inside = |r: &Region| addr.wrapping_sub(r.iova) < r.len;
         if !self.table.get(self.last).is_some_and(|r| inside(r)) {
@@ -440,13 +486,10 @@ impl DmaPort {
         }
         let region = &self.table[self.last];
         let offset = addr - region.iova;
-        if len > region.len - offset {
-            return Err(DmaFault::PastEnd);
-        }
         if kind == DmaKind::Write && region.access == DmaAccess::DeviceReads {
             return Err(DmaFault::ReadOnly);
         }
-        Ok((region, offset as usize)) // below the length of a boxed slice
+        Ok((region, offset as usize, len.min(region.len - offset))) // the offset is below the length of a slice
     }
 
     #[cold]
@@ -455,6 +498,7 @@ impl DmaPort {
         self.generation = self.shared.generation.load(Ordering::Acquire);
         self.table.clone_from(&table);
         self.last = 0;
+        self.is_master = self.shared.is_master.load(Ordering::Acquire);
     }
 
     #[cold]

@@ -15,6 +15,7 @@
 //! * [`rig`]: a Verilated top with all of that around it.
 //! * [`model`]: the RTL as a device.
 //! * [`device`]: the boundary of any NIC behind the ABI; [`golden`]: the NIC in plain Rust, untimed.
+//! * [`pci`]: the PCI function around a device; [`vfio_user`]: that function behind a socket.
 //! * [`yardstick`]: how fast this machine simulates.
 //! * [`net`]: the wire: impairments, captures, a Linux peer in its own network namespace.
 //!
@@ -29,7 +30,9 @@ pub mod golden;
 pub mod host_mem;
 pub mod model;
 pub mod net;
+pub mod pci;
 pub mod pins;
 pub mod rig;
 pub mod rng;
+pub mod vfio_user;
 pub mod yardstick;

@@ -91,3 +91,79 @@ fn driver_access_past_the_end_panics() {
     let memory = HostMemory::new();
     memory.alloc(10, DmaAccess::DeviceReads).unwrap().read(8, &mut [0; 3]);
 }
+
+fn shared(pages: u64) -> std::sync::Arc<SharedMemory> {
+    std::sync::Arc::new(SharedMemory::create("test", pages * PAGE_BYTES).unwrap().0)
+}
+
+#[test]
+fn memory_of_another_process_is_reached_page_by_page_in_any_order() {
+    let (memory, file) = (HostMemory::new(), shared(3));
+    let map = |iova, page: u64, access| {
+        memory.map_shared(iova, PAGE_BYTES, access, file.clone(), page * PAGE_BYTES).unwrap();
+    };
+    map(0x10_000, 2, DmaAccess::DeviceReadsWrites);
+    map(0x11_000, 0, DmaAccess::DeviceReadsWrites);
+    map(0x12_000, 1, DmaAccess::DeviceReads);
+    let mut port = memory.port();
+    port.write(0x10_ffd, b"across").unwrap();
+    let mut out = [0; 6];
+    port.read(0x10_ffd, &mut out).unwrap();
+    assert_eq!(&out, b"across");
+    let (mut end, mut start) = ([0; 3], [0; 3]);
+    words::read(file.words(), 0x2ffd, &mut end);
+    words::read(file.words(), 0, &mut start);
+    assert_eq!((&end, &start), (b"acr", b"oss"));
+    // All or nothing: the last page may only be read.
+    assert_eq!(port.write(0x11_ffe, &[1; 4]).unwrap_err().fault, DmaFault::ReadOnly);
+    port.read(0x11_ffe, &mut out).unwrap();
+    assert_eq!(out, [0; 6]);
+    assert_eq!(port.read(0x12_ffe, &mut out).unwrap_err().fault, DmaFault::PastEnd);
+}
+
+#[test]
+fn unmapping_takes_what_overlaps_the_range_and_does_not_mind_the_rest() {
+    let (memory, file) = (HostMemory::new(), shared(1));
+    for page in 1..5 {
+        memory.map_shared(page << 12, PAGE_BYTES, DmaAccess::DeviceReads, file.clone(), 0).unwrap();
+    }
+    assert_eq!(memory.unmap(0x2fff..0x3001), 2);
+    assert_eq!(memory.unmap(0x2000..0x4000), 0);
+    assert_eq!(memory.regions(), 2);
+    assert_eq!(memory.unmap(0..u64::MAX), 2);
+    assert_eq!(memory.port().check(DmaKind::Read, 0x1000, 1).unwrap_err().fault, DmaFault::Unmapped);
+}
+
+#[test]
+fn senseless_mappings_of_shared_memory_are_refused() {
+    let (memory, file) = (HostMemory::new(), shared(2));
+    let map = |iova, len, offset| {
+        memory.map_shared(iova, len, DmaAccess::DeviceReads, file.clone(), offset).is_ok()
+    };
+    for (iova, len, offset) in [
+        (0x1000, 0x3000, 0),
+        (0x1000, 0x1000, 0x2000),
+        (0x1000, 0x1000, u64::MAX & !0xfff),
+        (0x1000, u64::MAX & !0xfff, 0),
+        (u64::MAX & !0xfff, 0x1000, 0),
+        (0x1800, 0x1000, 0),
+        (0x1000, 0x800, 0),
+        (0x1000, 0, 0),
+    ] {
+        assert!(!map(iova, len, offset), "{len:#x} bytes of {offset:#x} at {iova:#x}");
+    }
+    assert!(map(0x1000, 0x2000, 0) && !map(0x2000, 0x1000, 0));
+}
+
+#[test]
+fn who_is_no_bus_master_reaches_nothing() {
+    let memory = HostMemory::new();
+    let region = memory.alloc(8, DmaAccess::DeviceReadsWrites).unwrap();
+    let mut port = memory.port();
+    port.write(region.iova(), &[1]).unwrap();
+    memory.set_master(false);
+    assert_eq!(port.write(region.iova(), &[2]).unwrap_err().fault, DmaFault::NotMaster);
+    assert_eq!(port.read_word(region.iova()).unwrap_err().fault, DmaFault::NotMaster);
+    memory.set_master(true);
+    assert_eq!(port.read_word(region.iova()), Ok(1));
+}
