@@ -1,11 +1,13 @@
 //! The driver's bus over a simulated device: registers by call, memory behind the simulator's IOMMU.
 
+use chimney_vfio_user::pci;
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
 use chimney_driver::{Bus, BusError, DeviceAccess, DmaMemory};
 use chimney_sim::device::{Device, Limit};
 use chimney_sim::host_mem::{DmaAccess, DmaRegion, HostMemory};
+use chimney_sim::pci::{Function, FunctionCounters};
 
 /// Driver memory that the device reaches through the simulator.
 #[derive(Debug)]
@@ -42,13 +44,21 @@ impl DmaMemory for CosimMemory {
 pub struct CosimBus<D> {
     device: Rc<RefCell<D>>,
     memory: HostMemory,
+    function: Function,
+    has_interrupts: bool,
     is_gone: Rc<Cell<bool>>,
 }
 
 impl<D> CosimBus<D> {
     /// A bus to `device`, whose DMA goes to `memory`.
     pub fn new(device: Rc<RefCell<D>>, memory: HostMemory) -> Self {
-        Self { device, memory, is_gone: Rc::new(Cell::new(false)) }
+        let function = Function::new(memory.clone());
+        Self { device, memory, function, has_interrupts: false, is_gone: Rc::new(Cell::new(false)) }
+    }
+
+    /// What passed the boundary of the PCI function.
+    pub fn counters(&self) -> FunctionCounters {
+        self.function.counters()
     }
 
     /// The switch that takes the device away: once it is true, registers read as all ones and writes go nowhere.
@@ -60,16 +70,55 @@ impl<D> CosimBus<D> {
 impl<D: Device> Bus for CosimBus<D> {
     type Memory = CosimMemory;
 
-    fn read32(&mut self, offset: u32) -> u32 {
+    fn config_read(&mut self, offset: u16, out: &mut [u8]) -> Result<(), BusError> {
         if self.is_gone.get() {
-            return u32::MAX;
+            out.fill(u8::MAX);
+            return Ok(());
         }
-        self.device.borrow_mut().mmio_read(offset)
+        self.function.config_read(offset.into(), out).map_err(|_| refused("a read of config space"))
+    }
+
+    fn config_write(&mut self, offset: u16, bytes: &[u8]) -> Result<(), BusError> {
+        if self.is_gone.get() {
+            return Ok(());
+        }
+        let written = self.function.config_write(&mut *self.device.borrow_mut(), offset.into(), bytes);
+        written.map_err(|_| refused("a write to config space"))
+    }
+
+    fn reset(&mut self) -> Result<(), BusError> {
+        if self.is_gone.get() {
+            return Err(BusError::Gone { what: "a reset" });
+        }
+        self.has_interrupts = false;
+        self.function.reset(&mut *self.device.borrow_mut());
+        Ok(())
+    }
+
+    fn set_interrupts(&mut self, on: bool) -> Result<(), BusError> {
+        self.has_interrupts = on;
+        Ok(())
+    }
+
+    fn read32(&mut self, offset: u32) -> u32 {
+        let mut word = [u8::MAX; 4];
+        if !self.is_gone.get() {
+            // A place that is not there reads as all ones, too.
+            let _ = self.function.bar_read(
+                &mut *self.device.borrow_mut(),
+                pci::REGISTER_BAR,
+                offset.into(),
+                &mut word,
+            );
+        }
+        u32::from_le_bytes(word)
     }
 
     fn write32(&mut self, offset: u32, value: u32) {
         if !self.is_gone.get() {
-            self.device.borrow_mut().mmio_write(offset, value);
+            let device = &mut *self.device.borrow_mut();
+            // A write to a place that is not there goes nowhere; the function counts it.
+            let _ = self.function.bar_write(device, pci::REGISTER_BAR, offset.into(), &value.to_le_bytes());
         }
     }
 
@@ -82,7 +131,7 @@ impl<D: Device> Bus for CosimBus<D> {
     }
 
     fn interrupt_pending(&mut self) -> bool {
-        !self.is_gone.get() && self.device.borrow().irq()
+        !self.is_gone.get() && self.has_interrupts && self.function.take_interrupt(self.device.borrow().irq())
     }
 
     fn wait_us(&mut self, us: u32) {
@@ -93,4 +142,8 @@ impl<D: Device> Bus for CosimBus<D> {
         let until_us = device.now_us() + u64::from(us);
         device.advance(Limit::until(until_us));
     }
+}
+
+fn refused(what: &'static str) -> BusError {
+    BusError::Refused { what, errno: 22 } // EINVAL, as the kernel says
 }

@@ -1,9 +1,9 @@
 //! The door to a device: registers, DMA memory, interrupts, the passing of time.
 //!
 //! ```text
-//!   in-process   closures over a model (tests, simulator)      | one driver,
+//!   in-process   a model in the same process                   | one driver,
 //!   VFIO         a PCIe function, mapped by the kernel         | three
-//!   vfio-user    a simulator behind a socket                   | transports
+//!   vfio-user    a function in another process, by a socket    | transports
 //! ```
 //!
 //! # Memory rules
@@ -12,6 +12,8 @@
 //! * An aligned 8-byte word never tears. Longer copies go word by word, upwards; they may tear.
 //! * A store is a release, a load an acquire: who sees a word sees what was stored before it.
 //! * A register write makes every store before it visible to the device before the write itself.
+
+use chimney_vfio_user::pci;
 
 use crate::error::BusError;
 
@@ -52,10 +54,47 @@ pub trait DmaMemory {
     fn store_u64(&self, offset: usize, value: u64);
 }
 
-/// A transport to one device.
+/// A transport to one device: a PCI function (`chimney_vfio_user::pci` has its layout).
+///
+/// A device that is gone, or a transport that broke, is not an error of each access: registers read as all ones and writes
+/// go nowhere, as on a real bus.
 pub trait Bus {
     /// Its memory.
     type Memory: DmaMemory;
+
+    /// Reads config space.
+    ///
+    /// # Errors
+    /// [`BusError`].
+    fn config_read(&mut self, offset: u16, out: &mut [u8]) -> Result<(), BusError>;
+    /// Writes config space.
+    ///
+    /// # Errors
+    /// [`BusError`].
+    fn config_write(&mut self, offset: u16, bytes: &[u8]) -> Result<(), BusError>;
+    /// Resets the function. Everything is as after power-on: registers, bus master, interrupts. Memory stays mapped; no DMA
+    /// goes on when this returns.
+    ///
+    /// # Errors
+    /// [`BusError`].
+    fn reset(&mut self) -> Result<(), BusError>;
+    /// Lets interrupts arrive from now on, or no more.
+    ///
+    /// # Errors
+    /// [`BusError`].
+    fn set_interrupts(&mut self, on: bool) -> Result<(), BusError>;
+    /// Lets the function make DMA and signal interrupts, or keeps it from both.
+    ///
+    /// # Errors
+    /// [`BusError`].
+    fn set_master(&mut self, on: bool) -> Result<(), BusError> {
+        let mut command = [0; 2];
+        self.config_read(pci::COMMAND, &mut command)?;
+        let both = pci::COMMAND_MEMORY | pci::COMMAND_MASTER;
+        let old = u16::from_le_bytes(command) | pci::COMMAND_MEMORY;
+        let new = if on { old | both } else { old & !pci::COMMAND_MASTER };
+        self.config_write(pci::COMMAND, &new.to_le_bytes())
+    }
 
     /// Reads a 32-bit word of BAR0. A device that is gone reads as all ones.
     fn read32(&mut self, offset: u32) -> u32;
@@ -64,9 +103,9 @@ pub trait Bus {
     /// Allocates zeroed memory, a whole number of words, mapped for the device.
     ///
     /// # Errors
-    /// [`BusError::NoMemory`].
+    /// [`BusError`].
     fn allocate(&mut self, len_bytes: usize, access: DeviceAccess) -> Result<Self::Memory, BusError>;
-    /// True if an interrupt arrived since the last call.
+    /// True if an interrupt arrived since the last call. Several may have become one.
     fn interrupt_pending(&mut self) -> bool;
     /// Lets the device run for about `us` microseconds; only bring-up, reset and stop wait.
     fn wait_us(&mut self, us: u32);

@@ -99,6 +99,8 @@ impl<B: Bus> Driver<B> {
     pub fn open(bus: B, config: Config) -> Result<Self, DriverError> {
         config.check()?;
         let mut mmio = Mmio::new(bus);
+        // Whoever used it before may have left it in any state.
+        mmio.bus().reset()?;
         let identity = nic::identify(&mut mmio, &config)?;
         nic::reset(&mut mmio)?;
         let (queues, shared) = Queues::map(mmio.bus(), &config, &identity.capabilities)?;
@@ -130,12 +132,17 @@ impl<B: Bus> Driver<B> {
         Ok(driver)
     }
 
-    /// Stops the device: no DMA afterwards. The connections must have been terminated.
+    /// Stops the device for good: queues, interrupts, bus master, reset, in this order; no DMA afterwards. The connections must
+    /// have been terminated.
     ///
     /// # Errors
-    /// [`DriverError::Timeout`], [`DriverError::Gone`].
+    /// [`DriverError::Timeout`], [`DriverError::Gone`], [`DriverError::Bus`].
     pub fn stop(&mut self) -> Result<(), DriverError> {
-        nic::stop(&mut self.mmio)
+        nic::stop(&mut self.mmio)?;
+        let bus = self.mmio.bus();
+        bus.set_interrupts(false)?;
+        bus.set_master(false)?;
+        Ok(bus.reset()?)
     }
 
     /// The transport.

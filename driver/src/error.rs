@@ -2,7 +2,7 @@
 
 use thiserror::Error;
 
-/// Why DMA memory could not be had.
+/// What a transport could not do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum BusError {
     /// The transport has no memory of that size, or may not map more.
@@ -11,13 +11,41 @@ pub enum BusError {
         /// Length that was asked for.
         len_bytes: usize,
     },
+    /// The other side said no.
+    #[error("{what} was refused (errno {errno})")]
+    Refused {
+        /// What was asked for.
+        what: &'static str,
+        /// Its reason.
+        errno: u32,
+    },
+    /// No answer in time. The transport is not used any more: an answer that comes late would be taken for another one.
+    #[error("{what} was not answered within {ms} ms")]
+    Timeout {
+        /// What was asked for.
+        what: &'static str,
+        /// How long it was waited for, milliseconds.
+        ms: u32,
+    },
+    /// The other side is gone.
+    #[error("{what} failed: the device is gone")]
+    Gone {
+        /// What was asked for.
+        what: &'static str,
+    },
+    /// An answer that cannot be one.
+    #[error("{what} got an answer that makes no sense")]
+    Nonsense {
+        /// What was asked for.
+        what: &'static str,
+    },
 }
 
 /// A failure of the driver or of its device.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum DriverError {
-    /// Memory could not be mapped.
-    #[error("cannot map memory for the device")]
+    /// The transport failed.
+    #[error("the transport failed: {0}")]
     Bus(#[from] BusError),
     /// The device does not answer (all ones).
     #[error("the device is gone: register {register} reads all ones")]

@@ -79,6 +79,23 @@ impl FakeBus {
 impl Bus for FakeBus {
     type Memory = FakeMemory;
 
+    fn config_read(&mut self, _offset: u16, out: &mut [u8]) -> Result<(), BusError> {
+        out.fill(0);
+        Ok(())
+    }
+
+    fn config_write(&mut self, _offset: u16, _bytes: &[u8]) -> Result<(), BusError> {
+        Ok(())
+    }
+
+    fn reset(&mut self) -> Result<(), BusError> {
+        Ok(())
+    }
+
+    fn set_interrupts(&mut self, _on: bool) -> Result<(), BusError> {
+        Ok(())
+    }
+
     fn read32(&mut self, offset: u32) -> u32 {
         self.words.get(&offset).copied().unwrap_or(0)
     }

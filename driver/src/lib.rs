@@ -5,6 +5,7 @@
 //!   conn       one connection                  <- prepare, receive, deliver, upload, rebuild
 //!   nic        bring-up, heartbeat             <- mailbox, queue::frames, pool
 //!   ring       every ring, fences, phase bit   <- dma, mmio, bus
+//!   vfio_user  a transport                     <- iova
 //! ```
 //! # Rules
 //! * Nothing blocks: calls queue, [`poll`](chimney_abi::offload::Offload::poll) does the work and makes the call-backs (R-033 to R-035).
@@ -27,6 +28,7 @@ pub mod error;
 mod fake;
 mod forward;
 pub mod image;
+pub mod iova;
 mod loss;
 pub mod mailbox;
 pub mod mmio;
@@ -45,6 +47,7 @@ pub mod shadow;
 pub mod table;
 mod tree;
 mod upload;
+pub mod vfio_user;
 
 pub use bus::{Bus, DeviceAccess, DmaMemory};
 pub use config::{quota_pages, Config};

@@ -197,7 +197,7 @@ impl<M: crate::bus::DmaMemory> Queues<M> {
         Ok((queues, Shared { buffers: Buffers::new(arena), pool }))
     }
 
-    /// Tells the device where everything lies, and enables it.
+    /// Tells the device where everything lies, lets it be bus master, and enables it.
     ///
     /// # Errors
     /// [`DriverError`].
@@ -243,6 +243,8 @@ impl<M: crate::bus::DmaMemory> Queues<M> {
         }
         mmio.write_pair(&r::HASH_KEY_LO, &r::HASH_KEY_HI, config.hash_key.unwrap_or_else(random_key))?;
         mmio.write(&r::IRQ_HOLDOFF_US, config.irq_holdoff_us)?;
+        mmio.bus().set_interrupts(true)?;
+        mmio.bus().set_master(true)?;
         mmio.write(&r::IRQ_ENABLE, ALL_CAUSES)?;
         mmio.write(&r::CTRL, with_field(&r::CTRL, "enable", 0, 1))
     }

@@ -54,6 +54,26 @@ impl<D: Device> LateBus<D> {
 impl<D: Device> Bus for LateBus<D> {
     type Memory = <CosimBus<D> as Bus>::Memory;
 
+    fn config_read(&mut self, offset: u16, out: &mut [u8]) -> Result<(), BusError> {
+        self.inner.config_read(offset, out)
+    }
+
+    fn config_write(&mut self, offset: u16, bytes: &[u8]) -> Result<(), BusError> {
+        while !self.posted.is_empty() {
+            self.deliver_one(); // a write to config space is not posted, and stays in order
+        }
+        self.inner.config_write(offset, bytes)
+    }
+
+    fn reset(&mut self) -> Result<(), BusError> {
+        self.posted.clear();
+        self.inner.reset()
+    }
+
+    fn set_interrupts(&mut self, on: bool) -> Result<(), BusError> {
+        self.inner.set_interrupts(on)
+    }
+
     fn read32(&mut self, offset: u32) -> u32 {
         while !self.posted.is_empty() {
             self.deliver_one(); // a read pushes the writes before it
