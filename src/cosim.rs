@@ -7,7 +7,7 @@ use std::rc::Rc;
 use chimney_driver::{Bus, BusError, DeviceAccess, DmaMemory};
 use chimney_sim::device::{Device, Limit};
 use chimney_sim::host_mem::{DmaAccess, DmaRegion, HostMemory};
-use chimney_sim::pci::{Function, FunctionCounters};
+use chimney_sim::pci::Function;
 
 /// Driver memory that the device reaches through the simulator.
 #[derive(Debug)]
@@ -44,7 +44,7 @@ impl DmaMemory for CosimMemory {
 pub struct CosimBus<D> {
     device: Rc<RefCell<D>>,
     memory: HostMemory,
-    function: Function,
+    function: Rc<RefCell<Function>>,
     has_interrupts: bool,
     is_gone: Rc<Cell<bool>>,
 }
@@ -52,13 +52,13 @@ pub struct CosimBus<D> {
 impl<D> CosimBus<D> {
     /// A bus to `device`, whose DMA goes to `memory`.
     pub fn new(device: Rc<RefCell<D>>, memory: HostMemory) -> Self {
-        let function = Function::new(memory.clone());
+        let function = Rc::new(RefCell::new(Function::new(memory.clone())));
         Self { device, memory, function, has_interrupts: false, is_gone: Rc::new(Cell::new(false)) }
     }
 
-    /// What passed the boundary of the PCI function.
-    pub fn counters(&self) -> FunctionCounters {
-        self.function.counters()
+    /// The PCI function, for its counters and its wire.
+    pub fn function(&self) -> Rc<RefCell<Function>> {
+        self.function.clone()
     }
 
     /// The switch that takes the device away: once it is true, registers read as all ones and writes go nowhere.
@@ -75,14 +75,16 @@ impl<D: Device> Bus for CosimBus<D> {
             out.fill(u8::MAX);
             return Ok(());
         }
-        self.function.config_read(offset.into(), out).map_err(|_| refused("a read of config space"))
+        let read = self.function.borrow_mut().config_read(offset.into(), out);
+        read.map_err(|_| refused("a read of config space"))
     }
 
     fn config_write(&mut self, offset: u16, bytes: &[u8]) -> Result<(), BusError> {
         if self.is_gone.get() {
             return Ok(());
         }
-        let written = self.function.config_write(&mut *self.device.borrow_mut(), offset.into(), bytes);
+        let device = &mut *self.device.borrow_mut();
+        let written = self.function.borrow_mut().config_write(device, offset.into(), bytes);
         written.map_err(|_| refused("a write to config space"))
     }
 
@@ -91,7 +93,7 @@ impl<D: Device> Bus for CosimBus<D> {
             return Err(BusError::Gone { what: "a reset" });
         }
         self.has_interrupts = false;
-        self.function.reset(&mut *self.device.borrow_mut());
+        self.function.borrow_mut().reset(&mut *self.device.borrow_mut());
         Ok(())
     }
 
@@ -103,13 +105,10 @@ impl<D: Device> Bus for CosimBus<D> {
     fn read32(&mut self, offset: u32) -> u32 {
         let mut word = [u8::MAX; 4];
         if !self.is_gone.get() {
+            let device = &mut *self.device.borrow_mut();
+            let mut function = self.function.borrow_mut();
             // A place that is not there reads as all ones, too.
-            let _ = self.function.bar_read(
-                &mut *self.device.borrow_mut(),
-                pci::REGISTER_BAR,
-                offset.into(),
-                &mut word,
-            );
+            let _ = function.bar_read(device, pci::REGISTER_BAR, offset.into(), &mut word);
         }
         u32::from_le_bytes(word)
     }
@@ -117,8 +116,9 @@ impl<D: Device> Bus for CosimBus<D> {
     fn write32(&mut self, offset: u32, value: u32) {
         if !self.is_gone.get() {
             let device = &mut *self.device.borrow_mut();
+            let mut function = self.function.borrow_mut();
             // A write to a place that is not there goes nowhere; the function counts it.
-            let _ = self.function.bar_write(device, pci::REGISTER_BAR, offset.into(), &value.to_le_bytes());
+            let _ = function.bar_write(device, pci::REGISTER_BAR, offset.into(), &value.to_le_bytes());
         }
     }
 
@@ -131,7 +131,8 @@ impl<D: Device> Bus for CosimBus<D> {
     }
 
     fn interrupt_pending(&mut self) -> bool {
-        !self.is_gone.get() && self.has_interrupts && self.function.take_interrupt(self.device.borrow().irq())
+        let line = self.device.borrow().irq();
+        !self.is_gone.get() && self.has_interrupts && self.function.borrow_mut().take_interrupt(line)
     }
 
     fn wait_us(&mut self, us: u32) {

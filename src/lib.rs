@@ -9,5 +9,8 @@
 pub mod bench;
 pub mod cosim;
 pub mod demo;
+pub mod device;
 mod output;
+pub mod pace;
+pub mod transports;
 pub mod world;

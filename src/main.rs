@@ -16,6 +16,10 @@ struct Args {
 enum Command {
     /// Move live TCP connections into the simulated NIC and back while files are transferred.
     Demo(chimney::demo::Args),
+    /// The NIC as a PCI device for anything that speaks vfio-user.
+    Device(chimney::device::Args),
+    /// Run the driver's list of checks on such a device.
+    Check(chimney::transports::Args),
     /// Measure something and write it as JSON, too.
     Bench(chimney::bench::Args),
 }
@@ -33,6 +37,8 @@ fn main() -> ExitCode {
     };
     let result = match args.command {
         Command::Demo(args) => chimney::demo::run(&args),
+        Command::Device(args) => chimney::device::run(&args),
+        Command::Check(args) => chimney::transports::check(&args),
         Command::Bench(args) => chimney::bench::run(&args),
     };
     match result {

@@ -7,6 +7,8 @@
 //! When the device is stopped ([`World::stop_device`]) frames go between switch and wire without it: the plain MAC path.
 
 use crate::cosim::CosimBus;
+use crate::pace::Pacer;
+pub use crate::pace::{Pace, WallLag};
 use chimney_driver::{Config, Driver};
 use chimney_host_stack::switch::{Switch, SwitchConfig};
 use chimney_host_stack::{Stack, StackConfig};
@@ -15,30 +17,9 @@ use chimney_sim::host_mem::HostMemory;
 use chimney_sim::net::wire::{FarEnd, Wire, WireError};
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
-use std::time::Instant;
 
-/// Longest step by the wall clock, microseconds. When this process did not run for a while, what arrived meanwhile is
-/// taken in before a timer sees all of that time.
-const MOST_STEP_US: u64 = 1000;
 /// Rounds between an untimed device and its host in one step.
 const MOST_ROUNDS: usize = 16;
-/// What the wire carries to a clocked device, bytes a cycle: three quarters of its 64-bit datapath. Frames that waited for
-/// this process would otherwise come in one burst that no real wire brings.
-const WIRE_BYTES_PER_CYCLE: u64 = 6;
-/// Preamble, frame check sequence and gap: what a frame occupies on the wire beyond its bytes.
-const WIRE_OVERHEAD_BYTES: u64 = 24;
-
-/// Who makes the time.
-#[derive(Clone, Copy, Debug)]
-pub enum Pace {
-    /// A clocked device, so many cycles a step.
-    Cycles(u64),
-    /// The wall clock, from the moment the world is made.
-    Wall,
-    /// So many microseconds a step.
-    Virtual(u64),
-}
-
 /// How the host side is set up.
 #[derive(Clone, Debug)]
 pub struct Setup {
@@ -64,24 +45,8 @@ pub struct World<D: Device, F: FarEnd> {
     pub switch: Switch,
     /// The wire.
     pub wire: Wire<F>,
-    pace: Pace,
-    now_us: u64,
-    started: Instant,
-    lag: WallLag,
-    /// Bytes that the wire has carried too many, or cycles it was idle: positive = it is free.
-    wire_credit: i64,
+    pacer: Pacer,
     removal: Rc<Cell<bool>>,
-}
-
-/// How far the common time was behind the wall clock, where that makes the time.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct WallLag {
-    /// Largest, microseconds.
-    pub max_us: u64,
-    /// Sum over all steps, microseconds.
-    pub sum_us: u64,
-    /// Steps.
-    pub steps: u64,
 }
 
 impl<D: Device, F: FarEnd> World<D, F> {
@@ -100,27 +65,24 @@ impl<D: Device, F: FarEnd> World<D, F> {
         let bus = CosimBus::new(device.clone(), memory.clone());
         let removal = bus.removal();
         let driver = Driver::open(bus, driver)?;
-        let now_us = device.borrow().now_us();
+        let pacer = Pacer::new(pace, device.borrow().now_us());
         let switch = Switch::new(Stack::new(stack), switch);
-        let started = Instant::now();
-        let lag = WallLag::default();
-        let wire_credit = 0;
-        Ok(Self { device, memory, driver, switch, wire, pace, now_us, started, lag, wire_credit, removal })
+        Ok(Self { device, memory, driver, switch, wire, pacer, removal })
     }
 
     /// The common time, microseconds.
     pub fn now_us(&self) -> u64 {
-        self.now_us
+        self.pacer.now_us()
     }
 
     /// The common time, nanoseconds.
     pub fn now_ns(&self) -> u64 {
-        self.now_us * 1000
+        self.now_us() * 1000
     }
 
     /// How far the time was behind the wall clock; nothing unless the pace is [`Pace::Wall`].
     pub fn wall_lag(&self) -> WallLag {
-        self.lag
+        self.pacer.wall_lag()
     }
 
     /// Lets the device work for some more cycles, so that it stops in the middle of something; what it sent until
@@ -149,42 +111,37 @@ impl<D: Device, F: FarEnd> World<D, F> {
     /// # Errors
     /// When the wire breaks.
     pub fn step(&mut self) -> Result<bool, WireError> {
-        self.advance();
+        let is_stopped = self.removal.get();
+        self.pacer.advance((!is_stopped).then(|| self.device.borrow_mut()).as_deref_mut());
         let mut any = self.send_frames()?;
-        let now_ns = self.now_ns();
+        let (now_us, now_ns) = (self.now_us(), self.now_ns());
         self.wire.poll(now_ns)?;
-        while self.is_wire_free() {
+        while is_stopped || self.pacer.is_wire_free() {
             let Some(frame) = self.wire.receive(now_ns)? else { break };
             any = true;
-            // `as`: a frame is short.
-            self.wire_credit -= (frame.len() as u64 + WIRE_OVERHEAD_BYTES) as i64;
+            self.pacer.carry(frame.len());
             if self.switch.is_lost() {
-                self.switch.handle_frame(self.now_us, &frame);
+                self.switch.handle_frame(now_us, &frame);
             } else if !self.removal.get() {
                 self.device.borrow_mut().rx_frame(&frame, false);
             }
         }
-        if matches!(self.pace, Pace::Wall) {
+        if matches!(self.pacer.pace(), Pace::Wall) {
             return Ok(any | self.settle()?);
         }
-        Ok(any | self.switch.poll(self.now_us, &mut self.driver))
-    }
-
-    /// Can the next frame come in now? Always, unless the device is clocked and at work.
-    fn is_wire_free(&self) -> bool {
-        !matches!(self.pace, Pace::Cycles(_)) || self.removal.get() || self.wire_credit >= 0
+        Ok(any | self.switch.poll(now_us, &mut self.driver))
     }
 
     /// An untimed device needs no time, so what it has to say to the host and back is said before the next frames arrive:
     /// segments that the host kept during an offload are forwarded before the NIC sees a younger one.
     fn settle(&mut self) -> Result<bool, WireError> {
-        let mut any = false;
+        let (mut any, now_us) = (false, self.now_us());
         for _ in 0..MOST_ROUNDS {
             if !self.removal.get() {
-                self.device.borrow_mut().advance(Limit::until(self.now_us));
+                self.device.borrow_mut().advance(Limit::until(now_us));
             }
             let has_sent = self.send_frames()?;
-            if !self.switch.poll(self.now_us, &mut self.driver) && !has_sent {
+            if !self.switch.poll(now_us, &mut self.driver) && !has_sent {
                 break;
             }
             any = true;
@@ -207,41 +164,5 @@ impl<D: Device, F: FarEnd> World<D, F> {
             self.wire.send(now_ns, frame)?;
         }
         Ok(any)
-    }
-
-    fn advance(&mut self) {
-        let is_stopped = self.removal.get();
-        let limit = match self.pace {
-            Pace::Cycles(cycles) if !is_stopped => {
-                // `as`: a step has few cycles. What an idle wire did not carry is lost.
-                let carried = (cycles * WIRE_BYTES_PER_CYCLE) as i64;
-                self.wire_credit = (self.wire_credit + carried).min(carried);
-                Limit::cycles(cycles)
-            }
-            // The clock of a stopped device stands still: the host's own goes on.
-            Pace::Cycles(_) => {
-                self.now_us += 100;
-                return;
-            }
-            Pace::Wall => {
-                // `as`: half a million years.
-                let wall_us = self.started.elapsed().as_micros() as u64;
-                self.now_us = self.now_us.max(wall_us.min(self.now_us + MOST_STEP_US));
-                let lag_us = wall_us.saturating_sub(self.now_us);
-                self.lag.max_us = self.lag.max_us.max(lag_us);
-                self.lag.sum_us += lag_us;
-                self.lag.steps += 1;
-                Limit::until(self.now_us)
-            }
-            Pace::Virtual(step_us) => {
-                self.now_us += step_us;
-                Limit::until(self.now_us)
-            }
-        };
-        if !is_stopped {
-            let mut device = self.device.borrow_mut();
-            device.advance(limit);
-            self.now_us = self.now_us.max(device.now_us());
-        }
     }
 }

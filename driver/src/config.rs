@@ -35,6 +35,9 @@ pub struct Config {
     pub start_us: u32,
     /// Least time between interrupts, microseconds.
     pub irq_holdoff_us: u32,
+    /// Time without work after which the driver waits for an interrupt again; until then it polls, and interrupts are
+    /// disabled, microseconds.
+    pub poll_us: u64,
     /// A command that takes longer means that the device is stuck, microseconds.
     pub command_deadline_us: u64,
     /// Time without a heartbeat after which the identity register is read (law L2), microseconds.
@@ -58,6 +61,7 @@ impl Default for Config {
             hash_key: None,
             start_us: 0,
             irq_holdoff_us: 0,
+            poll_us: 500,
             command_deadline_us: 1_000_000,
             heartbeat_limit_us: 50_000,
         }

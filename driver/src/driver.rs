@@ -1,7 +1,7 @@
 //! [`Driver`]: one device, its objects, and the poll loop.
 //!
 //! ```text
-//!   poll: interrupts -> status line -> commands -> ordinary frames -> events -> connections -> doorbells -> heartbeat
+//!   poll: mask interrupts -> status line -> commands -> ordinary frames -> events -> connections -> doorbells -> heartbeat -> unmask
 //! ```
 //! Events are hints: the consumer index is written before the shadow records are read, so that progress after
 //! the reading raises another event (guide section 10).
@@ -45,6 +45,8 @@ pub(crate) struct Path {
 pub struct DriverStats {
     /// Register accesses.
     pub mmio: MmioCounts,
+    /// Entries that the device wrote and the driver took: events, frames, completed commands; and frames sent.
+    pub completions: u64,
     /// Command completions that answer nothing.
     pub unexpected_completions: u64,
     /// Ordinary receive completions with an impossible length or order.
@@ -89,6 +91,11 @@ pub struct Driver<B: Bus> {
     pub(crate) last_fault: Option<ConnFault>,
     heartbeat: Heartbeat,
     stale_events: u64,
+    pub(crate) completions: u64,
+    /// Interrupts are enabled.
+    is_armed: bool,
+    /// When there was work last, while they are not.
+    worked_us: u64,
 }
 
 impl<B: Bus> Driver<B> {
@@ -127,6 +134,9 @@ impl<B: Bus> Driver<B> {
             last_fault: None,
             heartbeat: Heartbeat::default(),
             stale_events: 0,
+            completions: 0,
+            is_armed: true,
+            worked_us: 0,
         };
         driver.ring_producers();
         Ok(driver)
@@ -164,6 +174,7 @@ impl<B: Bus> Driver<B> {
     pub fn stats(&self) -> DriverStats {
         DriverStats {
             mmio: self.mmio.counts(),
+            completions: self.completions,
             unexpected_completions: self.queues.mailbox.unexpected(),
             bad_frames: self.queues.rx.bad_entries(),
             double_frees: self.shared.pool.double_frees(),
@@ -188,10 +199,7 @@ impl<B: Bus> Driver<B> {
             return false;
         }
         self.now_us = now_us;
-        if self.mmio.bus().interrupt_pending() {
-            let cleared = self.mmio.write(&regs::IRQ_STATUS, ALL_CAUSES);
-            debug_assert!(cleared.is_ok(), "the causes can be cleared");
-        }
+        self.mask_interrupts();
         let mut any = match self.poll_status(client) {
             Ok(any) => any,
             Err(error) => return self.lose(error, client),
@@ -207,7 +215,39 @@ impl<B: Bus> Driver<B> {
         if let Some(error) = self.check_pulse() {
             any |= self.lose(error, client);
         }
-        any
+        any | self.unmask_interrupts(any)
+    }
+
+    /// An interrupt says that there is work, and that there is more of it is likely: from now on the driver polls, and the
+    /// device is not to interrupt it.
+    fn mask_interrupts(&mut self) {
+        if self.is_armed && self.mmio.bus().interrupt_pending() {
+            self.is_armed = false;
+            self.worked_us = self.now_us;
+            self.write(&regs::IRQ_ENABLE, 0u32);
+        }
+    }
+
+    /// When nothing was to be done for a while, interrupts come again. True if that was so: what came before is not
+    /// announced, so everything is to be looked at once more.
+    fn unmask_interrupts(&mut self, has_worked: bool) -> bool {
+        if has_worked || self.is_armed {
+            self.worked_us = self.now_us;
+            return false;
+        }
+        if self.lost.is_some() || self.now_us.saturating_sub(self.worked_us) < self.config.poll_us {
+            return false;
+        }
+        self.is_armed = true;
+        self.write(&regs::IRQ_STATUS, ALL_CAUSES);
+        self.write(&regs::IRQ_ENABLE, ALL_CAUSES);
+        true
+    }
+
+    /// Whether the device interrupts when there is work. Who wants to sleep until then polls until this is so and a poll had
+    /// nothing to do.
+    pub fn is_armed(&self) -> bool {
+        self.is_armed
     }
 
     /// Consumer indices of the status line.
@@ -216,6 +256,7 @@ impl<B: Bus> Driver<B> {
         self.shared.pool.retire_to(line.pool_consumer)?;
         let done = self.queues.tx.retire_to(line.tx_consumer)?;
         let any = !done.is_empty();
+        self.completions += done.len() as u64; // at most a ring's length
         for tag in done {
             self.forward_done(tag, client);
         }
@@ -226,6 +267,7 @@ impl<B: Bus> Driver<B> {
         let mut any = false;
         while let Some((frame, flags)) = self.queues.rx.pop() {
             any = true;
+            self.completions += 1;
             let info = FrameInfo {
                 ip_checksum_ok: flags & RX_IP_CSUM_OK != 0,
                 l4_checksum_ok: flags & RX_L4_CSUM_OK != 0,
@@ -239,6 +281,7 @@ impl<B: Bus> Driver<B> {
         let mut any = false;
         while let Some(event) = self.queues.events.pop() {
             any = true;
+            self.completions += 1;
             let token = Token { index: event.conn, generation: event.generation };
             if self.conns.get(token).is_some() {
                 self.due.insert(event.conn);
@@ -293,8 +336,8 @@ impl<B: Bus> Driver<B> {
         }
     }
 
-    fn write(&mut self, reg: &'static chimney_abi::layout::Reg, index: u16) {
-        self.mmio.write(reg, index.into()).expect("an index register can be written");
+    fn write(&mut self, reg: &'static chimney_abi::layout::Reg, value: impl Into<u32>) {
+        self.mmio.write(reg, value.into()).expect("the register can be written");
     }
 
     /// Why the device must be given up, if it must.

@@ -85,6 +85,7 @@ impl<B: Bus> Driver<B> {
         let mut any = false;
         while let Some(done) = self.queues.mailbox.poll() {
             any = true;
+            self.completions += 1;
             match self.in_flight.remove(&done.cookie) {
                 Some(Op::Tree(operation)) => self.take_results(operation, client),
                 Some(Op::Abort(token)) => self.abort_done(token, client),

@@ -113,8 +113,8 @@ impl Link {
         payload: &[&[u8]],
         fds: &[BorrowedFd<'_>],
     ) -> Result<Vec<u8>, BusError> {
+        let id = self.send(what, command, 0, payload, fds)?;
         let deadline = Instant::now() + self.timeout;
-        let id = self.send(what, command, 0, payload, fds, deadline)?;
         loop {
             let came = self.channel.receive().map_err(|error| broken(what, error))?;
             let Some(reply) = came else {
@@ -139,8 +139,7 @@ impl Link {
         if self.fault.is_some() {
             return;
         }
-        let deadline = Instant::now() + self.timeout;
-        if let Err(error) = self.send(what, command, message::FLAG_NO_REPLY, payload, &[], deadline) {
+        if let Err(error) = self.send(what, command, message::FLAG_NO_REPLY, payload, &[]) {
             self.fault = Some(error);
         }
     }
@@ -153,8 +152,8 @@ impl Link {
         flags: u32,
         payload: &[&[u8]],
         fds: &[BorrowedFd<'_>],
-        deadline: Instant,
     ) -> Result<u16, BusError> {
+        let deadline = Instant::now() + self.timeout;
         self.next_id = self.next_id.wrapping_add(1);
         let bytes = message::message(self.next_id, command, flags, payload);
         let mut is_taken = false;
@@ -376,6 +375,13 @@ impl Bus for VfioUser {
 
     fn wait_us(&mut self, us: u32) {
         std::thread::sleep(Duration::from_micros(us.into()));
+    }
+}
+
+impl Drop for VfioUser {
+    fn drop(&mut self) {
+        // Memory is given back after this: nothing may go there any more. One that is gone does not mind.
+        let _ = self.reset();
     }
 }
 

@@ -108,6 +108,9 @@ pub trait Device {
     /// Boundary counters.
     fn stats(&self) -> DeviceStats;
 
+    /// The reset pin: everything as after power-on, whatever the device was doing; transfers under way are forgotten.
+    fn power_on_reset(&mut self);
+
     /// The device is pulled out, or its clock stops, in the middle of whatever it does. DMA writes that are on
     /// their way may or may not arrive; `seed` decides. It is not used any more afterwards.
     fn vanish(&mut self, seed: u64) {

@@ -34,6 +34,8 @@ const QUIET_CLOCKS: u64 = 320;
 const START_CLOCKS: u64 = 2200;
 /// Most clocks that one call may go on after its time; a NIC that never rests must not hold the test.
 const SETTLE_CLOCKS: u64 = 100_000;
+/// Clocks that the reset pin is held.
+const RESET_CLOCKS: u32 = 4;
 /// Length of a clock while the NIC is quiet, microseconds.
 const FAST_US: u32 = 8;
 
@@ -311,6 +313,12 @@ impl<M: NicPins> Device for RtlNic<M> {
             rx_frames: self.rig.source.sent().0,
             tx_frames: self.rig.sink.received().0,
         }
+    }
+
+    fn power_on_reset(&mut self) {
+        self.rig.reset(RESET_CLOCKS);
+        self.has_new_inc = true;
+        self.had_irq = false;
     }
 
     fn vanish(&mut self, _seed: u64) {

@@ -186,6 +186,10 @@ impl Timed {
 }
 
 impl Device for Timed {
+    fn power_on_reset(&mut self) {
+        self.timed(|d| d.power_on_reset());
+    }
+
     fn mmio_read(&mut self, offset: u32) -> u32 {
         self.timed(|d| d.mmio_read(offset))
     }

@@ -367,6 +367,10 @@ impl<D: Dma> Device for Golden<D> {
         Some(timer.min(self.heartbeat_due_us).min(self.irq.due_us()))
     }
 
+    fn power_on_reset(&mut self) {
+        self.write_register(chimney_abi::regs::RESET.offset, 1);
+    }
+
     fn stats(&self) -> DeviceStats {
         DeviceStats {
             dma_reads: self.port.reads,

@@ -143,9 +143,9 @@ fn senseless_mappings_of_shared_memory_are_refused() {
     for (iova, len, offset) in [
         (0x1000, 0x3000, 0),
         (0x1000, 0x1000, 0x2000),
-        (0x1000, 0x1000, u64::MAX & !0xfff),
-        (0x1000, u64::MAX & !0xfff, 0),
-        (u64::MAX & !0xfff, 0x1000, 0),
+        (0x1000, 0x1000, !0xfff),
+        (0x1000, !0xfff, 0),
+        (!0xfff, 0x1000, 0),
         (0x1800, 0x1000, 0),
         (0x1000, 0x800, 0),
         (0x1000, 0, 0),

@@ -33,14 +33,16 @@ pub struct FunctionCounters {
     pub mmio_reads: u64,
     /// Words written to BAR0, doorbells included.
     pub mmio_writes: u64,
-    /// Doorbells that were rung: their second words.
-    pub doorbells: u64,
+    /// Send doorbells that were rung: their second words.
+    pub send_doorbells: u64,
+    /// Receive doorbells.
+    pub receive_doorbells: u64,
     /// Interrupts signalled.
     pub interrupts: u64,
     /// Resets.
     pub resets: u64,
-    /// Resets after which the NIC was still at work.
-    pub failed_resets: u64,
+    /// Resets in which the NIC did not come to rest, so that its reset pin was used: transfers under way were cut off.
+    pub forced_resets: u64,
     /// Accesses to places that are not there.
     pub bad_accesses: u64,
 }
@@ -170,8 +172,11 @@ impl Function {
 
     fn register_write(&mut self, device: &mut impl Device, offset: u32, value: u32) {
         self.counters.mmio_writes += 1;
-        let is_second_word = offset % regs::DOORBELL_RECEIVE != 0;
-        self.counters.doorbells += u64::from(offset >= regs::DOORBELL_BASE && is_second_word);
+        if offset >= regs::DOORBELL_BASE && !offset.is_multiple_of(regs::DOORBELL_RECEIVE) {
+            let is_receive = offset % regs::DOORBELL_STRIDE >= regs::DOORBELL_RECEIVE;
+            self.counters.receive_doorbells += u64::from(is_receive);
+            self.counters.send_doorbells += u64::from(!is_receive);
+        }
         device.mmio_write(offset, value);
         if offset == regs::CTRL.offset {
             self.is_enabled = value & 1 != 0;
@@ -182,14 +187,17 @@ impl Function {
         }
     }
 
-    /// Resets the function: DMA ends in order, the NIC is as after power-on, it is no bus master.
+    /// Resets the function: DMA ends in order if it can, the NIC is as after power-on, it is no bus master.
     pub fn reset(&mut self, device: &mut impl Device) {
         self.counters.resets += 1;
         device.mmio_write(regs::CTRL.offset, 0);
         let is_idle = wait(device, regs::STATUS.offset, |status| status & 1 != 0);
         device.mmio_write(regs::RESET.offset, 1);
         let is_done = wait(device, regs::RESET.offset, |reset| reset == 0);
-        self.counters.failed_resets += u64::from(!is_idle || !is_done);
+        if !is_idle || !is_done {
+            self.counters.forced_resets += 1;
+            device.power_on_reset();
+        }
         self.is_enabled = false;
         self.config = ConfigSpace::new();
         self.msix.fill(0);
