@@ -337,4 +337,14 @@ pub struct EngineCounts {
     pub ce_marks_in: Bit,
     /// `CNT_ECE_REDUCTIONS`.
     pub ece_reductions: Bit,
+    /// `CNT_UPLOAD_URGENT`.
+    pub upload_urgent: Bit,
+    /// `CNT_UPLOAD_TIMEOUT`.
+    pub upload_timeout: Bit,
+    /// `CNT_UPLOAD_INVALID_STATE`.
+    pub upload_invalid_state: Bit,
+    /// `CNT_UPLOAD_REQUESTED`.
+    pub upload_requested: Bit,
+    /// `CNT_UPLOAD_HARDWARE`.
+    pub upload_hardware: Bit,
 }

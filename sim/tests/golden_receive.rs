@@ -263,7 +263,7 @@ fn urgent_text_stops_the_connection_and_goes_up() {
     assert_eq!(rig.handed_up().iter().map(|(f, _)| f.clone()).next().unwrap(), urgent.frame());
     assert!(rig.sent().is_empty());
     assert_eq!(rig.shadow(0).state >> 4, UploadReason::ReceivedUrgentData.code());
-    assert_eq!(rig.count(&regs::CNT_HANDED_UP), 2);
+    assert_eq!((rig.count(&regs::CNT_HANDED_UP), rig.count(&regs::CNT_UPLOAD_URGENT)), (2, 1));
 }
 
 /// Verifies: R-248

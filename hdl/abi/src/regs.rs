@@ -3,6 +3,7 @@
 //! A 64-bit register pair is written low word first. Producer registers are doorbells:
 //! they may be written at any time and never stall for longer than the doorbell FIFO is full.
 
+use crate::cmd::UploadReason;
 use crate::layout::{Access, Field, Reg};
 
 /// Size of BAR0, bytes.
@@ -193,7 +194,29 @@ regs! {
     CNT_CE_MARKS_IN = 0x2b0, Ro, 0;
     /// Counter: congestion windows reduced because the peer echoed a mark (RFC 3168 6.1.2).
     CNT_ECE_REDUCTIONS = 0x2b8, Ro, 0;
+    /// Counter: connections that the device asks the host to take back, reason `ReceivedUrgentData`.
+    CNT_UPLOAD_URGENT = 0x2c0, Ro, 0;
+    /// Counter: the same, reason `TimeoutExpiration`.
+    CNT_UPLOAD_TIMEOUT = 0x2c8, Ro, 0;
+    /// Counter: the same, reason `InvalidState`.
+    CNT_UPLOAD_INVALID_STATE = 0x2d0, Ro, 0;
+    /// Counter: the same, reason `UploadRequested`.
+    CNT_UPLOAD_REQUESTED = 0x2d8, Ro, 0;
+    /// Counter: the same, reason `HardwareFailure`.
+    CNT_UPLOAD_HARDWARE = 0x2e0, Ro, 0;
+}
+
+/// The counter of upload requests with this reason; `None` for those that the device has no cause to give.
+pub const fn upload_counter(reason: UploadReason) -> Option<&'static Reg> {
+    match reason {
+        UploadReason::ReceivedUrgentData => Some(&CNT_UPLOAD_URGENT),
+        UploadReason::TimeoutExpiration => Some(&CNT_UPLOAD_TIMEOUT),
+        UploadReason::InvalidState => Some(&CNT_UPLOAD_INVALID_STATE),
+        UploadReason::UploadRequested => Some(&CNT_UPLOAD_REQUESTED),
+        UploadReason::HardwareFailure => Some(&CNT_UPLOAD_HARDWARE),
+        _ => None,
+    }
 }
 
 /// Number of 64-bit counters.
-pub const COUNTERS: usize = ((CNT_ECE_REDUCTIONS.offset - CNT_RX_FRAMES.offset) / 8 + 1) as usize;
+pub const COUNTERS: usize = ((CNT_UPLOAD_HARDWARE.offset - CNT_RX_FRAMES.offset) / 8 + 1) as usize;

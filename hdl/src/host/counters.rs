@@ -23,7 +23,7 @@ pub const fn counter(reg: &Reg) -> usize {
 }
 
 /// Whose the last bits of [`EngineCounts`] are, in the order of its fields.
-pub const ENGINE: [usize; 9] = [
+pub const ENGINE: [usize; 14] = [
     counter(&regs::CNT_RTO),
     counter(&regs::CNT_FAST_RETRANSMITS),
     counter(&regs::CNT_DROP_NO_PAGE),
@@ -33,6 +33,11 @@ pub const ENGINE: [usize; 9] = [
     counter(&regs::CNT_HANDED_UP),
     counter(&regs::CNT_CE_MARKS_IN),
     counter(&regs::CNT_ECE_REDUCTIONS),
+    counter(&regs::CNT_UPLOAD_URGENT),
+    counter(&regs::CNT_UPLOAD_TIMEOUT),
+    counter(&regs::CNT_UPLOAD_INVALID_STATE),
+    counter(&regs::CNT_UPLOAD_REQUESTED),
+    counter(&regs::CNT_UPLOAD_HARDWARE),
 ];
 
 /// Bits of [`EngineCounts`].
@@ -199,6 +204,11 @@ mod tests {
             (EngineCounts { handed_up: true, ..none() }, &regs::CNT_HANDED_UP),
             (EngineCounts { ce_marks_in: true, ..none() }, &regs::CNT_CE_MARKS_IN),
             (EngineCounts { ece_reductions: true, ..none() }, &regs::CNT_ECE_REDUCTIONS),
+            (EngineCounts { upload_urgent: true, ..none() }, &regs::CNT_UPLOAD_URGENT),
+            (EngineCounts { upload_timeout: true, ..none() }, &regs::CNT_UPLOAD_TIMEOUT),
+            (EngineCounts { upload_invalid_state: true, ..none() }, &regs::CNT_UPLOAD_INVALID_STATE),
+            (EngineCounts { upload_requested: true, ..none() }, &regs::CNT_UPLOAD_REQUESTED),
+            (EngineCounts { upload_hardware: true, ..none() }, &regs::CNT_UPLOAD_HARDWARE),
         ];
         for (counts, reg) in table {
             let bits = pack::<ENGINE_BITS, EngineCounts>(counts);

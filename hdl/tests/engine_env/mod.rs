@@ -91,7 +91,7 @@ pub struct Env {
     /// Writes of the engine, in order: address and length.
     pub writes: Vec<(u64, usize)>,
     /// Sum of the counter increments, by the order of the fields.
-    pub counts: [u64; 12],
+    pub counts: [u64; 17],
     /// Bytes of packet memory freed.
     pub freed: u64,
     /// Events in host memory.
@@ -156,7 +156,7 @@ impl Env {
             tags: 0,
             tag: 0,
             writes: vec![],
-            counts: [0; 12],
+            counts: [0; 17],
             freed: 0,
             events: 0,
             pool_producer: 0,
@@ -341,6 +341,11 @@ impl Env {
             c.bad_request,
             c.ce_marks_in,
             c.ece_reductions,
+            c.upload_urgent,
+            c.upload_timeout,
+            c.upload_invalid_state,
+            c.upload_requested,
+            c.upload_hardware,
         ];
         for (sum, f) in self.counts.iter_mut().zip(flags) {
             *sum += u64::from(f);

@@ -226,11 +226,16 @@ impl<D: Dma> Golden<D> {
         F: FnOnce(&mut Self, &mut Conn) -> Result<(), DmaError>,
     {
         let Some(mut conn) = self.conns.get_mut(usize::from(id)).and_then(Option::take) else { return };
+        let was_asked_for = conn.rec.upload_reason != 0;
         let done = work(self, &mut conn).and_then(|()| self.settle(&mut conn));
         if done.is_err() && !self.is_dead() {
             conn.request_upload(UploadReason::HardwareFailure);
             // If even the shadow record cannot be written, the host learns of it by its query.
             let _ = self.flush_shadow(&mut conn);
+        }
+        let reason = UploadReason::try_from(conn.rec.upload_reason).ok().filter(|_| !was_asked_for);
+        if let Some(counter) = reason.and_then(chimney_abi::regs::upload_counter) {
+            self.regs.count(counter, 1);
         }
         self.note_deadlines(&conn);
         self.conns[usize::from(id)] = Some(conn);

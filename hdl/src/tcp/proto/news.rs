@@ -3,7 +3,8 @@ use super::guard::{timed_out, waited};
 use super::record::{Cached, Clocks, Fixed, Receive, Side, Work};
 use super::rx::is_pending;
 use super::step::{
-    fin_acked, is_active, reason, Ctx, Pick, Step, CLOSED, FIN_WAIT_2, HARDWARE, INVALID_STATE, TIMEOUT,
+    fin_acked, is_active, reason, Ctx, Pick, Step, CLOSED, FIN_WAIT_2, HARDWARE, INVALID_STATE, REQUESTED,
+    TIMEOUT, URGENT,
 };
 use super::text::has_ranges;
 use crate::prelude::*;
@@ -13,7 +14,7 @@ use crate::tcp::rtt::backed_off;
 use crate::tcp::seq::{after, at_or_before, before, earlier, min32};
 use crate::tcp::timers::Deadline;
 use crate::tcp::window::{aligned_edge, update_due, MAX_WINDOW};
-use crate::types::{Doorbell, RxSeg, TcpParams, TxDone};
+use crate::types::{Doorbell, EngineCounts, RxSeg, TcpParams, TxDone};
 use chimney_abi::regs::DOORBELL_FIN;
 use chimney_abi::state::MAX_RT_UNLIMITED;
 
@@ -271,6 +272,21 @@ fn publishable(side: Side, una: Bits<32>, quiet: bool) -> Side {
     n
 }
 
+/// Stage 6: the pass asks for the upload: counted by its reason, once for each connection.
+#[kernel]
+fn uploads(s: Step) -> EngineCounts {
+    let is_new = !s.c.is_asked_for && !s.c.forget;
+    let why = s.w.reason;
+    EngineCounts {
+        upload_urgent: is_new && why == URGENT,
+        upload_timeout: is_new && why == TIMEOUT,
+        upload_invalid_state: is_new && why == INVALID_STATE,
+        upload_requested: is_new && why == REQUESTED,
+        upload_hardware: is_new && why == HARDWARE,
+        ..s.c.counts
+    }
+}
+
 /// Stage 6: what follows from the event.
 #[kernel]
 pub fn finish(s: Step, quiet: bool) -> Step {
@@ -281,6 +297,7 @@ pub fn finish(s: Step, quiet: bool) -> Step {
     n.c.raise = s.c.raise || side.pub_una != s.w.side.pub_una;
     n.c.publish = s.c.publish || side.pub_una != s.w.side.pub_una;
     n.w.side.commits = side.commits + n.c.publish;
+    n.c.counts = uploads(s);
     n
 }
 

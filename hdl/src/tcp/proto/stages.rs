@@ -47,6 +47,7 @@ pub fn enter(e: Event, w: Work, beyond: bool) -> Step {
         conn: e.conn,
         out: beyond,
         forget: beyond,
+        is_asked_for: w.reason != 0,
         reserved: e.reserved,
         no_pages: e.no_pages,
         no_post: e.no_post,

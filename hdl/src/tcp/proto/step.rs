@@ -175,6 +175,8 @@ pub struct Ctx {
     pub conn: Bits<16>,
     /// The id is not one of ours.
     pub out: Bit,
+    /// Its upload was asked for before.
+    pub is_asked_for: Bit,
     /// Pages reserved for its text.
     pub reserved: Bits<3>,
     /// There are no pages for all of the text.
