@@ -5,8 +5,9 @@ mod harness;
 
 use chimney_abi::cmd::{Status, TcpState, UploadReason};
 use chimney_abi::offload::{
-    ConnectionEvent, Offload, OffloadError, PathState, Range, Role, TcpBlockState, Token, Tree,
+    ConnectionEvent, Offload, OffloadError, PathState, Range, Role, TcpBlockState, TcpCounts, Token, Tree,
 };
+use chimney_abi::regs;
 use chimney_abi::state::{TcpRecord, DELEG_FIN_POSTED, DELEG_FIN_SENT, DELEG_PEER_FIN, NO_TIMER};
 use chimney_driver::{quota_pages, Config};
 use chimney_sim::rng::{test_seed, Rng};
@@ -57,9 +58,9 @@ fn normal(mut s: TcpBlockState) -> TcpBlockState {
     let mut ranges = chimney_driver::record::ranges(&s.record);
     ranges.iter_mut().filter(|(start, end)| start == end).for_each(|r| *r = (0, 0));
     chimney_driver::record::set_ranges(&mut s.record, ranges);
+    s.counts = TcpCounts::default();
     let r = &mut s.record;
     (r.ooo_recent, r.ack_pending) = (0, 0);
-    (r.cnt_segs_in, r.cnt_segs_out) = (0, 0);
     // A clocked device takes time: ages grow and deadlines come nearer.
     let passed = r.ts_recent_us;
     assert!(passed < 20_000, "{passed} us for a visit");
@@ -290,11 +291,40 @@ fn query_and_update_change_only_what_they_may<D: TestDevice>() {
     world.driver.query(linker_tree(tokens)).unwrap();
     world.settle();
     let tree = world.host.queried.pop().unwrap();
-    let got = tree[0].paths[0].connections[0].state.as_ref().unwrap().record;
+    let got = tree[0].paths[0].connections[0].state.as_ref().unwrap();
+    assert_eq!(got.counts, TcpCounts::default(), "nothing was sent or received yet");
+    let got = got.record;
     assert_eq!((got.ttl, got.tos, got.snd_una), (7, 0x20, HOST_ISS));
     assert_eq!(tree[0].state.map(|n| n.dst_mac), Some(harness::PEER_MAC));
     assert_eq!(tree[0].paths[0].state.map(|p| (p.dst, p.mtu)), Some((harness::PEER_IP.into(), 1500)));
     move_to_another_neighbor(&mut world, tokens);
+}
+
+/// The device counts in 32 bits, the driver goes on from there.
+fn counters_of_a_connection_come_with_a_query_and_with_the_upload<D: TestDevice>() {
+    let mut world = World::<D>::make();
+    let tokens = world.offload(established());
+    let mut peer = harness::peer::Peer::new(HOST_ISS);
+    peer.allow(harness::HOST_WINDOW as usize);
+    peer.outgoing = stream(2, 0, 6000);
+    let query = |world: &mut World<D>| {
+        world.driver.query(linker_tree(tokens)).unwrap();
+        world.settle();
+        let mut tree = world.host.queried.pop().unwrap();
+        tree[0].paths[0].connections[0].state.take().unwrap()
+    };
+    world.talk(&mut peer, 300_000);
+    let first = query(&mut world);
+    assert!(first.counts.segs_in >= 5 && first.counts.segs_out >= 2, "{:?}", first.counts);
+    assert_eq!((first.record.cnt_segs_in, first.record.cnt_segs_out), (0, 0), "the driver's fields");
+    // A segment that was there before.
+    let frame = peer.frame(0, &stream(2, 0, 1000), "");
+    world.wire(&frame);
+    world.settle();
+    let second = query(&mut world).counts;
+    assert_eq!((second.segs_in, second.duplicates), (first.counts.segs_in + 1, first.counts.duplicates + 1));
+    let last = world.upload(tokens).counts;
+    assert!(last.segs_in == second.segs_in && last.segs_out >= second.segs_out && last.retransmits == 0);
 }
 
 /// a new neighbor first, then the paths move, then the old one may go.
@@ -355,6 +385,7 @@ fn an_invalidated_neighbor_stops_its_connections_and_they_ask_to_go_up<D: TestDe
     world.run_for(2_000_000);
     assert!(world.sent_frames().is_empty());
     assert_eq!(world.host.events, [ConnectionEvent::Retrieve(UploadReason::InvalidState)]);
+    assert_eq!(world.driver.counter(&regs::CNT_UPLOAD_INVALID_STATE), Ok(1));
     let back = world.upload(tokens);
     assert_eq!(back.send_data, b"never");
     assert_eq!(world.host.sends, [(Status::UploadInProgress, 0)]);
@@ -418,6 +449,7 @@ on_both_devices! {
     dead_tokens_and_wrong_phases_are_refused,
     refusals_name_their_reason_and_take_nothing,
     query_and_update_change_only_what_they_may,
+    counters_of_a_connection_come_with_a_query_and_with_the_upload,
     an_mtu_that_shrinks_shortens_the_segments_of_its_path,
     an_invalidated_neighbor_stops_its_connections_and_they_ask_to_go_up,
     an_upload_completes_everything_once_and_gives_the_bytes_once,

@@ -12,6 +12,7 @@ use chimney_abi::state::TcpRecord;
 
 use crate::arena::Buffers;
 use crate::bus::DmaMemory;
+use crate::counts::Tally;
 use crate::dma::DmaView;
 use crate::error::ConnFault;
 use crate::pool::Pool;
@@ -89,6 +90,8 @@ pub struct Conn<M> {
     pub(crate) forwards: u32,
     /// Pages promised.
     pub(crate) quota: u32,
+    /// What the device counted.
+    pub(crate) tally: Tally,
 }
 
 impl<M: DmaMemory> Conn<M> {

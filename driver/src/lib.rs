@@ -20,6 +20,7 @@ pub mod arena;
 pub mod bus;
 pub mod config;
 pub mod conn;
+mod counts;
 mod deliver;
 pub mod dma;
 pub mod driver;

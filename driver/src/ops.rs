@@ -3,7 +3,7 @@
 use chimney_abi::cmd::UploadReason;
 use chimney_abi::cmd::{Opcode, Status};
 use chimney_abi::desc::Command;
-use chimney_abi::offload::{ConnectionEvent, OffloadClient, Role, Token};
+use chimney_abi::offload::{ConnectionEvent, OffloadClient, Role, TcpBlockState, Token};
 
 use crate::bus::Bus;
 use crate::config::quota_pages;
@@ -199,8 +199,16 @@ impl<B: Bus> Driver<B> {
                     tree[n].paths[p].state = like.map(|like| entry.image.path(&like));
                 }
                 Place::Tcp(n, p, c) if !failed => {
-                    let record = record::up(entry.image.tcp());
-                    let state = chimney_abi::offload::TcpBlockState { record, ..Default::default() };
+                    let image = entry.image.tcp();
+                    let counts = self.conns.get_mut(entry.token).map(|conn| {
+                        conn.tally.add(&image);
+                        conn.tally.counts()
+                    });
+                    let state = TcpBlockState {
+                        record: record::up(image),
+                        counts: counts.unwrap_or_default(),
+                        ..Default::default()
+                    };
                     tree::tcp_of(tree, n, p, c).state = Some(state);
                 }
                 Place::Tcp(..) => {
@@ -299,11 +307,12 @@ impl<B: Bus> Driver<B> {
         token: Token,
         image: Option<&Image>,
         client: &mut dyn OffloadClient,
-    ) -> Option<chimney_abi::offload::TcpBlockState> {
+    ) -> Option<TcpBlockState> {
         let mut conn = self.conns.take(token)?;
         let mut state = None;
         if let Some(image) = image {
             let r = image.tcp();
+            conn.tally.add(&r);
             if let Some(last) = conn.news() {
                 conn.aborted |= last.flags & chimney_abi::desc::SHADOW_ABORTED != 0;
             }

@@ -9,6 +9,7 @@ use chimney_abi::SeqNum;
 use crate::bus::DmaMemory;
 use crate::config::{quota_pages, Config};
 use crate::conn::{Close, Conn, Phase, Shared};
+use crate::counts::Tally;
 use crate::dma::DmaView;
 use crate::pool::{PageMap, Pool};
 use crate::queue::send::SendQueue;
@@ -108,6 +109,7 @@ pub fn prepare<M: DmaMemory>(
         reason: None,
         forwards: 0,
         quota,
+        tally: Tally::default(),
     };
     Ok((conn, image))
 }

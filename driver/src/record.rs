@@ -1,6 +1,6 @@
 //! The TCP record at the border: what the host gives, what the device gets, what comes back.
 //!
-//! Ring, post, durable and shadow fields belong to the driver: they are set on the way down and zero on the way up, so
+//! Ring, post, durable and shadow fields and counters belong to the driver: they are set on the way down and zero on the way up, so
 //! an offload followed by an upload is the identity on everything the host sees (law L1).
 
 use chimney_abi::cmd::{Status, TcpState};
@@ -57,6 +57,8 @@ pub fn up(mut r: TcpRecord) -> TcpRecord {
     (r.send_ring, r.recv_ring, r.send_ring_log2, r.recv_ring_log2) = (0, 0, 0, 0);
     (r.send_producer, r.recv_producer) = (0, 0);
     (r.post_idx, r.post_off, r.post_len, r.post_flags, r.post_addr) = (0, 0, 0, 0, 0);
+    (r.cnt_segs_in, r.cnt_segs_out, r.cnt_retransmits) = (0, 0, 0);
+    (r.cnt_ooo, r.cnt_dup, r.cnt_drops) = (0, 0, 0);
     (r.durable_rcv_nxt, r.durable_rcv_right, r.shadow_tag, r.timers) = (0, 0, 0, 0);
     // these two timers are not carried over.
     (r.delack_deadline, r.push_deadline) = (NO_TIMER, NO_TIMER);

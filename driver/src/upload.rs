@@ -50,7 +50,14 @@ impl<M: DmaMemory> Conn<M> {
         self.recv.complete_posts(self.handle, &mut shared.buffers, client); // by the delivery algorithm ...
         self.fail_all(cut_short, shared, client);
         let buffered = self.recv.buf.drain(..).collect(); // ... or in the block
-        Ok(TcpBlockState { record, send_data, push_marks, buffered, out_of_order })
+        Ok(TcpBlockState {
+            record,
+            send_data,
+            push_marks,
+            buffered,
+            out_of_order,
+            counts: self.tally.counts(),
+        })
     }
 
     /// Completes everything outstanding for a connection whose state is lost.

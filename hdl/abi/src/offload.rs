@@ -85,6 +85,23 @@ pub struct Range {
     pub bytes: Vec<u8>,
 }
 
+/// What the target counted for one connection since it took it over.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct TcpCounts {
+    /// Segments received.
+    pub segs_in: u64,
+    /// Segments sent.
+    pub segs_out: u64,
+    /// Of those, sent again.
+    pub retransmits: u64,
+    /// Segments taken out of order.
+    pub out_of_order: u64,
+    /// Segments that were duplicates or not acceptable.
+    pub duplicates: u64,
+    /// Segments dropped for want of a page or range.
+    pub drops: u64,
+}
+
 /// TCP state (spec 4.4 to 4.6) with the data that moves.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct TcpBlockState {
@@ -100,6 +117,8 @@ pub struct TcpBlockState {
     pub buffered: Vec<u8>,
     /// Out-of-order ranges with data, sorted, disjoint, above `rcv_nxt` (ours; the edge mode drops them, R-146).
     pub out_of_order: Vec<Range>,
+    /// From the target, with a query or an upload; nothing from the host.
+    pub counts: TcpCounts,
 }
 
 /// One connection of a tree.

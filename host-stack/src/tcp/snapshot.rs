@@ -9,7 +9,7 @@ use super::tcb::{ConnectionError, Tcb};
 use super::timers::Timers;
 use chimney_abi::cmd::{Phase, TcpState};
 use chimney_abi::desc::aligned_edge;
-use chimney_abi::offload::{Range, TcpBlockState};
+use chimney_abi::offload::{Range, TcpBlockState, TcpCounts};
 use chimney_abi::state::{self, TcpRecord, NO_TIMER};
 use chimney_abi::wire::ipv4::DEFAULT_TTL;
 use chimney_abi::SeqNum;
@@ -75,6 +75,7 @@ pub fn export(tcb: &Tcb, now_us: u64) -> TcpBlockState {
         send_data,
         buffered: tcb.receive.unread_to_vec(),
         out_of_order,
+        counts: TcpCounts::default(),
     }
 }
 
