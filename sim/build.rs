@@ -19,7 +19,7 @@ use std::{env, fs};
 use chimney_hdl::Port;
 
 /// The NIC that takes a thousand connections at once.
-const LARGE: &[&str] = &["nic_1024"];
+const LARGE: &str = "nic_1024";
 
 /// A top module to be Verilated.
 struct Top {
@@ -28,6 +28,8 @@ struct Top {
     ports: Vec<Port>,
     /// How hard the C++ compiler tries.
     optimisation: &'static str,
+    /// It can write a wave, in a build with the feature `trace`.
+    has_wave: bool,
 }
 
 type Result<T> = std::result::Result<T, String>;
@@ -49,7 +51,7 @@ fn build() -> Result<()> {
     let tools = verilate::Tools::find(&out, has_trace)?;
     let mut libraries = Vec::new();
     let mut code = String::new();
-    for top in tops(env::var_os("CARGO_FEATURE_FAULTY").is_some())? {
+    for top in tops(has_trace)? {
         let shim = bindings::shim(&top);
         libraries.push(tools.library(&top, &shim)?);
         code += &bindings::rust(&top);
@@ -69,20 +71,31 @@ fn build() -> Result<()> {
 }
 
 /// The yardstick, those tops of the RTL crate that are whole NICs, those for benchmarks, and those that are wrong on purpose if tests want them.
-fn tops(with_faulty: bool) -> Result<Vec<Top>> {
+fn tops(has_trace: bool) -> Result<Vec<Top>> {
     let verilog = fs::read_to_string("rtl/reference.v").map_err(|e| format!("rtl/reference.v: {e}"))?;
     let ports = verilate::ports_of(&verilog);
-    let mut tops = vec![Top { name: "reference".to_owned(), verilog, ports, optimisation: "-O2" }];
-    let faulty = if with_faulty { chimney_hdl::FAULTY_TOPS } else { &[] };
-    let named = |names: &'static [&str], optimisation| names.iter().map(move |&name| (name, optimisation));
-    // A faulty one runs for a few tests only: cheap to build matters more.
-    let few = named(faulty, "-O1").chain(named(chimney_hdl::BENCH_TOPS, "-O1")).chain(named(LARGE, "-O1"));
-    for (name, optimisation) in named(chimney_hdl::TOPS, "-O3").chain(few) {
+    let mut tops =
+        vec![Top { name: "reference".to_owned(), verilog, ports, optimisation: "-O2", has_wave: has_trace }];
+    let has = |feature| env::var_os(feature).is_some();
+    let has_sizes = has("CARGO_FEATURE_SIZES");
+    let faulty = if has("CARGO_FEATURE_FAULTY") { chimney_hdl::FAULTY_TOPS } else { &[] };
+    let sizes = chimney_hdl::FPGA_TOPS.iter().filter(|&&name| has_sizes || name == LARGE);
+    let larger = if has_sizes { chimney_hdl::LARGE_TOPS } else { &[] };
+    // These run for a few tests only: cheap to build matters more.
+    let few = [faulty, chimney_hdl::BENCH_TOPS, larger]
+        .into_iter()
+        .flatten()
+        .chain(sizes)
+        .map(|&name| (name, "-O1"));
+    let tested = chimney_hdl::TOPS.iter().map(|&name| (name, "-O3"));
+    for (name, optimisation) in tested.chain(few) {
         let ports = chimney_hdl::ports(name).map_err(|e| e.to_string())?;
         let has = |port: &str| ports.iter().any(|p| p.name == port);
         if has("s_axil_awaddr") && has("m_axi_araddr") || chimney_hdl::BENCH_TOPS.contains(&name) {
             let verilog = chimney_hdl::emit(name).map_err(|e| e.to_string())?;
-            tops.push(Top { name: name.to_owned(), verilog, ports, optimisation });
+            // A wave costs the C++ compiler twice the time: for those that are looked at.
+            let has_wave = has_trace && chimney_hdl::TOPS.contains(&name);
+            tops.push(Top { name: name.to_owned(), verilog, ports, optimisation, has_wave });
         }
     }
     Ok(tops)

@@ -22,4 +22,6 @@ pub mod types;
 
 pub use chimney_hdl_kernel::{verilator, ElabError, Port};
 pub use state::STATE;
-pub use tops::{emit, emit_pins, emit_synthesis, ports, EmitError, BENCH_TOPS, FAULTY_TOPS, FPGA_TOPS, TOPS};
+pub use tops::{
+    emit, emit_pins, emit_synthesis, ports, EmitError, BENCH_TOPS, FAULTY_TOPS, FPGA_TOPS, LARGE_TOPS, TOPS,
+};

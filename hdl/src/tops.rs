@@ -30,12 +30,17 @@ tops! {
         /// The NIC: 64 connections, 16 paths and 16 neighbors.
         "nic" => crate::top::Nic<6, 4, 5, 11, 5, 7, 0>,
     }
-    /// The cores that are synthesized and placed for an FPGA, per number of connections. The simulator has only `nic_1024`.
+    /// The cores that are synthesized and placed for an FPGA, per number of connections. The simulator has `nic_1024`, and all with its feature `sizes`.
     FPGA_TOPS {
         /// For the small part: 256 connections.
         "nic_256" => crate::top::Nic<8, 4, 5, 13, 9, 9, 0>,
         /// For the large part: 1024 connections.
         "nic_1024" => crate::top::Nic<10, 4, 5, 15, 9, 11, 0>,
+    }
+    /// What is larger than those; simulated only.
+    LARGE_TOPS {
+        /// 4096 connections.
+        "nic_4096" => crate::top::Nic<12, 4, 5, 17, 11, 13, 0>,
     }
     /// Tops for benchmarks: simulated, not synthesized.
     BENCH_TOPS {

@@ -21,7 +21,7 @@ pub fn shim(top: &Top) -> String {
 /// The Rust side, included by `src/ffi.rs`. Its macro `verilated_model!` holds everything that does not depend on ports.
 pub fn rust(top: &Top) -> String {
     let (name, ty) = (&top.name, type_name(&top.name));
-    let mut code = format!("verilated_model! {{\n    {ty}, \"{name}\",\n");
+    let mut code = format!("verilated_model! {{\n    {ty}, \"{name}\", {},\n", top.has_wave);
     for function in ["new", "delete", "eval", "port", "trace_open", "trace_dump", "trace_close"] {
         let _ = writeln!(code, "    {name}_{function},");
     }

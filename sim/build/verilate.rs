@@ -67,7 +67,7 @@ impl Tools {
 
     /// The library of one top, from the cache or new.
     pub fn library(&self, top: &Top, shim: &str) -> Result<Library> {
-        let key = self.key(&[&top.name, &top.verilog, shim, top.optimisation]);
+        let key = self.key(top.has_wave, &[&top.name, &top.verilog, shim, top.optimisation]);
         let name = format!("v_{}", top.name);
         self.cache.get(&key, &name, |dir| {
             let source = dir.join(format!("{}.v", top.name));
@@ -87,7 +87,7 @@ impl Tools {
             };
             let files =
                 [(unity("fast.cc", &fast, shim)?, top.optimisation), (unity("slow.cc", &slow, "")?, "-O0")];
-            self.compile(&files, dir, &name)
+            self.compile(top.has_wave, &files, dir, &name)
         })
     }
 
@@ -97,12 +97,12 @@ impl Tools {
         if self.has_trace {
             sources.push("verilated_fst_c.cpp");
         }
-        self.cache.get(&self.key(&["runtime"]), "verilated_rt", |dir| {
+        self.cache.get(&self.key(self.has_trace, &["runtime"]), "verilated_rt", |dir| {
             let stub = dir.join("time_stub.cpp");
             write(&stub, "double sc_time_stamp() { return 0; }\n")?;
             let mut files: Vec<_> = sources.iter().map(|s| (self.include.join(s), "-O2")).collect();
             files.push((stub, "-O2"));
-            self.compile(&files, dir, "verilated_rt")
+            self.compile(self.has_trace, &files, dir, "verilated_rt")
         })
     }
 
@@ -120,7 +120,7 @@ impl Tools {
         let mut command = Command::new("verilator");
         command.args(VERILATOR_FLAGS).args(more);
         command.args(["--prefix", &format!("V{}", top.name), "--top-module", &top.name, "--Mdir"]).arg(dir);
-        if self.has_trace {
+        if top.has_wave {
             // The rig counts the time of a wave in nanoseconds.
             command.args(["--trace-fst", "--trace-structs", "--timescale", "1ns/1ns"]);
         }
@@ -128,11 +128,11 @@ impl Tools {
     }
 
     /// Compile files with their optimisation, at the same time, and put them into one archive.
-    fn compile(&self, files: &[(PathBuf, &str)], dir: &Path, name: &str) -> Result<()> {
+    fn compile(&self, has_wave: bool, files: &[(PathBuf, &str)], dir: &Path, name: &str) -> Result<()> {
         let object = |i: usize| dir.join(format!("{i}.o"));
         let compile = |i: usize| {
             let (file, level) = &files[i];
-            let trace = if self.has_trace { "1" } else { "0" };
+            let trace = if has_wave { "1" } else { "0" };
             let mut command = Command::new(verilator::compiler());
             command.args(self.cxx_flags()).arg(level).arg("-c").arg(file).arg("-o").arg(object(i));
             for include in [dir, Path::new("cpp"), &self.include, &self.include.join("vltstd")] {
@@ -157,10 +157,9 @@ impl Tools {
     }
 
     /// Everything that the bytes of a library depend on.
-    fn key(&self, parts: &[&str]) -> String {
+    fn key(&self, has_wave: bool, parts: &[&str]) -> String {
         let mut hash = Sha256::new();
-        let common =
-            format!("{}\n{VERILATOR_FLAGS:?}\n{:?}\n{}", self.versions, self.cxx_flags(), self.has_trace);
+        let common = format!("{}\n{VERILATOR_FLAGS:?}\n{:?}\n{has_wave}", self.versions, self.cxx_flags());
         // The recipe itself is part of the key: this file and the shim.
         let recipe = [common.as_str(), include_str!("../cpp/shim.h"), include_str!("verilate.rs")];
         for part in recipe.iter().chain(parts) {

@@ -16,13 +16,16 @@ pub enum TraceError {
     /// The crate was built without the feature.
     #[error("a wave needs a build with `--features trace` (`cargo xtask demo --wave` makes one)")]
     NotBuilt,
+    /// The model is one of those that never have waves.
+    #[error("the model {0} is built without waves")]
+    Never(&'static str),
     /// The file could not be opened.
     #[error("cannot write the wave {0}")]
     Open(String),
 }
 
 macro_rules! verilated_model {
-    ($ty:ident, $name:literal, $new:ident, $delete:ident, $eval:ident, $port:ident, $open:ident, $dump:ident, $close:ident,
+    ($ty:ident, $name:literal, $has_wave:literal, $new:ident, $delete:ident, $eval:ident, $port:ident, $open:ident, $dump:ident, $close:ident,
      $($index:literal, $get:ident, $set:ident, $t:ty, $doc:literal,)*) => {
         extern "C" {
             fn $new() -> *mut c_void;
@@ -117,9 +120,12 @@ macro_rules! verilated_model {
             /// Write a wave from now on, one record per [`crate::pins::ClockPins::trace_dump`].
             ///
             /// # Errors
-            /// [`TraceError::Open`].
+            /// [`TraceError::Open`], [`TraceError::Never`].
             #[cfg(feature = "trace")]
             pub fn open_trace(&mut self, path: &Path) -> Result<(), TraceError> {
+                if !$has_wave {
+                    return Err(TraceError::Never($name));
+                }
                 self.close_trace();
                 let failed = || TraceError::Open(path.display().to_string());
                 let text = CString::new(path.as_os_str().as_bytes()).map_err(|_| failed())?;

@@ -212,6 +212,7 @@ impl Switch {
             Note::DisconnectDone(handle) => {
                 if let Some(link) = self.links.get_mut(&id(handle)) {
                     link.is_disconnected = true;
+                    link.leave_if_over();
                 }
             }
             Note::ForwardBack { handle, segment } => {
@@ -228,7 +229,10 @@ impl Switch {
         let Some(link) = self.links.get_mut(&id) else { return };
         let is_offloaded = link.residence == Residence::Offloaded;
         match event {
-            ConnectionEvent::Disconnect => link.peer_closed = true,
+            ConnectionEvent::Disconnect => {
+                link.peer_closed = true;
+                link.leave_if_over();
+            }
             ConnectionEvent::SendBacklogChange(_) => {}
             ConnectionEvent::Retrieve(reason) => {
                 link.is_stopped |= reason.is_mandatory();

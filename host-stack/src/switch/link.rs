@@ -80,6 +80,14 @@ impl Default for Link {
 }
 
 impl Link {
+    /// Both sides have closed and nothing is left to acknowledge: the target keeps a connection until it is told not to
+    /// so the host takes it back, and with it the place that another one needs.
+    pub fn leave_if_over(&mut self) {
+        if self.peer_closed && self.is_disconnected && self.residence == Residence::Offloaded {
+            self.wants = Some(Wish::Upload);
+        }
+    }
+
     /// Bytes for the application. `is_returned`: the target wants to know when they were read.
     pub fn push_received(&mut self, bytes: &[u8], is_returned: bool) {
         if bytes.is_empty() {

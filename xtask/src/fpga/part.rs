@@ -49,7 +49,8 @@ pub const ALL: &[Part] = &[
         ff: 43_848,
         ebr: 108,
         options: &["--um5g-45k", "--package", "CABGA381"],
-        // The goal is 75 % of the LUTs. Today's limits are what was measured, 94 109 and 172, and a little for what is in work.
+        // The goal is 75 % of the LUTs. Today's limits are above what was measured last, 86 433 and 172: by what came since and was not
+        // measured (the command block, HyStart++).
         limits: Some(Limits { goal_lut: 32_886, goal_ebr: 84, today_lut: 98_000, today_ebr: 184 }),
     },
     Part {
