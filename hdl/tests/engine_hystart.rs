@@ -23,7 +23,7 @@ struct Link {
     has_stamps: bool,
     /// How long a segment takes, microseconds, and how many wait.
     segment_us: u64,
-    /// The way is longer by this for now, microseconds.
+    /// Delay of the path beyond its usual one at present, microseconds.
     more_us: u64,
     queue: usize,
     /// Ends of the segments in the queue, microseconds.

@@ -8,7 +8,7 @@
 //! A pair is two transfers with the same list of lost frames, counted from the first frame that the sender sends; the
 //! first ones, among them the handshake, are spared. Goodput is counted from the first frame with data to the end
 //! of the stream at the receiver, a Linux kernel both times. A run in which the clock that NIC and link share lagged
-//! behind the kernels' by more than a hundredth of the transfer is void and made again.
+//! behind the kernels' by more than a hundredth of the transfer is void and made again; after three attempts another seed takes the pair's place.
 
 mod run;
 
@@ -16,8 +16,8 @@ use anyhow::{bail, Result};
 use clap::ValueEnum;
 use run::{Outcome, Plan};
 use serde::Serialize;
+use std::collections::VecDeque;
 use std::fmt;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::Mutex;
 
 /// Attempts at a run until its clock does not lag.
@@ -177,22 +177,32 @@ pub fn measure(args: &Args, progress: bool) -> Result<Goodput> {
         bail!("a loss is a percentage from 0 to 50");
     }
     let scenarios = Mutex::new(scenarios(args));
-    let plans: Vec<(usize, Plan)> = plans(args, &scenarios.lock().expect("no thread runs yet"));
-    let next = AtomicUsize::new(0);
+    let plans = Mutex::new(plans(args, &scenarios.lock().expect("no thread runs yet")));
+    let next = || plans.lock().expect("no thread panics with the lock").pop_front();
     let failure = Mutex::new(None);
-    let bar = super::bar(plans.len() as u64, progress);
+    let bar = super::bar(plans.lock().expect("no thread runs yet").len() as u64, progress);
     let jobs = args.jobs.unwrap_or(if args.device == DeviceKind::Rtl { 1 } else { 6 }).clamp(1, 64);
     std::thread::scope(|scope| {
         for _ in 0..jobs {
             scope.spawn(|| {
-                while let Some((scenario, plan)) = plans.get(next.fetch_add(1, Ordering::Relaxed)) {
-                    match pair(plan) {
+                while let Some((scenario, plan)) = next() {
+                    let result = pair(&plan);
+                    let mut plans = plans.lock().expect("no thread panics with the lock");
+                    match result {
                         Ok(result) => {
-                            let mut all = scenarios.lock().expect("no thread panics with the lock");
-                            all[*scenario].pairs.push(result);
+                            let pairs = &mut scenarios.lock().expect("no thread panics with the lock")
+                                [scenario]
+                                .pairs;
+                            pairs.push(result);
+                            if let Some(seed) =
+                                instead(args, pairs).filter(|_| pairs.last().is_some_and(Option::is_none))
+                            {
+                                bar.inc_length(1);
+                                plans.push_back((scenario, Plan { seed, ..plan }));
+                            }
                         }
                         Err(error) => {
-                            next.store(plans.len(), Ordering::Relaxed);
+                            plans.clear();
                             *failure.lock().expect("no thread panics with the lock") = Some(error);
                         }
                     }
@@ -222,7 +232,7 @@ fn scenarios(args: &Args) -> Vec<Scenario> {
 }
 
 /// Every pair, with the index of its scenario.
-fn plans(args: &Args, scenarios: &[Scenario]) -> Vec<(usize, Plan)> {
+fn plans(args: &Args, scenarios: &[Scenario]) -> VecDeque<(usize, Plan)> {
     let plan = |s: &Scenario, seed| Plan {
         link: s.link,
         device: s.device,
@@ -237,6 +247,13 @@ fn plans(args: &Args, scenarios: &[Scenario]) -> Vec<(usize, Plan)> {
         .enumerate()
         .flat_map(|(i, s)| seeds.clone().map(move |seed| (i, plan(s, seed))))
         .collect()
+}
+
+/// The seed of a pair that takes the place of a void one; none if as many were void as are wanted.
+fn instead<T>(args: &Args, pairs: &[Option<T>]) -> Option<u64> {
+    // `as`: few.
+    let void = pairs.iter().filter(|p| p.is_none()).count() as u64;
+    (1..=args.seeds).contains(&void).then(|| args.first_seed + args.seeds + void - 1)
 }
 
 /// Both transfers of a pair; `None` if the clock lagged each time.
@@ -302,6 +319,20 @@ mod tests {
         assert_eq!(quantile(&[3.0], 0.5), 3.0);
         assert_eq!(quantile(&[1.0, 2.0, 4.0, 9.0], 0.5), 3.0);
         assert_eq!(quantile(&[1.0, 2.0, 4.0], 0.25), 1.5);
+    }
+
+    #[test]
+    fn another_seed_takes_the_place_of_a_void_pair() {
+        #[derive(clap::Parser)]
+        struct Line {
+            #[command(flatten)]
+            args: Args,
+        }
+        let args = <Line as clap::Parser>::parse_from(["bench", "--seeds", "2", "--first-seed", "5"]).args;
+        assert_eq!(instead(&args, &[None, Some(())]), Some(7));
+        assert_eq!(instead(&args, &[None, Some(()), None]), Some(8));
+        assert_eq!(instead(&args, &[None, Some(()), None, None]), None, "the machine is too slow");
+        assert_eq!(instead(&args, &[Some(())]), None);
     }
 
     #[test]
