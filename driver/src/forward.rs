@@ -15,7 +15,6 @@ use chimney_abi::wire::{ethernet, ip_protocol, ipv4, ipv6, tcp};
 use crate::bus::Bus;
 use crate::conn::Phase;
 use crate::driver::Driver;
-use crate::queue::frames::MAX_FRAME_BYTES;
 
 /// A forward that is not complete.
 #[derive(Debug)]
@@ -100,7 +99,7 @@ impl<B: Bus> Driver<B> {
 
 /// The frame in which the segment came, or would have come, and where it lies there; nothing if it fits no frame.
 fn build_frame(way: &Way, segment: &[u8]) -> Option<(Vec<u8>, Range<usize>)> {
-    let mut frame = Vec::with_capacity(MAX_FRAME_BYTES);
+    let mut frame = Vec::with_capacity(ethernet::MAX_JUMBO_LEN);
     frame.extend(way.own);
     frame.extend(way.peer);
     if way.vlan != 0 {
@@ -119,7 +118,7 @@ fn build_frame(way: &Way, segment: &[u8]) -> Option<(Vec<u8>, Range<usize>)> {
         _ => return None,
     }
     let place = frame.len()..frame.len() + segment.len();
-    if segment.len() < tcp::HEADER_LEN || place.end > MAX_FRAME_BYTES {
+    if segment.len() < tcp::HEADER_LEN || place.end > ethernet::MAX_JUMBO_LEN {
         return None;
     }
     frame.extend(segment);
@@ -180,7 +179,7 @@ mod tests {
         assert_eq!((&ip[12..16], &ip[16..20]), (&[10, 0, 0, 2][..], &[10, 0, 0, 1][..]));
         assert_eq!(&frame[34..54], &[7; 20]);
         assert!(build_frame(&way, &[7; 19]).is_none());
-        assert!(build_frame(&way, &[7; 2048]).is_none());
+        assert!(build_frame(&way, &[7; ethernet::MAX_JUMBO_LEN]).is_none());
         assert!(build_frame(&way, &[7; 70_000]).is_none());
     }
 

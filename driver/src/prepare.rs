@@ -77,7 +77,7 @@ pub fn prepare<M: DmaMemory>(
     let send_ring = Ring::new("send", memory.send_ring, config.send_log2, SendDesc::BYTES);
     // Our FIN, if it was acknowledged, is counted in snd_una but is no byte of the stream.
     let fin_was_acked = tcp_state == TcpState::FinWait2;
-    let mut send = SendQueue::new(send_ring, host.snd_una.wrapping_sub(fin_was_acked.into()));
+    let mut send = SendQueue::new(send_ring, host.snd_una.wrapping_sub(fin_was_acked.into()), host.eff_mss);
     if !send.stage(&mut shared.buffers, &state.send_data, &state.push_marks) {
         shared.pool.forget(quota);
         return Err(Status::Resources);

@@ -8,7 +8,7 @@ use crate::prelude::*;
 /// Connection ids are carried in 16 bits everywhere; the low `CONN_LOG2` count.
 pub const CONN_BITS: usize = 16;
 /// log2 of the receive packet memory, bytes.
-pub const PACKET_LOG2: usize = 14;
+pub const PACKET_LOG2: usize = 15;
 
 /// TCP flag bits as in the header byte.
 pub const TCP_FIN: u64 = 0x01;
@@ -113,7 +113,7 @@ pub struct WriteCmd {
     pub kind: Bits<2>,
     /// Destination; inline: a multiple of 8.
     pub iova: Bits<64>,
-    /// Bytes; payload: 1 to 2048, any alignment; inline: 8, 16, 24 or 32; free: bytes of packet memory, a multiple of 8.
+    /// Bytes; payload: 1 to 9024, any alignment; inline: 8, 16, 24 or 32; free: bytes of packet memory, a multiple of 8.
     pub len: Bits<16>,
     /// Payload: byte address in packet memory.
     pub src: Bits<16>,

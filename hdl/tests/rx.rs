@@ -5,6 +5,7 @@ mod lookup_model;
 
 use chimney_abi::wire::ethernet::MAX_JUMBO_LEN;
 use chimney_hdl::eth::rx::Rx;
+use chimney_hdl::eth::rx_stream::WORD_BITS;
 use chimney_hdl::prelude::*;
 use chimney_hdl::types::FrameMeta;
 use chimney_hdl_kernel::diff::{diff, long, Bench, Rnd};
@@ -181,7 +182,7 @@ impl Test {
         let size = e.frame.len().div_ceil(8);
         if self.sink.words.len() < size {
             let word = m.src.to_u64() / 8 + self.sink.words.len() as u64;
-            u.mem_addr.next = (word % 2048).into();
+            u.mem_addr.next = (word % (1 << WORD_BITS)).into();
             (u.mem_re.next, self.sink.reading) = (awake, awake);
         } else if awake {
             let bytes: Vec<u8> = self.sink.words.drain(..).flat_map(u64::to_le_bytes).collect();

@@ -3,13 +3,14 @@
 
 mod frames;
 
+use chimney_abi::desc::RX_BUFFER_BYTES;
 use chimney_hdl::eth::rx::Rx;
 use chimney_hdl::host::dispatch::Dispatch;
 use chimney_hdl::host::dma_write::{WriteEngine, CLIENT_COMMAND, CLIENT_EVENTS, CLIENT_ORD_RX, CLIENT_PROTO};
 use chimney_hdl::prelude::*;
 use chimney_hdl::tcp::lookup::{Address, FlowKey, Lookup, LookupOp};
 use chimney_hdl::types::{
-    ReadBeat, ReadReq, RxSeg, WriteCmd, WriteDone, WRITE_FREE, WRITE_INLINE, WRITE_PAYLOAD,
+    ReadBeat, ReadReq, RxSeg, WriteCmd, WriteDone, PACKET_LOG2, WRITE_FREE, WRITE_INLINE, WRITE_PAYLOAD,
 };
 use chimney_hdl_kernel::diff::{long, Clocked, Diff, Pins, Rnd, Verilated};
 use chimney_hdl_kernel::pins;
@@ -62,7 +63,7 @@ struct RxPath {
     drop_overrun: Signal<Out, Bit>,
     drop_no_buffer: Signal<Out, Bit>,
     idle: Signal<Out, Bit>,
-    rx: Rx<2048>,
+    rx: Rx<{ RX_BUFFER_BYTES as usize }>,
     lookup: Lookup<4, 5>,
     dispatch: Dispatch,
     engine: WriteEngine,
@@ -400,7 +401,7 @@ impl Test {
 
     /// All payload of the consumed frames but that in flight lies in memory.
     fn check_stream(&self) {
-        let sure = self.stream.len().saturating_sub(8 * 2048);
+        let sure = self.stream.len().saturating_sub(1 << PACKET_LOG2);
         for (i, b) in self.stream[..sure].iter().enumerate() {
             assert_eq!(self.memory.get(&(STREAM + i as u64)), Some(b), "stream byte {i}");
         }

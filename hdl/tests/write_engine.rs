@@ -1,7 +1,7 @@
 //! The write engine on a bus with random delays and errors, native against Verilated.
 
 use chimney_hdl::host::dma_write::{WriteEngine, CLIENTS, CLIENT_EVENTS, CLIENT_ORD_RX};
-use chimney_hdl::types::{WriteCmd, WRITE_FREE, WRITE_INLINE, WRITE_PAYLOAD};
+use chimney_hdl::types::{WriteCmd, PACKET_LOG2, WRITE_FREE, WRITE_INLINE, WRITE_PAYLOAD};
 use chimney_hdl_kernel::diff::{diff, long, Rnd};
 use std::collections::{HashMap, VecDeque};
 
@@ -75,6 +75,7 @@ impl Test {
         let mut c =
             WriteCmd { tag: self.tag.into(), notify: r.chance(1, 2), data: r.any(), ..Default::default() };
         let len = match r.below(4) {
+            0 if r.chance(1, 8) => 1 + r.below(9024),
             0 => 1 + r.below(2048),
             1 => 1 + r.below(16),
             _ => 1 + r.below(300),
@@ -84,7 +85,7 @@ impl Test {
                 self.next_iova += 8 + r.below(70);
                 c.kind = WRITE_PAYLOAD.into();
                 c.len = len.into();
-                c.src = r.below(0x4000).into();
+                c.src = r.below(1 << PACKET_LOG2).into();
                 c.free = if r.chance(1, 3) { 8 + 8 * r.below(100) } else { 0 }.into();
             }
             4..=6 => {

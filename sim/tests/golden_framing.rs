@@ -123,8 +123,8 @@ fn what_no_frame_can_carry_is_refused() {
     assert_eq!(offer(1, &neighbor_body(|n| n.vlan = ethernet::MAX_VLAN_ID)), Status::Success);
     assert_eq!(offer(2, &neighbor_body(|n| n.flags = NEIGHBOR_LLC_SNAP)), Status::Success);
     let table = [
-        (1, 0, 1500, Status::Success),
-        (1, 0, 1501, Status::PathMtu),
+        (1, 0, 9000, Status::Success),
+        (1, 0, 9001, Status::PathMtu),
         (2, 0, 1492, Status::Success),
         (2, 0, 1493, Status::PathMtu),
         (1, 0, 68, Status::Success),

@@ -1,6 +1,6 @@
 //! Options of the demo.
 
-use chimney_abi::wire::ethernet::MAX_MTU;
+use chimney_abi::wire::ethernet::{MAX_JUMBO_MTU, MAX_MTU};
 use chimney_sim::net::impairment::Impairment;
 use std::path::PathBuf;
 
@@ -22,8 +22,8 @@ pub struct Args {
     /// IPv6 instead of IPv4
     #[arg(long)]
     pub ipv6: bool,
-    /// Bytes of the longest packet, both ways; IPv6 wants 1280
-    #[arg(long, default_value_t = MAX_MTU, value_parser = clap::value_parser!(u16).range(576..=i64::from(MAX_MTU)))]
+    /// Bytes of the longest packet, both ways, 576 to 9000; IPv6 wants 1280
+    #[arg(long, default_value_t = MAX_MTU, value_parser = clap::value_parser!(u16).range(576..=i64::from(MAX_JUMBO_MTU)))]
     pub mtu: u16,
     /// Both ends negotiate classic ECN (RFC 3168); --link "loss 1% ecn" marks instead of losing
     #[arg(long)]

@@ -17,6 +17,7 @@ const ROWS: &[(&str, &str)] = &[
     ("broken", "--link|corrupt 1%|--without sack"),
     ("small", "--mtu 576 --loss 0.1%"),
     ("small-v6", "--mtu 1280 --ipv6 --loss 3% --without window-scaling"),
+    ("jumbo-v6", "--mtu 9000 --ipv6 --loss 1%"),
     ("worst", "--loss 5%"),
     ("marked", "--ecn --link|loss 2% ecn|"),
 ];
@@ -24,6 +25,7 @@ const ROWS: &[(&str, &str)] = &[
 const MORE: &[(&str, &str)] = &[
     ("clean-bare", "--without timestamps,sack,window-scaling"),
     ("clean-small", "--mtu 576"),
+    ("jumbo", "--mtu 9000"),
     ("small-bare", "--mtu 576 --without timestamps,sack --loss 3%"),
     ("worst-v6", "--ipv6 --loss 5%"),
     ("worst-reno", "--without sack --loss 5%"),

@@ -6,7 +6,7 @@
 use std::collections::VecDeque;
 
 use chimney_abi::desc::{RxDesc, RxDone, TxDesc, RX_BUFFER_BYTES};
-use chimney_abi::wire::ethernet::HEADER_LEN;
+use chimney_abi::wire::ethernet::{HEADER_LEN, MAX_JUMBO_LEN};
 
 use crate::bus::DmaMemory;
 use crate::dma::DmaView;
@@ -42,7 +42,7 @@ impl<M: DmaMemory> TxFrames<M> {
 
     /// Queues a frame; false when the ring is full or the frame has no legal length.
     pub fn push(&mut self, frame: &[u8], flags: u8, tag: Option<u64>) -> bool {
-        if !(HEADER_LEN..=MAX_FRAME_BYTES).contains(&frame.len()) || self.ring.room() == 0 {
+        if !(HEADER_LEN..=MAX_JUMBO_LEN).contains(&frame.len()) || self.ring.room() == 0 {
             return false;
         }
         let slot = usize::from(self.ring.producer()) & ((1 << self.ring.log2()) - 1);

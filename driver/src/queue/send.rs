@@ -10,7 +10,7 @@
 
 use std::collections::VecDeque;
 
-use chimney_abi::desc::{SendDesc, SEND_PUSH};
+use chimney_abi::desc::{SendDesc, MAX_DESC_PER_SEGMENT, SEND_PUSH};
 use chimney_abi::offload::BufferId;
 use chimney_abi::SeqNum;
 
@@ -19,12 +19,19 @@ use crate::bus::DmaMemory;
 use crate::error::ConnFault;
 use crate::ring::Ring;
 
-/// Requests below this length are merged with their neighbours.
+/// Requests below this length, at least, are merged with their neighbours.
 const SMALL_BYTES: u32 = 256;
+/// Large requests in a segment, at most, each with a small one that has no neighbour to be merged with, and the parts at both ends.
+const LARGE_PER_SEGMENT: u32 = (MAX_DESC_PER_SEGMENT - 2) / 2;
 /// Most bytes of a merged piece.
 const MERGED_BYTES: u32 = 4096;
 /// Most bytes of one descriptor (the field has 24 bits).
 const MAX_PIECE_BYTES: u32 = 1 << 23;
+
+/// Requests below this length are merged, when a segment has at most `mss` bytes.
+fn small_bytes(mss: u16) -> u32 {
+    SMALL_BYTES.max(u32::from(mss).div_ceil(LARGE_PER_SEGMENT))
+}
 
 /// A send of the host.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,6 +60,8 @@ struct Piece {
 #[derive(Debug)]
 pub struct SendQueue<M> {
     ring: Ring<M>,
+    /// Requests below this length are merged with their neighbours.
+    small_bytes: u32,
     pieces: VecDeque<Piece>,
     posted: VecDeque<Request>,
     queued: VecDeque<Request>,
@@ -62,11 +71,12 @@ pub struct SendQueue<M> {
 }
 
 impl<M: DmaMemory> SendQueue<M> {
-    /// An empty queue; the next byte has sequence number `una`.
-    pub fn new(ring: Ring<M>, una: u32) -> Self {
+    /// An empty queue; the next byte has sequence number `una`, and a segment at most `mss` bytes.
+    pub fn new(ring: Ring<M>, una: u32, mss: u16) -> Self {
         let una = SeqNum(una);
         Self {
             ring,
+            small_bytes: small_bytes(mss),
             pieces: VecDeque::new(),
             posted: VecDeque::new(),
             queued: VecDeque::new(),
@@ -222,7 +232,7 @@ impl<M: DmaMemory> SendQueue<M> {
         let mut sum = 0;
         let fits = |r: &&Request| {
             sum += r.len;
-            r.len > 0 && r.len < SMALL_BYTES && sum <= MERGED_BYTES
+            r.len > 0 && r.len < self.small_bytes && sum <= MERGED_BYTES
         };
         self.queued.iter().take_while(fits).count()
     }
@@ -288,6 +298,20 @@ impl<M: DmaMemory> SendQueue<M> {
             if let Some(span) = piece.staging {
                 buffers.arena().release(span);
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_segment_of_any_length_touches_at_most_sixteen_descriptors() {
+        for mss in [1, 536, 1460, 1793, 8960, u16::MAX] {
+            // One byte, then a request that is just not merged, and so on; the segment begins and ends within one.
+            let large = u32::from(mss).div_ceil(small_bytes(mss));
+            assert!(2 * large + 2 <= MAX_DESC_PER_SEGMENT, "{mss}");
         }
     }
 }

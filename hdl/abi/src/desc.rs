@@ -13,6 +13,7 @@
 //! Indices are free-running 16-bit counts; a ring of 2^n entries uses the low n bits.
 //! `phase` of an entry is the inverse of bit n of its index: 1 on the first lap.
 
+use crate::wire::ethernet::MAX_JUMBO_LEN;
 use crate::wire::tcp::MAX_WINDOW_SHIFT;
 use crate::SeqNum;
 
@@ -55,8 +56,8 @@ pub fn aligned_edge(rcv_nxt: SeqNum, right: SeqNum, limit: SeqNum, shift: u8) ->
     }
 }
 
-/// Size of an ordinary receive buffer, bytes; a longer frame is dropped and counted.
-pub const RX_BUFFER_BYTES: u32 = 2048;
+/// Size of an ordinary receive buffer, bytes: a jumbo frame in whole cache lines. A longer frame is dropped and counted.
+pub const RX_BUFFER_BYTES: u32 = MAX_JUMBO_LEN.next_multiple_of(64) as u32;
 /// Largest number of send descriptors one segment may touch; the driver merges smaller sends.
 pub const MAX_DESC_PER_SEGMENT: u32 = 16;
 /// Out-of-order ranges per connection; data beyond them is dropped and counted.

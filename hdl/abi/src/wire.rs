@@ -38,8 +38,10 @@ pub mod ethernet {
     pub const MAX_MTU: u16 = (MAX_FRAME_LEN - HEADER_LEN) as u16;
     /// What is left of it behind LLC/SNAP (RFC 1042): the 802.3 length is at most 1500.
     pub const MAX_SNAP_MTU: u16 = MAX_MTU - SNAP_LEN as u16;
-    /// Largest jumbo frame without its FCS (MTU 9004).
+    /// Largest jumbo frame without its FCS.
     pub const MAX_JUMBO_LEN: usize = 9018;
+    /// The MTU of such frames, with room for a tag. LLC/SNAP has none: there is no 802.3 length above 1500.
+    pub const MAX_JUMBO_MTU: u16 = (MAX_JUMBO_LEN - HEADER_LEN - VLAN_TAG_LEN) as u16;
     /// Values below this in [`ETHERTYPE`] are an 802.3 length.
     pub const MIN_ETHERTYPE: u16 = 0x0600;
     /// EtherType of IPv4.

@@ -10,13 +10,13 @@ use crate::mirror::TxDesc;
 use crate::prelude::*;
 use crate::stream::Fifo;
 use crate::types::{ReadBeat, ReadReq};
-use chimney_abi::desc::{RX_BUFFER_BYTES, TX_CSUM, TX_LOOPBACK};
+use chimney_abi::desc::{TX_CSUM, TX_LOOPBACK};
 use chimney_abi::wire::ethernet;
 
 /// log2 of the descriptors read ahead.
 const AHEAD_LOG2: usize = 4;
 const MIN_LEN: u64 = ethernet::HEADER_LEN as u64;
-const MAX_LEN: u64 = RX_BUFFER_BYTES as u64;
+const MAX_LEN: u64 = ethernet::MAX_JUMBO_LEN as u64;
 /// Beats of a descriptor.
 const BEATS: u64 = TxDesc::BITS as u64 / 64;
 const CSUM_BIT: usize = TX_CSUM.trailing_zeros() as usize;
@@ -29,7 +29,7 @@ const FIELD_LEN: u64 = 2;
 pub struct OrdFrame {
     /// Address, IOVA, any alignment.
     pub addr: Bits<64>,
-    /// Length, bytes, 14 to 2048.
+    /// Length, bytes, 14 to 9018.
     pub len: Bits<16>,
     /// 1 = fill in a checksum.
     pub csum: Bit,

@@ -220,7 +220,7 @@ impl World {
                 b
             }
             ImageKind::Path => {
-                let mtu = [67, 68, 1279, 1280, 1492, 1493, 1500, 1501][r.below(8) as usize];
+                let mtu = [67, 68, 1279, 1280, 1492, 1493, 9000, 9001][r.below(8) as usize];
                 let mut b = random_bytes(r, PathImage::BYTES);
                 b[32..34].copy_from_slice(&u16::to_le_bytes(if r.chance(1, 3) { mtu } else { 1400 }));
                 b
@@ -378,9 +378,9 @@ fn connection(id: u16, local_port: u16) -> (ImageHeader, Vec<u8>) {
 #[test]
 fn an_id_that_is_none_and_a_path_with_a_strange_mtu_are_refused() {
     let mut d = Directed::new();
-    let images = [neighbor(0, 0), neighbor(1, 4095), path(0, 1501), path(1, 67), path(2, 68), path(3, 1500)];
+    let images = [neighbor(0, 0), neighbor(1, 4095), path(0, 9001), path(1, 67), path(2, 68), path(3, 1500)];
     let at = d.w.run(Opcode::Initiate, &images);
-    let update = d.w.run(Opcode::Update, &[path(3, 9000), path(2, 1500)]);
+    let update = d.w.run(Opcode::Update, &[path(3, 9001), path(2, 1500)]);
     d.finish();
     let stride = u64::from(IMAGE_STRIDE);
     let statuses: Vec<_> = (0..6).map(|i| d.status(at + i * stride)).collect();

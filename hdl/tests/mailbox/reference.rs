@@ -361,7 +361,7 @@ impl Reference {
         if matches!(opcode, Opcode::Initiate | Opcode::Update) {
             let parent = self.neighbors.get(&h.parent).filter(|n| n.generation == h.parent_generation);
             let Some(parent) = parent else { return Err(Status::NoParent) };
-            let most = if parent.image.flags & NEIGHBOR_LLC_SNAP != 0 { 1492 } else { 1500 };
+            let most = if parent.image.flags & NEIGHBOR_LLC_SNAP != 0 { 1492 } else { 9000 };
             let least = if object.image.flags & PATH_IPV6 != 0 { 1280 } else { 68 };
             match new.mtu {
                 mtu if mtu > most => return Err(Status::PathMtu),

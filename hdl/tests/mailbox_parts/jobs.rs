@@ -18,7 +18,7 @@ fn object_verdict(job: &Job, old: &Found, parent: &Object, body: &Bits<320>) -> 
     let alive = parent.live && parent.generation == job.header.parent_generation;
     let mtu = n(body.get_bits::<16>(256));
     // LLC/SNAP by the neighbor; the family is CONST.
-    let most = if parent.body.get_bit(112) { 1492 } else { 1500 };
+    let most = if parent.body.get_bit(112) { 1492 } else { 9000 };
     let least = if if initiates { body } else { &old.object.body }.get_bit(304) { 1280 } else { 68 };
     if initiates && (!old.in_range || old.object.live) {
         return if is_path { Status::PathEntries } else { Status::NeighborEntries };
@@ -104,7 +104,7 @@ impl ObjectTest {
             data = if word == 0 && r.chance(5, 6) { data & 0x0fff_ffff_ffff_ffff } else { data };
             if word == 4 {
                 data =
-                    data & !0xffff | [67, 68, 1500, 1501, 1400, 1279, 1280, 1492, 1493][r.below(9) as usize];
+                    data & !0xffff | [67, 68, 9000, 9001, 1400, 1279, 1280, 1492, 1493][r.below(9) as usize];
             }
             news.data = data.into();
             self.body.push(data);

@@ -54,7 +54,7 @@ impl Host {
         let len = match r.below(8) {
             0 => 14 + r.below(60),
             1 => r.below(14),
-            2 => 2040 + r.below(12),
+            2 if r.chance(1, 5) => 9010 + r.below(12),
             _ => 14 + r.below(200),
         } as u16;
         let csum_start = if r.chance(1, 4) { r.below(256) as u8 } else { r.below(60) as u8 };
@@ -68,7 +68,7 @@ impl Host {
         };
         let field = usize::from(d.csum_start) + usize::from(d.csum_offset);
         let fits = d.flags & TX_CSUM == 0 || field + 2 <= usize::from(len);
-        if !(14..=2048).contains(&len) || !fits || d.addr & BAD != 0 {
+        if !(14..=9018).contains(&len) || !fits || d.addr & BAD != 0 {
             // The model counts a refused descriptor by its length; one with a bad address must be fine otherwise.
             let fine = if d.addr & BAD != 0 { TxDesc { len: 100, flags: 0, ..d } } else { d };
             return (fine, None);

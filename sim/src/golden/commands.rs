@@ -38,7 +38,7 @@ impl Neighbor {
         if self.is_llc_snap() {
             ethernet::MAX_SNAP_MTU
         } else {
-            ethernet::MAX_MTU
+            ethernet::MAX_JUMBO_MTU
         }
     }
 }

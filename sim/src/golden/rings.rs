@@ -110,7 +110,7 @@ impl<D: Dma> Golden<D> {
         let at = Ring::offset(index, self.regs.sizes().tx, TxDesc::BYTES);
         let d = TxDesc::from_bytes(&self.port.record(self.regs.address(&regs::TX_BASE_LO).wrapping_add(at))?);
         let len = usize::from(d.len);
-        if len < ethernet::HEADER_LEN || u32::from(d.len) > desc::RX_BUFFER_BYTES {
+        if !(ethernet::HEADER_LEN..=ethernet::MAX_JUMBO_LEN).contains(&len) {
             return Ok(None);
         }
         let mut frame = vec![0; len];

@@ -41,11 +41,15 @@ pub const PAGE_MAP: u64 = 0x2_0000;
 const SEND_RINGS: u64 = 0x4_0000;
 const RECV_RINGS: u64 = 0x8_0000;
 pub const PAGES: u64 = 0x10_0000;
-const RX_BUFFERS: u64 = 0x20_0000;
-const TX_BUFFERS: u64 = 0x28_0000;
+const RX_BUFFERS: u64 = 0x80_0000;
+const TX_BUFFERS: u64 = 0xb0_0000;
 /// Memory for the test's own buffers.
 pub const USER: u64 = 0x30_0000;
-const TOTAL: usize = 0x80_0000;
+/// End of it.
+const USER_END: u64 = 0x80_0000;
+const TOTAL: usize = 0xe0_0000;
+/// Bytes between two buffers for ordinary frames.
+const FRAME_STRIDE: u64 = RX_BUFFER_BYTES as u64;
 const RING_LOG2: u8 = 8;
 const EVENT_LOG2: u8 = 9;
 /// Bytes between two connections' send (or receive) rings.
@@ -215,7 +219,7 @@ impl Rig {
 
     /// Send data memory is used round and round; far more of it than a connection has in flight.
     pub fn recycle_send_memory(&mut self) {
-        if self.send_free > TOTAL as u64 - 0x4_0000 {
+        if self.send_free > USER_END - 0x4_0000 {
             self.send_free = USER + 0x20_0000;
         }
     }
@@ -223,7 +227,7 @@ impl Rig {
     pub fn give_rx_buffers(&mut self, count: u16) {
         for _ in 0..count {
             let slot = u64::from(self.rx_posted % 256);
-            let desc = RxDesc { addr: self.iova(RX_BUFFERS + slot * 2048) };
+            let desc = RxDesc { addr: self.iova(RX_BUFFERS + slot * FRAME_STRIDE) };
             self.put(RX + slot * 8, &desc.to_bytes());
             self.rx_posted = self.rx_posted.wrapping_add(1);
         }
@@ -240,7 +244,7 @@ impl Rig {
                 return frames;
             }
             assert_eq!(done.index, self.rx_taken);
-            frames.push((self.bytes(RX_BUFFERS + slot * 2048, done.len.into()), done.flags));
+            frames.push((self.bytes(RX_BUFFERS + slot * FRAME_STRIDE, done.len.into()), done.flags));
             self.rx_taken = self.rx_taken.wrapping_add(1);
         }
     }
@@ -248,7 +252,7 @@ impl Rig {
     /// Puts a frame on the ordinary TX ring.
     pub fn transmit(&mut self, frame: &[u8], flags: u8, csum: (u8, u8)) {
         let slot = u64::from(self.tx % 256);
-        let at = TX_BUFFERS + slot * 2048;
+        let at = TX_BUFFERS + slot * FRAME_STRIDE;
         self.put(at, frame);
         let desc = TxDesc {
             addr: self.iova(at),
