@@ -51,7 +51,7 @@ fn ordinary_frames_pass_both_ways_with_checksum_verdicts() {
         assert_eq!(rig.handed_up(), [(frame, verdict)]);
     }
     rig.nic.rx_frame(&arp, true);
-    rig.nic.rx_frame(&[0; 2049], false);
+    rig.nic.rx_frame(&[0; RX_BUFFER_BYTES as usize + 1], false);
     rig.settle();
     assert_eq!((rig.count(&regs::CNT_DROP_BAD_FRAME), rig.count(&regs::CNT_DROP_TOO_LONG)), (1, 1));
     for _ in 0..70 {
