@@ -3,12 +3,13 @@
 
 use chimney::world::{Pace, Setup, World};
 use chimney_abi::offload::Residence;
+use chimney_abi::regs;
 use chimney_driver::Config;
 use chimney_host_stack::switch::{Direction, SwitchConfig};
 use chimney_host_stack::{Address, ConnId, ListenerId, MacAddr, Stack, StackConfig, StackEvent, TcpConfig};
 use chimney_sim::bfm::axi_memory::AxiTiming;
 use chimney_sim::clock::SimClock;
-use chimney_sim::device::Device;
+use chimney_sim::device::{Device, Limit};
 use chimney_sim::ffi::{Nic, NicEarlyAck};
 use chimney_sim::golden::{self, Golden};
 use chimney_sim::host_mem::HostMemory;
@@ -39,6 +40,10 @@ const MOST_STOPS: usize = 20;
 
 /// Clocks of the RTL in the step in which it stops: several segments.
 const STOP_CYCLES: u64 = 3_000;
+/// Clocks in which a device that was stopped comes to rest.
+const MOST_STOP_CYCLES: u64 = 60_000;
+/// Between two looks at it.
+const STOP_STEP_CYCLES: u64 = 200;
 /// Clocks until a write is visible, on a bus where an acknowledgment could easily overtake it.
 const SLOW_WRITE: u32 = 1_500;
 
@@ -200,6 +205,55 @@ impl<D: Device> Duel<D> {
         }
         Ok(is_both)
     }
+
+    /// Offloads after a first piece, stops the device at a random clock by `CTRL.enable` = 0, with or without the memory that it
+    /// works on, while frames go on arriving; it must come to rest, and then be reset.
+    fn stop(mut self, takes_memory: bool, seed: u64) -> Result<(), Broken> {
+        let mut rng = Rng::new(seed ^ 0x57);
+        // `as`: small.
+        let at = (FIRST_BYTES + rng.below(MORE_BYTES)) as usize;
+        self.run_until("first piece", |d| d.host.received.len() > 4000 && d.host.sent > 4000)?;
+        self.world.switch.offload(self.conn).expect("in the host");
+        self.run_until("offload", |d| d.world.switch.residence(d.conn) == Residence::Offloaded)?;
+        self.run_until("the moment", |d| d.host.received.len() >= at)?;
+        let World { device, driver, .. } = self.world;
+        // Nobody has told the device anything: its rings and buffers are gone.
+        let driver = (!takes_memory).then_some(driver);
+        let mut device = device.borrow_mut();
+        device.advance(Limit::cycles(rng.below(STOP_CYCLES)));
+        device.mmio_write(regs::CTRL.offset, 0);
+        let mut frames = self.peer.poll(device.now_us());
+        for _ in 0..MOST_STOP_CYCLES / STOP_STEP_CYCLES {
+            if device.mmio_read(regs::STATUS.offset) & idle() != 0 {
+                drop(driver);
+                return Self::reset(&mut *device);
+            }
+            device.advance(Limit::cycles(STOP_STEP_CYCLES));
+            while let Some(frame) = device.pop_tx_frame() {
+                self.peer.handle_frame(device.now_us(), &frame);
+            }
+            frames.drain(..).for_each(|frame| device.rx_frame(&frame, false));
+            frames = self.peer.poll(device.now_us());
+        }
+        Err(Broken(format!("not at rest after {MOST_STOP_CYCLES} clocks")))
+    }
+
+    fn reset(device: &mut D) -> Result<(), Broken> {
+        device.mmio_write(regs::RESET.offset, 1);
+        for _ in 0..MOST_STOP_CYCLES / STOP_STEP_CYCLES {
+            device.advance(Limit::cycles(STOP_STEP_CYCLES));
+            if device.mmio_read(regs::RESET.offset) == 0 {
+                return Ok(());
+            }
+        }
+        Err(Broken("the reset does not end".to_owned()))
+    }
+}
+
+/// `STATUS.idle`.
+fn idle() -> u32 {
+    let field = regs::STATUS.fields.iter().find(|f| f.name == "idle").expect("a field of the register");
+    1 << field.offset_bits
 }
 
 /// A bus on which a write takes longer to arrive than a segment to leave.
@@ -278,4 +332,19 @@ fn a_copy_of_the_rtl_that_acknowledges_early_is_caught() {
     }
     let (stop, why) = caught.expect("a NIC that acknowledges early loses bytes");
     println!("caught at stop {stop}: {why}");
+}
+
+/// A device that was stopped while segments, doorbells or turns to send waited once never came to rest, and so could not be reset.
+#[test]
+fn a_device_that_is_stopped_at_any_clock_comes_to_rest() {
+    let mut rng = Rng::new(test_seed(0x570b));
+    for run in 0..40 {
+        let seed = rng.next_u64();
+        let memory = HostMemory::new();
+        let timing = if run % 2 == 0 { AxiTiming::random(seed) } else { slow_writes(seed) };
+        let device = RtlNic::with_timing(&memory, 8.0, timing);
+        let duel = Duel::new(device, memory, Pace::Virtual(100), seed, "");
+        let takes_memory = run % 4 > 1;
+        duel.stop(takes_memory, seed).unwrap_or_else(|Broken(why)| panic!("run {run}: {why}"));
+    }
 }

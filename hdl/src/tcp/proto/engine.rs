@@ -197,6 +197,7 @@ impl<const LOG2: usize, const MAP: usize, const TABLE: usize, const LOSS: usize,
 
         // Intake and pipeline.
         self.intake.enable.next = on;
+        self.intake.is_swept.next = !self.pipe.sweeps.val();
         self.pipe.now_us.next = self.now_us.val();
         self.pipe.now_ms.next = self.now_ms.val();
         self.pipe.params.next = self.params.val();

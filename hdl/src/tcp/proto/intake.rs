@@ -37,9 +37,11 @@ pub struct Intake<const LOG2: usize> {
     pub clock: Signal<In, Clock>,
     /// Reset.
     pub reset: Signal<In, Bit>,
-    /// New events may be started.
+    /// Records and deadlines are there: what others ask for may be started.
+    pub is_swept: Signal<In, Bit>,
+    /// And so may what begins of itself: deadlines, and turns of the ready list.
     pub enable: Signal<In, Bit>,
-    /// Nothing is under way or waiting here.
+    /// Nothing is under way or waiting here, but for turns of the ready list while `enable` is 0.
     pub idle: Signal<Out, Bit>,
     /// The event whose turn it is; it is taken.
     pub news: Signal<Out, Event>,
@@ -149,9 +151,10 @@ impl<const LOG2: usize> Logic for Intake<LOG2> {
         let start = !self.gap.q.val() && self.orders.val() <= ORDERS_HIGH;
         let free = start && !self.commits.high.val();
         let (room, unit) = (free && !held, self.loss.val().has_room);
-        let on = room && self.enable.val();
+        let on = room && self.is_swept.val();
         let may_ask = on && unit;
-        let tx = may_ask && self.ready.valid.val() && has_room && is_clear::<LOG2>(busy, ready_conn);
+        let goes = may_ask && self.enable.val();
+        let tx = goes && self.ready.valid.val() && has_room && is_clear::<LOG2>(busy, ready_conn);
         let turn = tx && self.tx_turn.q.val();
         let rx = self.rx_seg_valid.val() && is_clear::<LOG2>(busy, seg.conn);
         // A command sees every doorbell written before it.
@@ -164,7 +167,7 @@ impl<const LOG2: usize> Logic for Intake<LOG2> {
             bell: on && self.doorbell_valid.val() && is_clear::<LOG2>(busy, self.doorbell.val().conn),
             op: may_ask && op && is_clear::<LOG2>(busy, self.op_conn.val()),
             tx_fail: room && self.has_failed.q.val() && is_clear::<LOG2>(busy, self.fail.q.val().conn),
-            timer: may_ask && self.expired_valid.val() && is_clear::<LOG2>(busy, self.expired_conn.val()),
+            timer: goes && self.expired_valid.val() && is_clear::<LOG2>(busy, self.expired_conn.val()),
             close: room && self.close_valid.val() && is_clear::<LOG2>(busy, self.op_conn.val()),
             publish: room && publish && is_clear::<LOG2>(busy, head.conn),
             rx: rx && ((may_ask && has_pages && !turn) || (start && answer.valid && unit)),
@@ -203,7 +206,7 @@ impl<const LOG2: usize> Logic for Intake<LOG2> {
         }
 
         // The question whether text fits: when nothing is under way that could change the answer.
-        let lacks = self.enable.val() && rx && !has_pages && !answer.valid;
+        let lacks = self.is_swept.val() && rx && !has_pages && !answer.valid;
         self.asking.d.next = if self.asking.q.val() { !self.fits.val().valid } else { lacks };
         self.ask_valid.next = self.asking.q.val() && !busy.any && self.orders.val() == 0;
         self.ask.next = PlaceAsk { conn: seg.conn, seq: seg.seq, len: seg.payload_len };
@@ -236,7 +239,8 @@ impl<const LOG2: usize> Logic for Intake<LOG2> {
         let fails = finishes && self.tx_done.val().result != 0;
         self.has_failed.d.next = fails || (self.has_failed.q.val() && choice != Pick::TxFail);
         self.fail.d.next = if fails { self.tx_done.val() } else { self.fail.q.val() };
-        let queued = !self.commits.idle.val() || !self.ready.idle.val() || !self.waiting.idle.val();
+        let wants = self.enable.val() && !self.ready.idle.val();
+        let queued = !self.commits.idle.val() || wants || !self.waiting.idle.val();
         self.idle.next = !queued && jobs == jobs_done && !held && choice == Pick::None && !busy.any;
         dff_reset!(
             self, reset, promised, returned, jobs, jobs_done, has_failed, tx_turn, gap, asking, answer
