@@ -5,7 +5,8 @@ mod harness;
 
 use chimney_abi::cmd::Status;
 use chimney_abi::offload::{Offload, OffloadError, Role, TcpBlockState};
-use chimney_driver::DriverError;
+use chimney_abi::regs;
+use chimney_driver::{Alarm, Bus, DriverError};
 use chimney_sim::golden::Faults;
 use harness::peer::Peer;
 use harness::{
@@ -113,6 +114,19 @@ fn every_call_after_the_loss_is_refused<D: TestDevice>() {
     world.driver.release(buffer).unwrap();
 }
 
+/// Whoever administers the device says that it is to be given up: it is stopped, and every connection comes back.
+fn an_alarm_gives_the_device_up<D: TestDevice>() {
+    for alarm in [Alarm::Wanted, Alarm::Uncorrected] {
+        let mut world = World::<D>::make();
+        world.offload(established());
+        world.driver.bus().alarm = Some(alarm);
+        world.run_for(20_000);
+        assert_eq!(world.host.rebuilt.as_ref().map(Vec::len), Some(1));
+        assert_eq!(world.driver.lost(), Some(DriverError::Alarm(alarm)));
+        assert_eq!(world.driver.bus().read32(regs::CTRL.offset), 0, "it does nothing any more");
+    }
+}
+
 /// A terminate that the device never answers succeeds from host memory; an initiate that it never saw fails.
 fn operations_in_flight_end_well<D: TestDevice>() {
     let mut world = World::<D>::make();
@@ -176,6 +190,7 @@ fn the_arena_of_a_small_driver_refuses_and_recovers() {
 on_both_devices! {
     nothing_acknowledged_is_lost_whenever_the_device_dies,
     every_call_after_the_loss_is_refused,
+    an_alarm_gives_the_device_up,
     operations_in_flight_end_well,
     a_connection_that_was_live_before_its_completion_is_rebuilt,
 }

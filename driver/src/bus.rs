@@ -15,7 +15,7 @@
 
 use chimney_vfio_user::pci;
 
-use crate::error::BusError;
+use crate::error::{Alarm, BusError};
 
 /// What the device may do with a piece of memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -107,6 +107,10 @@ pub trait Bus {
     fn allocate(&mut self, len_bytes: usize, access: DeviceAccess) -> Result<Self::Memory, BusError>;
     /// True if an interrupt arrived since the last call. Several may have become one.
     fn interrupt_pending(&mut self) -> bool;
+    /// Why the device must be given up now, if somebody said so. Not free of cost: to be asked some hundred times a second.
+    fn alarm(&mut self) -> Option<Alarm> {
+        None
+    }
     /// Lets the device run for about `us` microseconds; only bring-up, reset and stop wait.
     fn wait_us(&mut self, us: u32);
 }

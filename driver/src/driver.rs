@@ -23,6 +23,9 @@ use crate::ops::Op;
 use crate::table::Table;
 use crate::tree::Operation;
 
+/// Time between two questions whether the device must be given up, microseconds.
+const ALARM_US: u64 = 5000;
+
 /// An offloaded neighbor.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Neighbor {
@@ -90,6 +93,8 @@ pub struct Driver<B: Bus> {
     pub(crate) lost: Option<DriverError>,
     pub(crate) last_fault: Option<ConnFault>,
     heartbeat: Heartbeat,
+    /// When the transport was last asked for an alarm.
+    asked_us: u64,
     stale_events: u64,
     pub(crate) completions: u64,
     /// Interrupts are enabled.
@@ -133,6 +138,7 @@ impl<B: Bus> Driver<B> {
             lost: None,
             last_fault: None,
             heartbeat: Heartbeat::default(),
+            asked_us: 0,
             stale_events: 0,
             completions: 0,
             is_armed: true,
@@ -342,6 +348,12 @@ impl<B: Bus> Driver<B> {
 
     /// Why the device must be given up, if it must.
     fn check_pulse(&mut self) -> Option<DriverError> {
+        if self.now_us.saturating_sub(self.asked_us) >= ALARM_US {
+            self.asked_us = self.now_us;
+            if let Some(alarm) = self.mmio.bus().alarm() {
+                return Some(DriverError::Alarm(alarm));
+            }
+        }
         if self.queues.mailbox.is_overdue(self.now_us) {
             return Some(DriverError::Timeout { what: "a command" });
         }

@@ -11,6 +11,14 @@ pub enum BusError {
         /// Length that was asked for.
         len_bytes: usize,
     },
+    /// The kernel keeps this process from pinning so much memory.
+    #[error("no DMA memory of {len_bytes} bytes: this process may pin {limit_bytes} bytes in all; raise RLIMIT_MEMLOCK (ulimit -l as root, or LimitMEMLOCK= of the service)")]
+    Locked {
+        /// Length that was asked for.
+        len_bytes: usize,
+        /// `RLIMIT_MEMLOCK`, bytes.
+        limit_bytes: u64,
+    },
     /// The other side said no.
     #[error("{what} was refused (errno {errno})")]
     Refused {
@@ -41,12 +49,28 @@ pub enum BusError {
     },
 }
 
+/// What a transport hears about its device from whoever administers it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+pub enum Alarm {
+    /// The bus reported an error that was not corrected (PCI Express advanced error reporting): what the device did since is
+    /// not to be trusted.
+    #[error("the bus reported an uncorrected error")]
+    Uncorrected,
+    /// Somebody wants the device: it is being unbound or removed. The transport is to be dropped within seconds; until
+    /// then who asked is blocked.
+    #[error("the device is wanted back: it is being unbound or removed")]
+    Wanted,
+}
+
 /// A failure of the driver or of its device.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum DriverError {
     /// The transport failed.
     #[error("the transport failed: {0}")]
     Bus(#[from] BusError),
+    /// The device must be given up.
+    #[error("{0}")]
+    Alarm(Alarm),
     /// The device does not answer (all ones).
     #[error("the device is gone: register {register} reads all ones")]
     Gone {

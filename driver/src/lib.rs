@@ -5,7 +5,8 @@
 //!   conn       one connection                  <- prepare, receive, deliver, upload, rebuild
 //!   nic        bring-up, heartbeat             <- mailbox, queue::frames, pool
 //!   ring       every ring, fences, phase bit   <- dma, mmio, bus
-//!   vfio_user  a transport                     <- iova
+//!   vfio       a transport: the kernel's VFIO  <- mapped, iova
+//!   vfio_user  a transport: another process    <- mapped, iova
 //! ```
 //! # Rules
 //! * Nothing blocks: calls queue, [`poll`](chimney_abi::offload::Offload::poll) does the work and makes the call-backs (R-033 to R-035).
@@ -14,7 +15,6 @@
 //! * Law L2: everything that was acknowledged is in host memory, so a lost device costs no connection (`rebuild`).
 //!
 //! Three files to read first: `driver.rs`, `conn.rs`, `receive.rs`.
-#![forbid(unsafe_code)]
 
 pub mod arena;
 pub mod bus;
@@ -32,6 +32,7 @@ pub mod image;
 pub mod iova;
 mod loss;
 pub mod mailbox;
+pub mod mapped;
 pub mod mmio;
 pub mod nic;
 mod offload;
@@ -48,9 +49,10 @@ pub mod shadow;
 pub mod table;
 mod tree;
 mod upload;
+pub mod vfio;
 pub mod vfio_user;
 
 pub use bus::{Bus, DeviceAccess, DmaMemory};
 pub use config::{quota_pages, Config};
 pub use driver::{Driver, DriverStats};
-pub use error::{BusError, ConnFault, DriverError};
+pub use error::{Alarm, BusError, ConnFault, DriverError};

@@ -21,13 +21,14 @@ use chimney_vfio_user::message::{self, command, irq, region};
 use chimney_vfio_user::message::{
     DeviceInfo, DmaMap, DmaUnmap, IrqInfo, RegionAccess, RegionInfo, SetIrqs, Version,
 };
-use chimney_vfio_user::{pci, words};
+use chimney_vfio_user::pci;
 use rustix::event::{eventfd, EventfdFlags};
 use thiserror::Error;
 
-use crate::bus::{Bus, DeviceAccess, DmaMemory};
+use crate::bus::{Bus, DeviceAccess};
 use crate::error::BusError;
 use crate::iova::Iova;
+use crate::mapped::{MappedMemory, Space};
 
 /// How long an answer is waited for unless the caller knows better. A simulated device may be slow.
 pub const DEFAULT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -365,7 +366,7 @@ impl Bus for VfioUser {
             link.iova.give(iova);
             return Err(error);
         }
-        Ok(VfioUserMemory { link: self.link.clone(), memory, iova, len_bytes })
+        Ok(MappedMemory::new(Connection(self.link.clone()), memory, iova, len_bytes))
     }
 
     fn interrupt_pending(&mut self) -> bool {
@@ -386,64 +387,22 @@ impl Drop for VfioUser {
 }
 
 /// Memory that the device in the other process reaches. Dropping it unmaps it there.
-#[derive(Debug)]
-pub struct VfioUserMemory {
-    link: Arc<Mutex<Link>>,
-    memory: SharedMemory,
-    iova: u64,
-    len_bytes: usize,
-}
+pub type VfioUserMemory = MappedMemory<Connection>;
 
-impl VfioUserMemory {
-    fn check(&self, offset: usize, len: usize) {
-        let end = offset.checked_add(len);
-        let len_bytes = self.len_bytes;
-        assert!(end.is_some_and(|end| end <= len_bytes), "{len} bytes at {offset} of {len_bytes}");
-    }
-}
+/// The connection as the memory that it mapped sees it.
+#[derive(Clone, Debug)]
+pub struct Connection(Arc<Mutex<Link>>);
 
-impl DmaMemory for VfioUserMemory {
-    fn iova(&self) -> u64 {
-        self.iova
-    }
-
-    fn len_bytes(&self) -> usize {
-        self.len_bytes
-    }
-
-    fn read(&self, offset: usize, out: &mut [u8]) {
-        self.check(offset, out.len());
-        words::read(self.memory.words(), offset, out);
-    }
-
-    fn write(&self, offset: usize, bytes: &[u8]) {
-        self.check(offset, bytes.len());
-        words::write(self.memory.words(), offset, bytes);
-    }
-
-    fn load_u64(&self, offset: usize) -> u64 {
-        assert_eq!(offset % 8, 0, "64-bit access at offset {offset}");
-        self.check(offset, 8);
-        words::load(self.memory.words(), offset / 8)
-    }
-
-    fn store_u64(&self, offset: usize, value: u64) {
-        assert_eq!(offset % 8, 0, "64-bit access at offset {offset}");
-        self.check(offset, 8);
-        words::store(self.memory.words(), offset / 8, value);
-    }
-}
-
-impl Drop for VfioUserMemory {
-    fn drop(&mut self) {
-        let mut link = lock(&self.link);
+impl Space for Connection {
+    fn give_back(&self, iova: u64, memory: SharedMemory) {
+        let mut link = lock(&self.0);
         let argsz = DmaUnmap::BYTES as u32; // 24
-        let size = (self.len_bytes.max(1) as u64).next_multiple_of(PAGE_BYTES); // a length in memory
-        let unmap = DmaUnmap { argsz, flags: 0, address: self.iova, size };
+        let size = memory.len_bytes() as u64; // a length in memory
+        let unmap = DmaUnmap { argsz, flags: 0, address: iova, size };
         // An address that may still be mapped is not given to anybody else; the memory behind it is the device's own
         // mapping of the memfd then, and not ours.
         if link.call("unmapping memory", command::DMA_UNMAP, &[&unmap.to_bytes()], &[]).is_ok() {
-            link.iova.give(self.iova);
+            link.iova.give(iova);
         }
     }
 }

@@ -5,7 +5,7 @@ use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::rc::Rc;
 
-use chimney_driver::{Bus, BusError, DeviceAccess, DmaMemory};
+use chimney_driver::{Alarm, Bus, BusError, DeviceAccess, DmaMemory};
 use chimney_sim::device::Device;
 use chimney_sim::host_mem::HostMemory;
 use chimney_sim::rng::Rng;
@@ -20,13 +20,15 @@ pub struct LateBus<D: Device> {
     late: Option<Rng>,
     /// Memory that the device may write: address and length.
     pub writable: Vec<(u64, usize)>,
+    /// Given once.
+    pub alarm: Option<Alarm>,
 }
 
 impl<D: Device> LateBus<D> {
     /// A bus to `device`, whose DMA goes to `memory`; its writes are not late yet.
     pub fn new(device: Rc<RefCell<D>>, memory: HostMemory) -> Self {
         let inner = CosimBus::new(device, memory);
-        Self { inner, posted: VecDeque::new(), late: None, writable: Vec::new() }
+        Self { inner, posted: VecDeque::new(), late: None, writable: Vec::new(), alarm: None }
     }
 
     /// From now on writes arrive late.
@@ -98,6 +100,10 @@ impl<D: Device> Bus for LateBus<D> {
 
     fn interrupt_pending(&mut self) -> bool {
         self.inner.interrupt_pending()
+    }
+
+    fn alarm(&mut self) -> Option<Alarm> {
+        self.alarm.take()
     }
 
     fn wait_us(&mut self, us: u32) {

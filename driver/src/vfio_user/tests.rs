@@ -1,6 +1,7 @@
 //! Tests of the transport against servers that misbehave; `tests/transport` of the workspace has one that does not.
 
 use super::*;
+use crate::bus::DmaMemory;
 use std::os::unix::net::UnixListener;
 use std::thread::JoinHandle;
 

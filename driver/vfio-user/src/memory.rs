@@ -6,7 +6,7 @@
 //! This file holds the only `unsafe` of the crate: the mapping itself, and its use as words.
 #![allow(unsafe_code)]
 
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::ptr::NonNull;
 use std::sync::atomic::AtomicU64;
 
@@ -18,6 +18,8 @@ use thiserror::Error;
 
 /// Mapped memory is a whole number of such pages.
 pub const PAGE_BYTES: u64 = 4096;
+/// Size of a huge page on x86: one entry of the page tables, of the CPU's and of an IOMMU's.
+pub const HUGE_PAGE_BYTES: u64 = 2 << 20;
 /// File system type of huge pages (`linux/magic.h`): such a page can be taken away in spite of the seal.
 const HUGETLBFS_MAGIC: u64 = 0x9584_58f6;
 
@@ -81,6 +83,21 @@ impl SharedMemory {
         Ok((Self::map(&fd)?, fd))
     }
 
+    /// New zeroed memory of huge pages, rounded up to whole ones, for this process alone. They are reserved at once: when
+    /// there are not enough it is an error here and not later.
+    ///
+    /// # Errors
+    /// [`MemoryError`]; with `ENOMEM` when too few huge pages are free.
+    pub fn create_huge(name: &str, len_bytes: u64) -> Result<Self, MemoryError> {
+        let fail = |what| move |errno| MemoryError::System { what, errno };
+        let flags = MemfdFlags::CLOEXEC | MemfdFlags::HUGETLB | MemfdFlags::HUGE_2MB;
+        let fd = memfd_create(name, flags).map_err(fail("memfd_create"))?;
+        let whole = len_bytes.checked_next_multiple_of(HUGE_PAGE_BYTES).ok_or(Errno::NOMEM);
+        ftruncate(&fd, whole.map_err(fail("ftruncate"))?).map_err(fail("ftruncate"))?;
+        // Nobody else has the descriptor, and nobody will: no page can be taken away.
+        Self::map_all(fd.as_fd())
+    }
+
     /// Maps memory that another process made.
     ///
     /// # Errors
@@ -94,6 +111,12 @@ impl SharedMemory {
         if !seals.contains(SealFlags::SHRINK) || file_system.f_type as u64 == HUGETLBFS_MAGIC {
             return Err(MemoryError::NotSealed);
         }
+        Self::map_all(fd)
+    }
+
+    /// Maps a memfd that nobody can shrink.
+    fn map_all(fd: BorrowedFd<'_>) -> Result<Self, MemoryError> {
+        let fail = |what| move |errno| MemoryError::System { what, errno };
         let stat = fstat(fd).map_err(fail("fstat"))?;
         let size = u64::try_from(stat.st_size).unwrap_or(0) / PAGE_BYTES * PAGE_BYTES;
         let too_long = MemoryError::System { what: "mmap", errno: Errno::NOMEM };
@@ -103,7 +126,7 @@ impl SharedMemory {
         }
         let rights = ProtFlags::READ | ProtFlags::WRITE;
         // SAFETY: a new mapping at an address of the kernel's choice touches no memory of this process. Its pages stay
-        // there as long as the mapping does, because the seal keeps the file from shrinking below `len_bytes`.
+        // there as long as the mapping does, because the file cannot shrink below `len_bytes`: it is sealed, or its descriptor ends with the caller.
         let start = unsafe { mmap(std::ptr::null_mut(), len_bytes, rights, MapFlags::SHARED, fd, 0) };
         let start = NonNull::new(start.map_err(fail("mmap"))?.cast()).ok_or(MemoryError::Empty)?;
         let memory = Self { start, len_bytes, identity: (stat.st_dev, stat.st_ino) };
@@ -127,7 +150,7 @@ impl SharedMemory {
     /// All of it.
     pub fn words(&self) -> &[AtomicU64] {
         // SAFETY: the mapping is `len_bytes` long, page aligned, readable and writable, and lives as long as `self`; every
-        // bit pattern is an `AtomicU64`. The other process writes too, which atomics allow, and cannot shrink it (seal).
+        // bit pattern is an `AtomicU64`. The other process writes too, which atomics allow, and cannot shrink it.
         unsafe { std::slice::from_raw_parts(self.start.as_ptr(), self.len_bytes / 8) }
     }
 }
@@ -177,6 +200,19 @@ mod tests {
         assert!(SharedMemory::map(&fd).is_ok());
         let (reader, _writer) = rustix::pipe::pipe().unwrap();
         assert_eq!(SharedMemory::map(&reader).unwrap_err(), MemoryError::NotSealed);
+    }
+
+    #[test]
+    fn memory_of_huge_pages_is_whole_ones_or_a_clear_error() {
+        match SharedMemory::create_huge("huge", 5000) {
+            Ok(memory) => {
+                assert_eq!(memory.len_bytes() as u64, HUGE_PAGE_BYTES);
+                words::write(memory.words(), 4999, b"hello");
+            }
+            Err(error) => assert_eq!(error.errno(), Errno::NOMEM.raw_os_error(), "{error}"),
+        }
+        assert!(SharedMemory::create_huge("huge", u64::MAX).is_err());
+        assert!(SharedMemory::create_huge("huge", 1 << 60).is_err());
     }
 
     #[test]
