@@ -19,7 +19,7 @@ enum Command {
     /// The NIC as a PCI device for anything that speaks vfio-user.
     Device(chimney::device::Args),
     /// Run the driver's list of checks on such a device.
-    Check(chimney::transports::Args),
+    Check(chimney_check::Args),
     /// Measure something and write it as JSON, too.
     Bench(chimney::bench::Args),
 }
@@ -38,7 +38,7 @@ fn main() -> ExitCode {
     let result = match args.command {
         Command::Demo(args) => chimney::demo::run(&args),
         Command::Device(args) => chimney::device::run(&args),
-        Command::Check(args) => chimney::transports::check(&args),
+        Command::Check(args) => chimney_check::check(&args),
         Command::Bench(args) => chimney::bench::run(&args),
     };
     match result {

@@ -1,7 +1,7 @@
 //! A device in another process: drivers and devices that are killed.
 
-use chimney::transports::{Machine, Site, VfioUserSite};
 use chimney_abi::offload::Residence;
+use chimney_check::{Machine, Site, SocketSite};
 use serde_json::Value;
 use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
@@ -70,8 +70,9 @@ fn a_driver_killed_at_any_moment_leaves_the_rtl_in_order() {
     let text = read(client.0.stdout.take());
     assert!(client.0.wait().expect("an end").success(), "{text}");
     println!("{text}");
-    // Each check of the last list was a client of its own, and at least one of each that was killed.
-    for number in 1..=CHECKS + 3 {
+    // Each check of the last list was a client of its own, one looked for the device before, and there was at least one of
+    // each list that was killed.
+    for number in 1..=CHECKS + 4 {
         let report = report(&mut lines);
         assert_eq!(report["client"], number);
         assert_eq!((&report["forced_resets"], &report["broken"]), (&0.into(), &0.into()), "{report}");
@@ -81,7 +82,7 @@ fn a_driver_killed_at_any_moment_leaves_the_rtl_in_order() {
 #[test]
 fn connections_survive_a_device_that_is_killed() {
     let (mut device, socket) = device("device-killed", "golden");
-    let mut site = VfioUserSite::at(&socket);
+    let mut site = SocketSite::at(&socket);
     let mut machine = Machine::open_with(&mut site, 21, 200_000).expect("it comes up");
     let id = machine.connect().expect("a connection");
     machine.move_to(id, Residence::Offloaded).expect("an offload");
@@ -104,8 +105,8 @@ fn connections_survive_a_device_that_is_killed() {
 fn what_is_wrong_is_said_in_one_line() {
     let nowhere = std::env::temp_dir().join(format!("chimney-{}-nowhere", std::process::id()));
     let mut client = chimney(&["check"], &nowhere);
-    let text = read(client.0.stdout.take());
-    assert!(text.contains("`chimney device --socket"), "{text}");
+    let text = read(client.0.stderr.take());
+    assert!(text.contains("`chimney device --socket") && text.lines().count() == 1, "{text}");
     assert!(!client.0.wait().expect("an end").success());
     let mut wrong = chimney(&["device", "--wire", "string"], &nowhere);
     let text = read(wrong.0.stderr.take());

@@ -41,6 +41,7 @@ const IMPORTS: &[(&str, &[&str])] = &[
     ("hdl/proof", &["chimney-hdl-kernel"]),
     ("hdl", &["chimney-abi", "chimney-hdl-kernel", "chimney-hdl-macros"]),
     ("driver", &["chimney-abi", "chimney-vfio-user"]),
+    ("driver/check", &["chimney-abi", "chimney-driver", "chimney-host-stack", "chimney-vfio-user"]),
     ("driver/vfio-user", &[]),
     ("host-stack/core", &["chimney-abi"]),
     ("host-stack", &["chimney-abi", "chimney-host-stack-core"]),

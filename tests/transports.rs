@@ -2,7 +2,8 @@
 
 use chimney::device::{Card, Far};
 use chimney::pace::Pace;
-use chimney::transports::{run, table, InProcess, Outcome, VfioUserSite};
+use chimney::transports::{InProcess, VfioUserSite};
+use chimney_check::{run, table, Outcome};
 use chimney_sim::golden::{self, Golden};
 use chimney_sim::host_mem::{DmaPort, HostMemory};
 use chimney_sim::model::RtlNic;

@@ -11,8 +11,8 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::str::FromStr;
 
-/// Port of the echo service (RFC 862).
-pub const ECHO_PORT: u16 = 7;
+pub use chimney_check::ECHO_PORT;
+
 /// MAC address of the echo peer.
 pub const ECHO_MAC: MacAddr = MacAddr([0x02, 0xc4, 0x1e, 0, 0, 0x07]);
 /// Bytes of a connection that wait to be echoed; more are not read, so that the window closes.

@@ -1,54 +1,20 @@
-//! Where a device is, and how it is reached.
+//! Where a device is, and how it is reached: those that this program makes itself.
 
 use crate::cosim::CosimBus;
 use crate::device::{self, Card, Far};
 use anyhow::{bail, Result};
-use chimney_driver::vfio_user::{VfioUser, DEFAULT_TIMEOUT};
-use chimney_driver::Bus;
+use chimney_check::{Crossings, Site, SocketSite};
+use chimney_driver::vfio_user::VfioUser;
 use chimney_sim::device::Device;
 use chimney_sim::host_mem::HostMemory;
 use chimney_sim::pci::{Function, FunctionCounters};
 use chimney_sim::vfio_user::{Server, ServerCounters};
 use std::cell::RefCell;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::rc::Rc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{mpsc, Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
-
-/// What crossed the boundary of the device so far, as its own side counted it.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Crossings {
-    /// At the PCI function.
-    pub function: FunctionCounters,
-    /// DMA refused.
-    pub dma_faults: u64,
-}
-
-/// A device with the echo peer on its wire. One bus to it at a time.
-pub trait Site {
-    /// The transport.
-    type Bus: Bus;
-
-    /// A new way to the device, after the last one was dropped.
-    ///
-    /// # Errors
-    /// When there is none.
-    fn connect(&mut self) -> Result<Self::Bus>;
-
-    /// Lets the device and its wire work for a moment, if somebody must.
-    ///
-    /// # Errors
-    /// When the device or its wire broke.
-    fn turn(&mut self) -> Result<()>;
-
-    /// The host's time, microseconds.
-    fn now_us(&self) -> u64;
-
-    /// What the device's side counted, if it can be asked.
-    fn crossings(&self) -> Option<Crossings>;
-}
 
 /// The device in this process and on this thread.
 pub struct InProcess<D: Device> {
@@ -87,16 +53,26 @@ impl<D: Device> Site for InProcess<D> {
 
     fn crossings(&self) -> Option<Crossings> {
         let function = self.function.as_ref()?.borrow().counters();
-        Some(Crossings { function, dma_faults: self.memory.violations().0 })
+        Some(crossings(&function, self.memory.violations().0))
     }
 }
 
-/// The device behind a socket: on a thread of its own, or in another process.
+/// What the device's side counted.
+fn crossings(function: &FunctionCounters, dma_faults: u64) -> Crossings {
+    Crossings {
+        mmio_reads: function.mmio_reads,
+        mmio_writes: function.mmio_writes,
+        send_doorbells: function.send_doorbells,
+        receive_doorbells: function.receive_doorbells,
+        interrupts: function.interrupts,
+        dma_faults,
+    }
+}
+
+/// The device behind a socket, on a thread of its own, so that it can be asked for its counters.
 pub struct VfioUserSite {
-    path: PathBuf,
-    started: Instant,
-    /// Of a device on a thread; the other process cannot be asked.
-    thread: Option<DeviceThread>,
+    socket: SocketSite,
+    thread: DeviceThread,
 }
 
 struct DeviceThread {
@@ -106,11 +82,6 @@ struct DeviceThread {
 }
 
 impl VfioUserSite {
-    /// The device of another process, which listens at `path`.
-    pub fn at(path: &Path) -> Self {
-        Self { path: path.to_owned(), started: Instant::now(), thread: None }
-    }
-
     /// Starts a thread with a device that `make` makes there, and a server at `path`.
     ///
     /// # Errors
@@ -137,9 +108,9 @@ impl VfioUserSite {
             }
             Ok(())
         });
-        let mut site = Self::at(path);
         let has_started = is_ready.recv().is_ok();
-        site.thread = Some(DeviceThread { stop, counters, handle: Some(handle) });
+        let thread = DeviceThread { stop, counters, handle: Some(handle) };
+        let mut site = Self { socket: SocketSite::at(path), thread };
         if !has_started {
             site.turn()?;
         }
@@ -151,43 +122,48 @@ impl Site for VfioUserSite {
     type Bus = VfioUser;
 
     fn connect(&mut self) -> Result<VfioUser> {
-        Ok(VfioUser::open(&self.path, DEFAULT_TIMEOUT)?)
+        self.socket.connect()
     }
 
     fn turn(&mut self) -> Result<()> {
-        if let Some(thread) = &mut self.thread {
-            if let Some(handle) = thread.handle.take_if(|handle| handle.is_finished()) {
-                match handle.join() {
-                    Ok(result) => result?,
-                    Err(_) => bail!("the device's thread panicked"),
-                }
-                bail!("the device's thread has ended");
+        if let Some(handle) = self.thread.handle.take_if(|handle| handle.is_finished()) {
+            match handle.join() {
+                Ok(result) => result?,
+                Err(_) => bail!("the device's thread panicked"),
             }
+            bail!("the device's thread has ended");
         }
-        // Device and driver share few processors: who only waits lets the other one run.
-        std::thread::sleep(Duration::from_micros(20));
-        Ok(())
+        self.socket.turn()
     }
 
     fn now_us(&self) -> u64 {
-        // `as`: half a million years.
-        self.started.elapsed().as_micros() as u64
+        self.socket.now_us()
     }
 
     fn crossings(&self) -> Option<Crossings> {
-        let counters = *self.thread.as_ref()?.counters.lock().unwrap_or_else(PoisonError::into_inner);
-        Some(Crossings { function: counters.function, dma_faults: counters.dma_faults })
+        let counters = *self.thread.counters.lock().unwrap_or_else(PoisonError::into_inner);
+        Some(crossings(&counters.function, counters.dma_faults))
     }
 }
 
 impl Drop for VfioUserSite {
     fn drop(&mut self) {
-        if let Some(mut thread) = self.thread.take() {
-            thread.stop.store(true, Ordering::Relaxed);
-            if let Some(handle) = thread.handle.take() {
-                // What it ended with was seen by `turn`, or nobody asked.
-                let _ = handle.join();
-            }
+        self.thread.stop.store(true, Ordering::Relaxed);
+        if let Some(handle) = self.thread.handle.take() {
+            // What it ended with was seen by `turn`, or nobody asked.
+            let _ = handle.join();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use chimney_check::{ECHO_IP, MTU, PREFIX_LEN};
+    use chimney_sim::net::netns::PeerConfig;
+
+    #[test]
+    fn the_checks_know_the_network_of_the_peers() {
+        let net = PeerConfig::default();
+        assert_eq!((net.peer_ip, net.prefix_len, net.mtu), (ECHO_IP, PREFIX_LEN, MTU));
     }
 }

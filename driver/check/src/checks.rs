@@ -1,7 +1,7 @@
 //! The checks. Each begins with a new bus and leaves nothing behind but a device.
 
-use super::machine::Machine;
-use super::site::{Crossings, Site};
+use crate::machine::Machine;
+use crate::site::{Crossings, Site};
 use anyhow::{ensure, Context, Result};
 use chimney_abi::desc::{StatusLine, HEARTBEAT_US};
 use chimney_abi::layout::Reg;
@@ -31,7 +31,7 @@ fn config<const N: usize>(bus: &mut impl Bus, offset: u16) -> Result<[u8; N]> {
 }
 
 /// Config space names the function and its capabilities.
-pub(super) fn config_space<S: Site>(site: &mut S) -> Result<String> {
+pub(crate) fn config_space<S: Site>(site: &mut S) -> Result<String> {
     let mut bus = site.connect()?;
     bus.reset()?;
     let vendor = u16::from_le_bytes(config(&mut bus, pci::VENDOR)?);
@@ -56,7 +56,7 @@ fn command(bus: &mut impl Bus) -> Result<u16> {
 }
 
 /// Registers answer, and a reset makes them forget.
-pub(super) fn registers<S: Site>(site: &mut S) -> Result<String> {
+pub(crate) fn registers<S: Site>(site: &mut S) -> Result<String> {
     let mut bus = site.connect()?;
     bus.reset()?;
     let id = bus.read32(regs::ID.offset);
@@ -119,7 +119,7 @@ fn ensure_fault<S: Site>(site: &mut S, before: Option<u64>) -> Result<String> {
 }
 
 /// No DMA without bus master, DMA with it.
-pub(super) fn bus_master<S: Site>(site: &mut S) -> Result<String> {
+pub(crate) fn bus_master<S: Site>(site: &mut S) -> Result<String> {
     let mut bus = site.connect()?;
     bus.reset()?;
     let memory = bus.allocate(4096, DeviceAccess::ReadsWrites)?;
@@ -137,7 +137,7 @@ pub(super) fn bus_master<S: Site>(site: &mut S) -> Result<String> {
 }
 
 /// Memory that the device may only read stays as it is.
-pub(super) fn read_only<S: Site>(site: &mut S) -> Result<String> {
+pub(crate) fn read_only<S: Site>(site: &mut S) -> Result<String> {
     let mut bus = site.connect()?;
     bus.reset()?;
     let memory = bus.allocate(4096, DeviceAccess::Reads)?;
@@ -152,7 +152,7 @@ pub(super) fn read_only<S: Site>(site: &mut S) -> Result<String> {
 }
 
 /// DMA to memory that was given back is a fault, and the device says so.
-pub(super) fn unmapped<S: Site>(site: &mut S) -> Result<String> {
+pub(crate) fn unmapped<S: Site>(site: &mut S) -> Result<String> {
     let mut bus = site.connect()?;
     bus.reset()?;
     let memory = bus.allocate(8192, DeviceAccess::ReadsWrites)?;
@@ -171,7 +171,7 @@ pub(super) fn unmapped<S: Site>(site: &mut S) -> Result<String> {
 }
 
 /// A connection in the host: its frames pass the ordinary rings, and interrupts announce them.
-pub(super) fn in_host<S: Site>(site: &mut S) -> Result<String> {
+pub(crate) fn in_host<S: Site>(site: &mut S) -> Result<String> {
     let before = site.crossings();
     let mut machine = Machine::open(site, 11)?;
     let id = machine.connect()?;
@@ -181,14 +181,14 @@ pub(super) fn in_host<S: Site>(site: &mut S) -> Result<String> {
     ensure!(frames as usize > SHORT_BYTES / 1500, "only {frames} frames came"); // `as`: few
     machine.driver.stop()?;
     let (Some(before), Some(after)) = (before, machine.site().crossings()) else { return Ok(String::new()) };
-    let interrupts = after.function.interrupts.saturating_sub(before.function.interrupts);
+    let interrupts = after.interrupts.saturating_sub(before.interrupts);
     ensure!(interrupts > 0, "no interrupt was signalled");
     ensure!(after.dma_faults == before.dma_faults, "DMA was refused");
     Ok(format!("{interrupts} interrupts"))
 }
 
 /// Offload, 1 MiB each way, upload; nothing is read from the device meanwhile, and little is written to it.
-pub(super) fn offloaded<S: Site>(site: &mut S) -> Result<String> {
+pub(crate) fn offloaded<S: Site>(site: &mut S) -> Result<String> {
     let mut machine = Machine::open(site, 12)?;
     let id = machine.connect()?;
     machine.echo(id, SHORT_BYTES, 2)?;
@@ -206,8 +206,7 @@ pub(super) fn offloaded<S: Site>(site: &mut S) -> Result<String> {
     judge(&before, &after, completions)
 }
 
-fn judge(before: &Crossings, after: &Crossings, completions: u64) -> Result<String> {
-    let (b, a) = (&before.function, &after.function);
+fn judge(b: &Crossings, a: &Crossings, completions: u64) -> Result<String> {
     let reads = a.mmio_reads - b.mmio_reads;
     let doorbells = a.send_doorbells - b.send_doorbells;
     let interrupts = a.interrupts - b.interrupts;
@@ -216,17 +215,18 @@ fn judge(before: &Crossings, after: &Crossings, completions: u64) -> Result<Stri
         a.receive_doorbells - b.receive_doorbells,
         a.mmio_writes - b.mmio_writes,
     );
-    ensure!(after.dma_faults == before.dma_faults, "DMA was refused");
+    ensure!(a.dma_faults == b.dma_faults, "DMA was refused");
     ensure!(reads == 0, "a register was read: {seen}");
-    ensure!(doorbells as usize <= LONG_BYTES / DOORBELL_BYTES, "too many doorbells: {seen}"); // `as`: few
-                                                                                              // The first one is not moderated: until then the driver waits for it.
+    // `as`: few
+    ensure!(doorbells as usize <= LONG_BYTES / DOORBELL_BYTES, "too many doorbells: {seen}");
+    // The first one is not moderated: until then the driver waits for it.
     let allowed = 1 + completions / COMPLETIONS_PER_INTERRUPT;
     ensure!(interrupts <= allowed, "too many interrupts: {seen}");
     Ok(seen)
 }
 
 /// A driver vanishes in the middle of a transfer; the next one finds a device in order.
-pub(super) fn after_a_crash<S: Site>(site: &mut S) -> Result<String> {
+pub(crate) fn after_a_crash<S: Site>(site: &mut S) -> Result<String> {
     let mut machine = Machine::open(site, 13)?;
     let id = machine.connect()?;
     machine.move_to(id, Residence::Offloaded)?;
@@ -246,7 +246,7 @@ pub(super) fn after_a_crash<S: Site>(site: &mut S) -> Result<String> {
 }
 
 /// After a stop the device does nothing.
-pub(super) fn stopped<S: Site>(site: &mut S) -> Result<String> {
+pub(crate) fn stopped<S: Site>(site: &mut S) -> Result<String> {
     let mut machine = Machine::open(site, 15)?;
     machine.step()?;
     machine.driver.stop()?;

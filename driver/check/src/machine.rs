@@ -1,15 +1,13 @@
 //! Driver and host stack over a site's bus.
 
-use super::site::Site;
-use crate::device::ECHO_PORT;
+use crate::site::Site;
+use crate::{ECHO_IP, ECHO_PORT, MTU, PREFIX_LEN};
 use anyhow::{bail, ensure, Context, Result};
 use chimney_abi::cmd::TcpState;
 use chimney_abi::offload::Residence;
 use chimney_driver::{Config, Driver};
 use chimney_host_stack::switch::{Switch, SwitchConfig};
 use chimney_host_stack::{Address, ConnId, MacAddr, Stack, StackConfig, StackEvent, TcpConfig};
-use chimney_sim::net::netns::PeerConfig;
-use chimney_sim::rng::Rng;
 use sha2::{Digest, Sha256};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::{Duration, Instant};
@@ -28,6 +26,12 @@ const POLL_US: u64 = 20_000;
 const PATIENCE_US: u64 = 10_000_000;
 /// MAC address of every host.
 const HOST_MAC: MacAddr = MacAddr([0x02, 0xc4, 0x1e, 0, 0, 0x02]);
+
+/// Bytes without a pattern: at least `len` of them, for each seed others.
+fn noise(len: usize, seed: u64) -> Vec<u8> {
+    let hash = |block: u64| Sha256::digest([seed.to_le_bytes(), block.to_le_bytes()].concat());
+    (0..).map(hash).take(len.div_ceil(32)).flatten().collect()
+}
 
 /// A host with a chimney at a site.
 pub struct Machine<'a, S: Site> {
@@ -63,11 +67,10 @@ impl<'a, S: Site> Machine<'a, S> {
             ..Config::default()
         };
         let driver = Driver::open(site.connect()?, config).context("the device does not come up")?;
-        let net = PeerConfig::default();
         let stack = Stack::new(StackConfig {
             mac: HOST_MAC,
-            addresses: vec![Address::new(IpAddr::V4(Ipv4Addr::new(10, 85, 0, number)), net.prefix_len)],
-            mtu: net.mtu,
+            addresses: vec![Address::new(IpAddr::V4(Ipv4Addr::new(10, 85, 0, number)), PREFIX_LEN)],
+            mtu: MTU,
             secret: number.into(),
             tcp: TcpConfig::default(),
         });
@@ -117,7 +120,7 @@ impl<'a, S: Site> Machine<'a, S> {
     /// # Errors
     /// When it is not answered.
     pub fn connect(&mut self) -> Result<ConnId> {
-        let peer = SocketAddr::new(PeerConfig::default().peer_ip, ECHO_PORT);
+        let peer = SocketAddr::new(ECHO_IP, ECHO_PORT);
         let id = self.switch.stack().connect(self.site.now_us(), peer)?;
         self.step_until("the connection", |machine| machine.events.contains(&StackEvent::Connected(id)))?;
         Ok(id)
@@ -144,8 +147,7 @@ impl<'a, S: Site> Machine<'a, S> {
     /// # Errors
     /// When they do not come back, or others do.
     pub fn echo(&mut self, id: ConnId, total: usize, seed: u64) -> Result<()> {
-        let mut rng = Rng::new(seed);
-        let bytes: Vec<u8> = (0..total.div_ceil(8)).flat_map(|_| rng.next_u64().to_le_bytes()).collect();
+        let bytes = noise(total, seed);
         let bytes = &bytes[..total];
         let (mut sent, mut received, mut hash) = (0, 0, Sha256::new());
         let mut progress = Instant::now();

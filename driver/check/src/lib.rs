@@ -1,0 +1,190 @@
+//! One list of checks for every transport of the driver.
+//!
+//! ```text
+//!   list of checks --> Site: in-process | vfio-user | VFIO   (a device with the echo peer on its wire, and a way to it)
+//!                        |
+//!                        v
+//!                      Machine: driver and host stack over the site's bus
+//! ```
+//! A check knows a bus and nothing of what is behind it; where the device's side can be asked for its counters, it proves
+//! what the driver claims about itself. Nothing here needs a simulator, so the program `chimney-check` runs where only a device
+//! is: in a guest, on a machine with a card.
+#![forbid(unsafe_code)]
+
+mod checks;
+mod machine;
+mod site;
+
+pub use machine::Machine;
+pub use site::{Crossings, Site, SocketSite, VfioSite};
+
+use anyhow::{bail, Context, Result};
+use std::fmt;
+use std::io::{ErrorKind, Write};
+use std::net::{IpAddr, Ipv4Addr};
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+/// TCP port of the echo peer (RFC 862).
+pub const ECHO_PORT: u16 = 7;
+/// Its address.
+pub const ECHO_IP: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 85, 0, 1));
+/// Prefix length of its network.
+pub const PREFIX_LEN: u8 = 24;
+/// MTU of its network.
+pub const MTU: u16 = 1500;
+
+/// Options of `chimney check` and `chimney-check`: which device. The echo peer must be on its wire.
+#[derive(clap::Args, Clone, Debug)]
+#[group(required = true, multiple = false)]
+pub struct Args {
+    /// The socket of a device in another process: `chimney device --wire echo --socket PATH`
+    #[arg(long, value_name = "PATH")]
+    pub socket: Option<PathBuf>,
+    /// A PCI function that is bound to vfio-pci, for example 0000:01:00.0
+    #[arg(long, value_name = "BDF")]
+    pub vfio: Option<String>,
+}
+
+/// Runs the list, one line for each check as soon as it ended; true if all of it passed.
+///
+/// # Errors
+/// When there is no such device, or nothing can be said.
+pub fn check(args: &Args) -> Result<bool> {
+    match (&args.socket, &args.vfio) {
+        (Some(path), None) => check_site(&mut SocketSite::at(path)),
+        (None, Some(name)) => check_site(&mut VfioSite::at(name)),
+        _ => bail!("name one device: --socket PATH or --vfio BDF"),
+    }
+}
+
+fn check_site<S: Site>(site: &mut S) -> Result<bool> {
+    // One reason is enough for a device that cannot be opened at all.
+    drop(site.connect()?);
+    let mut out = std::io::stdout();
+    let mut said = Ok(());
+    let outcomes = run_each(site, &mut |outcome| {
+        let written = writeln!(out, "{outcome}").and_then(|()| out.flush());
+        // That nobody listens any more is no reason to leave the device in the middle of something.
+        if let Err(error) = written.or_else(no_listener) {
+            said = Err(error);
+        }
+    });
+    said.context("standard output")?;
+    Ok(outcomes.iter().all(|outcome| outcome.result.is_ok()))
+}
+
+fn no_listener(error: std::io::Error) -> std::io::Result<()> {
+    if error.kind() == ErrorKind::BrokenPipe {
+        Ok(())
+    } else {
+        Err(error)
+    }
+}
+
+/// A check.
+type Check<S> = fn(&mut S) -> Result<String>;
+
+/// What became of a check.
+#[derive(Debug)]
+pub struct Outcome {
+    /// What was checked.
+    pub name: &'static str,
+    /// What was seen, or why it failed.
+    pub result: Result<String, String>,
+    /// How long it took.
+    pub took: Duration,
+}
+
+impl fmt::Display for Outcome {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (verdict, text) = match &self.result {
+            Ok(seen) => ("PASS", seen),
+            Err(why) => ("FAIL", why),
+        };
+        write!(f, "{verdict} {} ({:.2} s)", self.name, self.took.as_secs_f64())?;
+        if !text.is_empty() {
+            write!(f, ": {text}")?;
+        }
+        Ok(())
+    }
+}
+
+/// The list, in order: first what later ones rest on.
+fn list<S: Site>() -> [(&'static str, Check<S>); 9] {
+    [
+        ("config space names the function and its capabilities", checks::config_space),
+        ("registers answer, and a reset makes them forget", checks::registers),
+        ("no DMA without bus master, DMA with it", checks::bus_master),
+        ("memory that the device may only read stays as it is", checks::read_only),
+        ("DMA to memory that was given back is a fault", checks::unmapped),
+        ("a connection in the host: ordinary frames both ways", checks::in_host),
+        ("offload, 1 MiB each way, upload", checks::offloaded),
+        ("the next driver finds a device in order", checks::after_a_crash),
+        ("after a stop the device does nothing", checks::stopped),
+    ]
+}
+
+/// Runs the list on a site.
+pub fn run<S: Site>(site: &mut S) -> Vec<Outcome> {
+    run_each(site, &mut |_| {})
+}
+
+/// Runs the list on a site, and shows what became of each check as soon as it ended.
+pub fn run_each<S: Site>(site: &mut S, each: &mut dyn FnMut(&Outcome)) -> Vec<Outcome> {
+    let one = |(name, check): (&'static str, Check<S>)| {
+        let start = Instant::now();
+        let result = check(site).map_err(|error| format!("{error:#}"));
+        let outcome = Outcome { name, result, took: start.elapsed() };
+        each(&outcome);
+        outcome
+    };
+    list().into_iter().map(one).collect()
+}
+
+/// The list with a column for each site: its name and what became of its checks.
+pub fn table(columns: &[(String, Vec<Outcome>)]) -> String {
+    let mut text = format!("{:<56}", "check");
+    for (name, _) in columns {
+        text += &format!(" {name:>20}");
+    }
+    let rows = columns.first().map_or(0, |(_, outcomes)| outcomes.len());
+    for row in 0..rows {
+        text += &format!("\n{:<56}", columns[0].1[row].name);
+        for (_, outcomes) in columns {
+            let outcome = &outcomes[row];
+            let verdict = if outcome.result.is_ok() { "PASS" } else { "FAIL" };
+            text += &format!(" {verdict:>11} {:>6.2} s", outcome.took.as_secs_f64());
+        }
+    }
+    for (name, outcomes) in columns {
+        for outcome in outcomes {
+            match &outcome.result {
+                Ok(seen) if seen.is_empty() => {}
+                Ok(seen) => text += &format!("\n  {name}, {}: {seen}", outcome.name),
+                Err(why) => text += &format!("\n  {name}, {} FAILED: {why}", outcome.name),
+            }
+        }
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_outcome_is_one_line_with_its_verdict_first() {
+        let outcome = |result| Outcome { name: "a check", result, took: Duration::from_millis(1500) };
+        assert_eq!(outcome(Ok(String::new())).to_string(), "PASS a check (1.50 s)");
+        assert_eq!(outcome(Ok("seen".into())).to_string(), "PASS a check (1.50 s): seen");
+        assert_eq!(outcome(Err("why".into())).to_string(), "FAIL a check (1.50 s): why");
+    }
+
+    #[test]
+    fn a_device_that_is_not_there_fails_each_check_with_the_reason() {
+        let outcomes = run(&mut VfioSite::at("ffff:ff:1f.7"));
+        let why = "there is no PCI function ffff:ff:1f.7";
+        assert!(outcomes.iter().all(|o| o.result.as_ref().is_err_and(|text| text.contains(why))));
+    }
+}
