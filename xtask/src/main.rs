@@ -12,6 +12,7 @@
 //! | [`mod@test`] | the steps that CI runs, with progress, times and a table |
 //! | [`program`] | demo and bench: hands over to the `chimney` program |
 //! | [`fpga`] | synthesis, place and route |
+//! | [`vm`] | a guest with a real kernel, in QEMU |
 //! | [`fresh`] | runs the two in a freshly made Debian 12 |
 //! | [`process`], [`display`], [`paths`] | child processes that die with us; their progress; where things lie |
 
@@ -25,6 +26,7 @@ mod process;
 mod program;
 mod setup;
 mod test;
+mod vm;
 mod wheel;
 
 use std::process::ExitCode;
@@ -51,6 +53,8 @@ enum Command {
     Test(test::Args),
     /// Synthesize and place the core for the FPGAs of the gate; JSON goes to target/fpga
     Fpga(fpga::Args),
+    /// A guest with a real kernel, in QEMU, in which the driver runs on the kernel's VFIO
+    Vm(vm::Args),
     /// Only the set-up: find the tools, install what is missing
     Setup,
     /// Run `test` or `demo` in a freshly made Debian 12 that has only Rust and git (root only)
@@ -63,6 +67,7 @@ fn main() -> ExitCode {
         Command::Bench(args) => program::run("bench", args),
         Command::Test(args) => test::run(&args),
         Command::Fpga(args) => fpga::run(&args),
+        Command::Vm(args) => vm::run(&args),
         Command::Setup => setup::ensure(setup::Purpose::Test).map(|_| ExitCode::SUCCESS),
         Command::Fresh(args) => fresh::run(&args),
     };

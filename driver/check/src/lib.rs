@@ -18,7 +18,7 @@ mod site;
 pub use machine::Machine;
 pub use site::{Crossings, Site, SocketSite, VfioSite};
 
-use anyhow::{bail, Context, Result};
+use anyhow::{bail, ensure, Context, Result};
 use std::fmt;
 use std::io::{ErrorKind, Write};
 use std::net::{IpAddr, Ipv4Addr};
@@ -36,14 +36,16 @@ pub const MTU: u16 = 1500;
 
 /// Options of `chimney check` and `chimney-check`: which device. The echo peer must be on its wire.
 #[derive(clap::Args, Clone, Debug)]
-#[group(required = true, multiple = false)]
 pub struct Args {
     /// The socket of a device in another process: `chimney device --wire echo --socket PATH`
-    #[arg(long, value_name = "PATH")]
+    #[arg(long, value_name = "PATH", required_unless_present = "vfio", conflicts_with = "vfio")]
     pub socket: Option<PathBuf>,
     /// A PCI function that is bound to vfio-pci, for example 0000:01:00.0
     #[arg(long, value_name = "BDF")]
     pub vfio: Option<String>,
+    /// Only the checks whose names have this in them
+    #[arg(long, value_name = "TEXT", default_value = "")]
+    pub only: String,
 }
 
 /// Runs the list, one line for each check as soon as it ended; true if all of it passed.
@@ -52,18 +54,19 @@ pub struct Args {
 /// When there is no such device, or nothing can be said.
 pub fn check(args: &Args) -> Result<bool> {
     match (&args.socket, &args.vfio) {
-        (Some(path), None) => check_site(&mut SocketSite::at(path)),
-        (None, Some(name)) => check_site(&mut VfioSite::at(name)),
+        (Some(path), None) => check_site(&mut SocketSite::at(path), &args.only),
+        (None, Some(name)) => check_site(&mut VfioSite::at(name), &args.only),
         _ => bail!("name one device: --socket PATH or --vfio BDF"),
     }
 }
 
-fn check_site<S: Site>(site: &mut S) -> Result<bool> {
+fn check_site<S: Site>(site: &mut S, only: &str) -> Result<bool> {
+    ensure!(list::<S>().iter().any(|(name, _)| name.contains(only)), "no check has '{only}' in its name");
     // One reason is enough for a device that cannot be opened at all.
     drop(site.connect()?);
     let mut out = std::io::stdout();
     let mut said = Ok(());
-    let outcomes = run_each(site, &mut |outcome| {
+    let outcomes = run_each(site, only, &mut |outcome| {
         let written = writeln!(out, "{outcome}").and_then(|()| out.flush());
         // That nobody listens any more is no reason to leave the device in the middle of something.
         if let Err(error) = written.or_else(no_listener) {
@@ -127,11 +130,11 @@ fn list<S: Site>() -> [(&'static str, Check<S>); 9] {
 
 /// Runs the list on a site.
 pub fn run<S: Site>(site: &mut S) -> Vec<Outcome> {
-    run_each(site, &mut |_| {})
+    run_each(site, "", &mut |_| {})
 }
 
-/// Runs the list on a site, and shows what became of each check as soon as it ended.
-pub fn run_each<S: Site>(site: &mut S, each: &mut dyn FnMut(&Outcome)) -> Vec<Outcome> {
+/// Runs those of the list that have `only` in their names, and shows what became of each as soon as it ended.
+pub fn run_each<S: Site>(site: &mut S, only: &str, each: &mut dyn FnMut(&Outcome)) -> Vec<Outcome> {
     let one = |(name, check): (&'static str, Check<S>)| {
         let start = Instant::now();
         let result = check(site).map_err(|error| format!("{error:#}"));
@@ -139,7 +142,7 @@ pub fn run_each<S: Site>(site: &mut S, each: &mut dyn FnMut(&Outcome)) -> Vec<Ou
         each(&outcome);
         outcome
     };
-    list().into_iter().map(one).collect()
+    list().into_iter().filter(|(name, _)| name.contains(only)).map(one).collect()
 }
 
 /// The list with a column for each site: its name and what became of its checks.

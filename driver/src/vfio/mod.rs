@@ -11,7 +11,7 @@
 //! kernel would do all of it for a process that dies; it is the net and not the plan.
 //!
 //! What the crate `vfio-ioctls` does: open container, group and device, describe regions, and set eventfds. Its calls that
-//! drop results are not used ([`raw`]).
+//! drop results are not used (`raw`).
 
 pub mod error;
 pub mod info;

@@ -19,6 +19,9 @@ use crate::{needs, paths, setup};
 /// Options of `cargo xtask test`.
 #[derive(clap::Args)]
 pub struct Args {
+    /// Run only these steps, for example: test vfio
+    #[arg(value_name = "STEP")]
+    steps: Vec<String>,
     /// The full counts of the random tests (sets CHIMNEY_LONG=1)
     #[arg(long)]
     long: bool,
@@ -53,7 +56,8 @@ pub fn run(args: &Args) -> Result<ExitCode> {
         }
         return Ok(ExitCode::SUCCESS);
     }
-    let chosen = choose(&args.only, args.long)?;
+    let only: Vec<String> = args.only.iter().chain(&args.steps).cloned().collect();
+    let chosen = choose(&only, args.long)?;
     let found = setup::ensure(setup::Purpose::Test)?;
     let chosen = possible(chosen);
     let mut outcomes: Vec<Outcome> = Vec::new();

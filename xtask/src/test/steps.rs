@@ -9,7 +9,7 @@ use std::process::Command;
 use anyhow::Result;
 
 use crate::needs::Role;
-use crate::{paths, setup, wheel};
+use crate::{paths, setup, vm, wheel};
 
 /// One step: one cargo command.
 pub struct Step {
@@ -68,6 +68,14 @@ pub const STEPS: &[Step] = &[
         env: &[],
         needs: None,
         tools: None,
+    },
+    Step {
+        name: "vfio",
+        about: "the driver on the VFIO of a real kernel, in a guest",
+        args: &["run", "--quiet", "--package", "xtask", "--locked", "--", "vm", "test"],
+        env: &[],
+        needs: None,
+        tools: Some(vm::kit),
     },
     Step {
         name: "wave",

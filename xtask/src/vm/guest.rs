@@ -1,0 +1,287 @@
+//! One boot of the guest: what is built for it, what is started, what it says, and what that means.
+
+use std::fs;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitCode, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::{bail, ensure, Context, Result};
+
+use super::archive::Archive;
+use super::kit::{Kit, MODULES};
+use crate::process::{self, Event};
+use crate::{paths, setup};
+
+/// Rust's name of a machine whose programs need no library.
+const STATIC_TARGET: &str = "x86_64-unknown-linux-musl";
+/// The guest's first process.
+const INIT: &str = include_str!("../../vm/init.sh");
+/// The line after which nothing more is to be said.
+const END: &str = "END";
+/// The guest's memory.
+const MEMORY: &str = "512M";
+/// Longest time of a boot and its checks, seconds, on a busy machine.
+const LIMIT_S: u32 = 600;
+/// How long the device may take to listen, or to end when its client is gone.
+const DEVICE_LIMIT: Duration = Duration::from_secs(60);
+
+/// Options of `cargo xtask vm test`.
+#[derive(clap::Args)]
+pub struct Args {
+    /// The golden model in the NIC's place: faster
+    #[arg(long)]
+    golden: bool,
+    /// So many boots, one after the other
+    #[arg(long, default_value_t = 1)]
+    boots: u32,
+}
+
+/// What the guest said.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Verdicts {
+    passed: u32,
+    failed: Vec<String>,
+    has_ended: bool,
+}
+
+impl Verdicts {
+    /// Reads a line of the console; true if it is to be shown.
+    fn read(&mut self, line: &str) -> bool {
+        let line = line.trim_end();
+        if line.starts_with("PASS ") {
+            self.passed += 1;
+        } else if let Some(what) = line.strip_prefix("FAIL ") {
+            self.failed.push(what.to_owned());
+        } else {
+            self.has_ended |= line == END;
+            return false;
+        }
+        true
+    }
+
+    fn is_good(&self) -> bool {
+        self.has_ended && self.passed > 0 && self.failed.is_empty()
+    }
+}
+
+/// Builds what the guest and its device need, boots it, and reports each of its lines.
+///
+/// # Errors
+/// No kit, nothing built, no device. Checks that failed are in the exit status.
+pub fn run(args: &Args) -> Result<ExitCode> {
+    let kit = Kit::ensure()?;
+    let found = setup::ensure(setup::Purpose::Demo)?;
+    let check = build_check()?;
+    let chimney = build_chimney(&found)?;
+    let dir = paths::state_dir().join("vm");
+    fs::create_dir_all(&dir).with_context(|| format!("cannot create {}", dir.display()))?;
+    let disk = dir.join("initramfs.cpio");
+    fs::write(&disk, file_system(&kit, &check)?).with_context(|| disk.display().to_string())?;
+    let mut is_good = true;
+    for number in 1..=args.boots {
+        let started = Instant::now();
+        let verdicts = boot(&kit, &chimney, &dir, args.golden)?;
+        is_good &= verdicts.is_good();
+        for what in &verdicts.failed {
+            println!("test {what} ... FAILED");
+        }
+        println!(
+            "test result: {}. {} passed; {} failed; boot {number} of {} in {:.1} s",
+            if verdicts.is_good() { "ok" } else { "FAILED" },
+            verdicts.passed,
+            verdicts.failed.len(),
+            args.boots,
+            started.elapsed().as_secs_f64()
+        );
+    }
+    Ok(if is_good { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// The program that runs in the guest: static, without the simulator.
+fn build_check() -> Result<PathBuf> {
+    let mut rustup = Command::new("rustup");
+    rustup.args(["target", "add", STATIC_TARGET]).current_dir(paths::root());
+    let output = rustup.output().context("rustup")?;
+    ensure!(output.status.success(), "rustup target add {STATIC_TARGET}: {}", output.status);
+    let mut cargo = paths::cargo();
+    cargo.args(["build", "--locked", "--package", "chimney-check", "--target", STATIC_TARGET]);
+    // The guest's memory holds it twice.
+    cargo.env("CARGO_PROFILE_DEV_DEBUG", "0").env("CARGO_PROFILE_DEV_STRIP", "symbols");
+    build(cargo)?;
+    Ok(paths::target_dir().join(STATIC_TARGET).join("debug/chimney-check"))
+}
+
+/// The program that is the device: the one that the tests use. With the features of the whole workspace, so that it is built
+/// once.
+fn build_chimney(found: &setup::Found) -> Result<PathBuf> {
+    let mut cargo = paths::cargo();
+    found.apply(&mut cargo);
+    cargo.args(["test", "--no-run", "--locked", "--workspace", "--test", "device_process"]);
+    build(cargo)?;
+    Ok(paths::target_dir().join("debug/chimney"))
+}
+
+fn build(command: Command) -> Result<()> {
+    let mut lines = Vec::new();
+    let status = process::run(command, |event| {
+        if let Event::Line(line) = event {
+            lines.push(line.to_owned());
+        }
+    })?;
+    if !status.success() {
+        bail!("cargo: {}\n{}", process::describe(status), lines.join("\n"));
+    }
+    Ok(())
+}
+
+fn file_system(kit: &Kit, check: &Path) -> Result<Vec<u8>> {
+    let mut archive = Archive::default();
+    for folder in ["bin", "dev", "etc", "mod", "proc", "sys"] {
+        archive.folder(folder);
+    }
+    archive.program("init", INIT.as_bytes());
+    archive.copy("bin/busybox", &kit.dir.join("busybox"))?;
+    archive.copy("bin/chimney-check", check)?;
+    for module in MODULES {
+        archive.copy(&format!("mod/{module}.ko"), &kit.dir.join(format!("mod/{module}.ko")))?;
+    }
+    Ok(archive.finish())
+}
+
+/// The device's process; it does not outlive the boot.
+struct DeviceProcess(Child);
+
+impl Drop for DeviceProcess {
+    fn drop(&mut self) {
+        // It may have ended by itself.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+fn start_device(chimney: &Path, socket: &Path, is_golden: bool) -> Result<DeviceProcess> {
+    let _ = fs::remove_file(socket); // of a device that was killed
+    let mut command = Command::new(chimney);
+    command.args(["device", "--once", "--json", "--wire", "echo", "--socket"]).arg(socket);
+    command.args(["--model", if is_golden { "golden" } else { "rtl" }]);
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut device = DeviceProcess(command.spawn().with_context(|| chimney.display().to_string())?);
+    let start = Instant::now();
+    while !socket.exists() {
+        if let Some(status) = device.0.try_wait().context("the device")? {
+            bail!(
+                "the device ended at once ({}): {}",
+                process::describe(status),
+                text(device.0.stderr.take())
+            );
+        }
+        ensure!(start.elapsed() < DEVICE_LIMIT, "the device does not listen");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    Ok(device)
+}
+
+/// All that comes out of a pipe whose writer has ended.
+fn text(pipe: Option<impl Read>) -> String {
+    let mut bytes = Vec::new();
+    if let Some(mut pipe) = pipe {
+        // What could be read of it is enough.
+        let _ = pipe.read_to_end(&mut bytes);
+    }
+    String::from_utf8_lossy(&bytes).trim().to_owned()
+}
+
+fn boot(kit: &Kit, chimney: &Path, dir: &Path, is_golden: bool) -> Result<Verdicts> {
+    let socket = dir.join("nic.sock");
+    let mut device = start_device(chimney, &socket, is_golden)?;
+    let mut console = Vec::new();
+    let mut verdicts = Verdicts::default();
+    let status = process::run(qemu(kit, dir, &socket), |event| {
+        if let Event::Line(line) = event {
+            if verdicts.read(line) {
+                println!("{}", line.trim_end());
+            }
+            console.push(line.to_owned());
+        }
+    })?;
+    fs::write(dir.join("console.log"), console.join("\n")).context("the log of the console")?;
+    if verdicts.has_ended {
+        judge_device(&mut device, &mut verdicts)?;
+    } else {
+        let end = console.split_off(console.len().saturating_sub(20));
+        verdicts.failed.push(format!(
+            "the guest did not come to its end ({}); the last lines of its console:\n  {}",
+            process::describe(status),
+            end.join("\n  ")
+        ));
+    }
+    Ok(verdicts)
+}
+
+/// The device saw one client, QEMU, and nothing that it had to refuse or force, also where the kernel took bus master away from a
+/// NIC in mid-transfer.
+fn judge_device(device: &mut DeviceProcess, verdicts: &mut Verdicts) -> Result<()> {
+    let start = Instant::now();
+    while device.0.try_wait().context("the device")?.is_none() && start.elapsed() < DEVICE_LIMIT {
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    let _ = device.0.kill(); // one that did not end by itself has no report
+    let (said, why) = (text(device.0.stdout.take()), text(device.0.stderr.take()));
+    let report: serde_json::Value = serde_json::from_str(&said).unwrap_or_default();
+    let is_zero = |name: &str| report[name] == 0;
+    if ["refused", "forced_resets", "broken"].into_iter().all(is_zero) {
+        verdicts.passed += 1;
+        println!("PASS the device was reset in order each time: {said}");
+    } else {
+        verdicts.failed.push(format!("the device: {said} {why}"));
+    }
+    Ok(())
+}
+
+fn qemu(kit: &Kit, dir: &Path, socket: &Path) -> Command {
+    let nic = serde_json::json!({
+        "driver": "vfio-user-pci", "id": "nic", "bus": "root0",
+        // A simulated NIC may be away for longer than the 5 s that QEMU allows.
+        "x-msg-timeout": LIMIT_S * 1000,
+        "socket": { "path": socket, "type": "unix" },
+    });
+    let memory = format!("memory-backend-memfd,id=mem,size={MEMORY},share=on");
+    // Without no_timer_check a busy machine makes some boots fail: "timer doesn't work through IO-APIC".
+    let kernel = "console=ttyS0 quiet panic=-1 intel_iommu=on no_timer_check nokaslr mitigations=off";
+    let mut command = Command::new("timeout");
+    command.args(["--kill-after=5", &LIMIT_S.to_string()]).args(kit.qemu());
+    // TCG even if there is a /dev/kvm: not every one of them boots a stock kernel.
+    command.args(["-nodefaults", "-no-user-config", "-display", "none", "-no-reboot", "-accel", "tcg"]);
+    command.args(["-M", "q35,memory-backend=mem", "-cpu", "max", "-m", MEMORY, "-object", &memory]);
+    command.args(["-device", "intel-iommu,intremap=on,caching-mode=on"]);
+    command.args(["-device", "pcie-root-port,id=root0,chassis=1,slot=1", "-device", &nic.to_string()]);
+    command.arg("-kernel").arg(kit.kernel()).arg("-initrd").arg(dir.join("initramfs.cpio"));
+    command.args(["-serial", "stdio", "-append", kernel]);
+    command
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_boot_is_judged_by_its_lines_and_by_its_end() {
+        let mut verdicts = Verdicts::default();
+        let shown = ["[ 0.1] noise", "PASS one (0.1 s)\r", "END"].map(|line| verdicts.read(line));
+        assert_eq!(shown, [false, true, false]);
+        assert!(verdicts.is_good());
+        assert!(verdicts.read("FAIL two: why"));
+        assert_eq!((verdicts.is_good(), verdicts.failed), (false, vec!["two: why".to_owned()]));
+        let mut silent = Verdicts::default();
+        silent.read("PASS one");
+        assert!(!silent.is_good(), "a guest that died");
+        assert!(!Verdicts { has_ended: true, ..Verdicts::default() }.is_good(), "nothing was checked");
+    }
+
+    #[test]
+    fn the_guest_loads_the_modules_of_the_kit() {
+        let line = INIT.lines().find(|line| line.starts_with("for module in ")).expect("a list");
+        assert_eq!(line, format!("for module in {}; do", MODULES.join(" ")));
+    }
+}

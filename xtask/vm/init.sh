@@ -1,0 +1,99 @@
+#!/bin/busybox sh
+# The first and only process of the guest: binds the NIC to vfio-pci, runs the checks on it, and switches the machine off. A line
+# for each check: PASS or FAIL, what, and why. The last line is "END".
+/bin/busybox --install -s /bin
+mount -t proc none /proc
+mount -t sysfs none /sys
+mount -t devtmpfs none /dev
+echo 'root:x:0:0::/:/bin/sh
+user:x:1000:1000::/:/bin/sh' >/etc/passwd
+pci=/sys/bus/pci
+out=/check.txt
+
+verdict() { # PASS or FAIL from the status of the last command, what, and the end of what it printed
+    if [ "$1" = 0 ]; then echo "PASS $2"; else echo "FAIL $2: $(tail -n 1 $out)"; fi
+}
+says() { # what, a word that the output has
+    grep -q -e "$2" $out
+    verdict $? "$1"
+}
+list() { # the whole list; its lines get a name in front
+    name=$1
+    shift
+    "$@" >$out 2>&1
+    status=$?
+    sed -n "s/^\(PASS\|FAIL\) /\1 $name: /p" $out
+    [ $status = 0 ] || grep -q '^FAIL' $out || verdict $status "$name"
+}
+uptime_ms() { sed 's/ .*//; s/\.//; s/$/0/' /proc/uptime; }
+bind() {
+    echo vfio-pci >$pci/devices/$bdf/driver_override
+    echo $bdf >$pci/drivers_probe
+}
+
+for module in irqbypass vfio vfio_iommu_type1 vfio-pci-core vfio-pci; do
+    insmod /mod/$module.ko || echo "FAIL module $module"
+done
+bdf=none
+for device in $pci/devices/*; do
+    [ "$(cat $device/vendor)$(cat $device/device)" = 0x12340x4843 ] && bdf=${device##*/}
+done
+[ $bdf != none ]
+verdict $? 'the kernel finds the function'
+
+chimney-check --vfio $bdf >$out 2>&1
+says 'a function that is not bound says what to do' driver_override
+bind
+group=$(readlink $pci/devices/$bdf/iommu_group)
+group=/dev/vfio/${group##*/}
+[ -c $group ]
+verdict $? 'vfio-pci takes it, in a group'
+
+exec 9<>$group
+chimney-check --vfio $bdf >$out 2>&1
+says 'a group that is open says so' 'is in use'
+exec 9>&-
+su user -c "chimney-check --vfio $bdf" >$out 2>&1
+says 'a file that may not be opened says so' "chown USER $group"
+chown user $group
+ulimit -l 8192
+su user -c "chimney-check --vfio $bdf" >$out 2>&1
+says 'a limit of locked memory says so' LimitMEMLOCK
+ulimit -l unlimited
+
+# A driver is killed in the middle of a transfer; what follows finds a device in order. Pages of 4 KiB: there are no others yet.
+chimney-check --vfio $bdf --only offload >$out 2>&1 &
+sleep 3
+kill -9 $!
+wait
+list 'small pages, not root, after kill -9' su user -c "chimney-check --vfio $bdf"
+
+echo 64 >/proc/sys/vm/nr_hugepages
+least=64
+chimney-check --vfio $bdf >/huge.txt 2>&1 &
+while kill -0 $! 2>/dev/null; do
+    free=$(sed -n 's/HugePages_Free: *//p' /proc/meminfo)
+    [ "$free" -lt $least ] && least=$free
+    usleep 50000
+done
+list 'huge pages' cat /huge.txt
+[ $least -lt 60 ]
+verdict $? 'huge pages are used'
+
+# Somebody wants the function back while a driver has it.
+chimney-check --vfio $bdf --only offload >$out 2>&1 &
+sleep 2
+start=$(uptime_ms)
+echo $bdf >$pci/drivers/vfio-pci/unbind
+took=$(($(uptime_ms) - start))
+wait
+[ $took -le 2000 ]
+verdict $? "unbind in the middle of a transfer waits at most 2 s ($took ms)"
+says 'the driver hears of it' 'wanted back'
+bind
+list 'after unbind' chimney-check --vfio $bdf --only offload
+
+dmesg | grep 'Kernel panic\|Oops\|BUG:\|WARNING:' >$out && echo "FAIL the kernel complains: $(head -n 1 $out)"
+echo END
+echo o >/proc/sysrq-trigger
+sleep 10
