@@ -4,10 +4,12 @@
 mod harness;
 
 use chimney_abi::offload::{Offload, ReceiveRequest, SendRequest};
+use chimney_driver::DriverError;
 use chimney_sim::host_mem::DmaPort;
 use chimney_sim::rng::{test_seed, Rng};
 use harness::peer::Peer;
-use harness::{established, linker_tree, stream, GoldenWorld, HOST_ISS};
+use harness::{established, linker_tree, short_or_long, stream, GoldenWorld, HOST_ISS};
+use std::collections::BTreeSet;
 
 /// Changes a word of memory that the device may write.
 fn corrupt(rng: &mut Rng, port: &mut DmaPort, writable: &[(u64, usize)]) {
@@ -26,8 +28,11 @@ fn corrupt(rng: &mut Rng, port: &mut DmaPort, writable: &[(u64, usize)]) {
     port.write(at, &new.to_le_bytes()).expect("the device may write here");
 }
 
-/// One connection on a device that lies. True if the device was given up.
-fn life(rng: &mut Rng) -> bool {
+/// Words that a lying device changes before the test is content: for the short run, or for the long one.
+const CHANGES: [u64; 2] = [100_000, 1_000_000];
+
+/// One connection on a device that lies; counts the words that it changed. Why the device was given up, if it was.
+fn life(rng: &mut Rng, changes: &mut u64) -> Option<DriverError> {
     let mut world = GoldenWorld::golden();
     let tokens = world.offload(established());
     let mut peer = Peer::new(HOST_ISS);
@@ -37,7 +42,7 @@ fn life(rng: &mut Rng) -> bool {
     let mut port = world.memory.port();
     for _ in 0..40 {
         if world.driver.lost().is_some() {
-            return true;
+            return world.driver.lost();
         }
         let buffer = world.driver.allocate(2000).expect("arena memory");
         let send = SendRequest { buffer, offset_bytes: 0, len_bytes: 2000 };
@@ -52,6 +57,7 @@ fn life(rng: &mut Rng) -> bool {
         }
         for _ in 0..rng.below(4) {
             corrupt(rng, &mut port, &writable);
+            *changes += 1;
             world.now_us += 1000;
             world.step();
         }
@@ -62,14 +68,24 @@ fn life(rng: &mut Rng) -> bool {
     }
     let _may_be_refused = world.driver.terminate(linker_tree(tokens));
     world.run_for(2_000_000);
-    world.driver.lost().is_some()
+    world.driver.lost()
 }
 
 #[test]
 fn corrupted_memory_never_brings_the_driver_down() {
     let mut rng = Rng::new(test_seed(5));
-    let lives = if std::env::var_os("CHIMNEY_LONG").is_some() { 3000 } else { 150 };
-    let lost = (0..lives).filter(|_| life(&mut rng)).count();
-    println!("{lost} of {lives} devices were given up");
+    let (mut lives, mut lost, mut changes) = (0, 0, 0);
+    let mut reasons = BTreeSet::new();
+    while changes < short_or_long(CHANGES) {
+        lives += 1;
+        if let Some(why) = life(&mut rng, &mut changes) {
+            lost += 1;
+            // Without the numbers: what it was that could not be.
+            let text = why.to_string();
+            reasons.insert(text.split(" to ").next().unwrap_or_default().to_owned());
+        }
+    }
+    println!("{changes} words changed; {lost} of {lives} devices were given up: {reasons:?}");
     assert!(lost > 0 && lost < lives);
+    assert!(reasons.iter().all(|why| !why.is_empty()));
 }
