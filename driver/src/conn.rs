@@ -217,6 +217,9 @@ impl<M: DmaMemory> Conn<M> {
             if self.reason.replace(reason) != Some(reason) {
                 client.event(self.handle, ConnectionEvent::Retrieve(reason));
             }
+        } else {
+            // What need not be granted may be taken back, and asked for again.
+            self.reason = self.reason.filter(|reason| reason.is_mandatory());
         }
     }
 

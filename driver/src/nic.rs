@@ -125,7 +125,7 @@ fn wait<B: Bus>(
     Err(DriverError::Timeout { what })
 }
 
-/// Sets the parameters of spec 2.6.
+/// Sets the parameters of spec 2.6, and the limits of the watchdog.
 ///
 /// # Errors
 /// Never for a device of our contract.
@@ -139,6 +139,9 @@ pub fn set_parameters<B: Bus>(mmio: &mut Mmio<B>, p: &Parameters) -> Result<(), 
         (&regs::MAX_RTO_US, p.max_rto_us),
         (&regs::FIN_WAIT_2_US, p.fin_wait_2_us),
     ] {
+        mmio.write(reg, value)?;
+    }
+    for (reg, value) in p.watch.registers() {
         mmio.write(reg, value)?;
     }
     Ok(())

@@ -11,6 +11,7 @@ use crate::tcp::proto::queues::Listed;
 use crate::tcp::proto::record::Work;
 use crate::tcp::timers::Deadline;
 use crate::tcp::tx::search::Cursor;
+use crate::tcp::watchdog::Sample;
 use chimney_abi::desc::PAGE_SLOTS;
 
 /// Bits of a connection in each memory that has a row or more of each. Ids that are as wide as there are connections count 16 bits. The
@@ -27,6 +28,7 @@ pub const STATE: &[(&str, usize)] = &[
     ("page map", PAGE_SLOTS as usize * PageSlot::BITS),
     ("pages in use", PAGE_SLOTS as usize),
     ("place in the send ring", Cursor::BITS),
+    ("watchdog", Sample::BITS),
     ("event", Pending::BITS + ID),
     ("path", ID),
 ];

@@ -4,6 +4,7 @@
 //! which both are high; `valid` and the bundle stay until then. Addresses named `*_iova` are host
 //! memory, `*_src` are byte addresses in the receive packet memory.
 use crate::prelude::*;
+use crate::tcp::watchdog::Limits;
 
 /// Connection ids are carried in 16 bits everywhere; the low `CONN_LOG2` count.
 pub const CONN_BITS: usize = 16;
@@ -94,6 +95,8 @@ pub struct RxSeg {
     pub payload_len: Bits<16>,
     /// Frame length, bytes (for counters).
     pub frame_len: Bits<16>,
+    /// 1 = the host forwarded it: it came from the loopback.
+    pub forwarded: Bit,
 }
 
 /// [`WriteCmd::kind`]: payload from packet memory.
@@ -305,6 +308,8 @@ pub struct TcpParams {
     pub page_map_base: Bits<64>,
     /// See `regs::POOL_BASE_LO`.
     pub pool_base: Bits<64>,
+    /// Of the watchdog.
+    pub watch: Limits,
 }
 
 /// Counter increments of one cycle (engine -> registers). The names are those of `regs::CNT_*`. From `rto` on each is one bit of one
@@ -347,4 +352,16 @@ pub struct EngineCounts {
     pub upload_requested: Bit,
     /// `CNT_UPLOAD_HARDWARE`.
     pub upload_hardware: Bit,
+    /// `CNT_UPLOAD_LOW_ACTIVITY`.
+    pub upload_low_activity: Bit,
+    /// `CNT_UPLOAD_DROP_RATE`.
+    pub upload_drop_rate: Bit,
+    /// `CNT_UPLOAD_SMALL_IO`.
+    pub upload_small_io: Bit,
+    /// `CNT_UPLOAD_NO_PREPOSTING`.
+    pub upload_no_preposting: Bit,
+    /// `CNT_UPLOAD_FRAGMENTATION`.
+    pub upload_fragmentation: Bit,
+    /// `CNT_UPLOAD_OUT_OF_ORDER`.
+    pub upload_out_of_order: Bit,
 }

@@ -63,7 +63,7 @@ impl Test {
         let due: [bool; CONNS] = std::array::from_fn(|i| is_due(&self.table[i]));
         self.looked.rotate_right(1);
         self.looked[0] = self.table;
-        let offer = u.expired_valid.val().then(|| n(u.expired_conn.val()));
+        let offer = u.expired.val().valid.then(|| n(u.expired.val().conn));
         if let Some(conn) = offer {
             let conn = conn as usize;
             if self.offer.is_none() {
@@ -131,8 +131,8 @@ fn the_neighbour_of_a_connection_that_is_always_due_is_not_passed_over() {
             *at += 1;
         },
         |u| {
-            if u.expired_valid.val() {
-                offers.borrow_mut()[n(u.expired_conn.val()) as usize] += 1;
+            if u.expired.val().valid {
+                offers.borrow_mut()[n(u.expired.val().conn) as usize] += 1;
             }
         },
         |u, c| u.clock.next = c.into(),

@@ -118,6 +118,7 @@ impl Peer {
         tcp = if flags.contains('P') { tcp.psh() } else { tcp };
         tcp = if flags.contains('F') { tcp.fin() } else { tcp };
         tcp = if flags.contains('R') { tcp.rst() } else { tcp };
+        tcp = if flags.contains('U') { tcp.urg(1) } else { tcp };
         let mut frame = Vec::new();
         tcp.write(&mut frame, payload).expect("a vector takes everything");
         frame.resize(frame.len().max(60), 0);

@@ -71,6 +71,29 @@ pub struct Reg {
     pub doc: &'static str,
 }
 
+impl Reg {
+    /// First bit of the field with this name; a constant of a name that is none does not compile.
+    ///
+    /// # Panics
+    /// If there is no such field.
+    #[must_use]
+    pub const fn field_at(&self, name: &str) -> usize {
+        let (mut i, name) = (0, name.as_bytes());
+        while i < self.fields.len() {
+            let own = self.fields[i].name.as_bytes();
+            let mut same = 0;
+            while own.len() == name.len() && same < own.len() && own[same] == name[same] {
+                same += 1;
+            }
+            if own.len() == name.len() && same == own.len() {
+                return self.fields[i].offset_bits;
+            }
+            i += 1;
+        }
+        panic!("no such field")
+    }
+}
+
 /// Writes `width` bits of `value` at bit `at` of `bytes`.
 pub fn put_bits(bytes: &mut [u8], at: usize, width: usize, value: u64) {
     for i in 0..width {

@@ -11,6 +11,7 @@
 //!   state    neighbor, path and TCP images (offload and upload)
 //!   cmd      command opcodes and statuses, upload reasons, TCP states
 //!   offload  the trait between host stack and driver, and its call-backs
+//!   watch    when the device asks for an upload that need not be granted
 //!   seq      sequence numbers          wire   frame field positions
 //! ```
 //!
@@ -30,6 +31,7 @@ pub mod offload;
 pub mod regs;
 pub mod seq;
 pub mod state;
+pub mod watch;
 pub mod wire;
 
 pub use seq::SeqNum;

@@ -14,6 +14,7 @@
 
 use crate::cmd::{Status, TcpState, UploadReason};
 use crate::state::TcpRecord;
+use crate::watch::WatchLimits;
 use alloc::vec::Vec;
 
 /// The host's name for one of its objects; the driver echoes it in indications.
@@ -213,6 +214,8 @@ pub struct Parameters {
     pub max_rto_us: u32,
     /// FIN_WAIT_2 time-out.
     pub fin_wait_2_us: u32,
+    /// When to ask for uploads that need not be granted.
+    pub watch: WatchLimits,
 }
 
 impl Default for Parameters {
@@ -226,6 +229,7 @@ impl Default for Parameters {
             min_rto_us: regs::MIN_RTO_US.reset,
             max_rto_us: regs::MAX_RTO_US.reset,
             fin_wait_2_us: regs::FIN_WAIT_2_US.reset,
+            watch: WatchLimits::default(),
         }
     }
 }

@@ -146,6 +146,14 @@ regs! {
     HASH_KEY_LO = 0x11c, Rw, 0x5bd1_e995;
     /// Key of the lookup hash, high word.
     HASH_KEY_HI = 0x120, Rw, 0x9e37_79b9;
+    /// Watchdog: what each connection did is judged once in so many microseconds; 0 = never.
+    WATCH_PERIOD_US = 0x124, Rw, 0;
+    /// Watchdog: least numbers in a period.
+    WATCH_LEAST = 0x128, Rw, 0x1000, [progress: 0, 8, "Fewer moves of RCV.NXT and SND.UNA than this: `LowActivity`; 0 = never."; segments: 8, 8, "Shares count only of at least so many segments."; ];
+    /// Watchdog: shares in 1/256 of the first 255 segments of a period; 0 = never asked for.
+    WATCH_SHARES = 0x12c, Rw, 0, [drop_rate: 0, 8, "Segments sent again, of those sent: `HighDropRate`."; small_io: 8, 8, "Text that ended a posted buffer and went on elsewhere, of the segments received with text: `SmallIo`."; no_preposting: 16, 8, "Text in order that began in a page of the pool: `NoBufferPreposting`."; fragmentation: 24, 8, "Segments that the host forwarded: `HighFragmentation`."; ];
+    /// Watchdog: another share.
+    WATCH_ORDER = 0x130, Rw, 0, [out_of_order: 0, 8, "Segments with text out of order: `HighOutOfOrderPackets`."; ];
     /// Counter: frames received from the MAC, low word (each counter is followed by its high word).
     CNT_RX_FRAMES = 0x200, Ro, 0;
     /// Counter: bytes received from the MAC, without FCS.
@@ -204,19 +212,36 @@ regs! {
     CNT_UPLOAD_REQUESTED = 0x2d8, Ro, 0;
     /// Counter: the same, reason `HardwareFailure`.
     CNT_UPLOAD_HARDWARE = 0x2e0, Ro, 0;
+    /// Counter: requests that the host need not grant, reason `LowActivity`.
+    CNT_UPLOAD_LOW_ACTIVITY = 0x2e8, Ro, 0;
+    /// Counter: the same, reason `HighDropRate`.
+    CNT_UPLOAD_DROP_RATE = 0x2f0, Ro, 0;
+    /// Counter: the same, reason `SmallIo`.
+    CNT_UPLOAD_SMALL_IO = 0x2f8, Ro, 0;
+    /// Counter: the same, reason `NoBufferPreposting`.
+    CNT_UPLOAD_NO_PREPOSTING = 0x300, Ro, 0;
+    /// Counter: the same, reason `HighFragmentation`.
+    CNT_UPLOAD_FRAGMENTATION = 0x308, Ro, 0;
+    /// Counter: the same, reason `HighOutOfOrderPackets`.
+    CNT_UPLOAD_OUT_OF_ORDER = 0x310, Ro, 0;
 }
 
-/// The counter of upload requests with this reason; `None` for those that the device has no cause to give.
-pub const fn upload_counter(reason: UploadReason) -> Option<&'static Reg> {
+/// The counter of upload requests with this reason.
+pub const fn upload_counter(reason: UploadReason) -> &'static Reg {
     match reason {
-        UploadReason::ReceivedUrgentData => Some(&CNT_UPLOAD_URGENT),
-        UploadReason::TimeoutExpiration => Some(&CNT_UPLOAD_TIMEOUT),
-        UploadReason::InvalidState => Some(&CNT_UPLOAD_INVALID_STATE),
-        UploadReason::UploadRequested => Some(&CNT_UPLOAD_REQUESTED),
-        UploadReason::HardwareFailure => Some(&CNT_UPLOAD_HARDWARE),
-        _ => None,
+        UploadReason::ReceivedUrgentData => &CNT_UPLOAD_URGENT,
+        UploadReason::TimeoutExpiration => &CNT_UPLOAD_TIMEOUT,
+        UploadReason::InvalidState => &CNT_UPLOAD_INVALID_STATE,
+        UploadReason::UploadRequested => &CNT_UPLOAD_REQUESTED,
+        UploadReason::HardwareFailure => &CNT_UPLOAD_HARDWARE,
+        UploadReason::LowActivity => &CNT_UPLOAD_LOW_ACTIVITY,
+        UploadReason::HighDropRate => &CNT_UPLOAD_DROP_RATE,
+        UploadReason::SmallIo => &CNT_UPLOAD_SMALL_IO,
+        UploadReason::NoBufferPreposting => &CNT_UPLOAD_NO_PREPOSTING,
+        UploadReason::HighFragmentation => &CNT_UPLOAD_FRAGMENTATION,
+        UploadReason::HighOutOfOrderPackets => &CNT_UPLOAD_OUT_OF_ORDER,
     }
 }
 
 /// Number of 64-bit counters.
-pub const COUNTERS: usize = ((CNT_UPLOAD_HARDWARE.offset - CNT_RX_FRAMES.offset) / 8 + 1) as usize;
+pub const COUNTERS: usize = ((CNT_UPLOAD_OUT_OF_ORDER.offset - CNT_RX_FRAMES.offset) / 8 + 1) as usize;

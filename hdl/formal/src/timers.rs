@@ -74,8 +74,8 @@ impl Logic for TimerChecker {
         }
         self.older.d.next = entry;
 
-        let offer = self.timers.expired_valid.val();
-        let is_offered = offer && bit_cast::<2, 16>(self.timers.expired_conn.val()) == conn;
+        let offer = self.timers.expired.val().valid;
+        let is_offered = offer && bit_cast::<2, 16>(self.timers.expired.val().conn) == conn;
         let waited = self.waited.q.val();
         if !self.enable.val() || !is_due(entry, now) || is_set || is_offered || self.reset.val() {
             self.waited.d.next = bits::<6>(0);

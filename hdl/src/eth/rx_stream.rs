@@ -221,8 +221,15 @@ impl<const MAX: usize> Logic for RxStream<MAX> {
         let len = cat::<16>((idx, bits::<3>(0))) + bit_cast::<16, 4>(kept(b.keep));
         let src = cat::<PACKET_LOG2>((self.start.q.val(), bits::<3>(0)));
         self.beat_valid.next = go;
-        self.beat.next =
-            RxBeat { data: b.data, class: b.class, idx, commit, src: bit_cast::<16, _>(src), len };
+        self.beat.next = RxBeat {
+            data: b.data,
+            class: b.class,
+            idx,
+            commit,
+            src: bit_cast::<16, _>(src),
+            len,
+            forwarded: b.loopback,
+        };
         self.mem_we.next = keep;
         self.mem_addr.next = self.wr.q.val();
         self.mem_data.next = b.data;

@@ -23,7 +23,7 @@ pub const fn counter(reg: &Reg) -> usize {
 }
 
 /// Whose the last bits of [`EngineCounts`] are, in the order of its fields.
-pub const ENGINE: [usize; 14] = [
+pub const ENGINE: [usize; 20] = [
     counter(&regs::CNT_RTO),
     counter(&regs::CNT_FAST_RETRANSMITS),
     counter(&regs::CNT_DROP_NO_PAGE),
@@ -38,6 +38,12 @@ pub const ENGINE: [usize; 14] = [
     counter(&regs::CNT_UPLOAD_INVALID_STATE),
     counter(&regs::CNT_UPLOAD_REQUESTED),
     counter(&regs::CNT_UPLOAD_HARDWARE),
+    counter(&regs::CNT_UPLOAD_LOW_ACTIVITY),
+    counter(&regs::CNT_UPLOAD_DROP_RATE),
+    counter(&regs::CNT_UPLOAD_SMALL_IO),
+    counter(&regs::CNT_UPLOAD_NO_PREPOSTING),
+    counter(&regs::CNT_UPLOAD_FRAGMENTATION),
+    counter(&regs::CNT_UPLOAD_OUT_OF_ORDER),
 ];
 
 /// Bits of [`EngineCounts`].
@@ -46,15 +52,15 @@ pub const ENGINE_BITS: usize = <EngineCounts as Synth>::BITS;
 pub const ENGINE_ONES: usize = ENGINE_BITS - ENGINE.len();
 
 /// log2 of the words of the memory.
-const AT: usize = 5;
+const AT: usize = 6;
 /// Number of the last counter.
 const LAST: u64 = regs::COUNTERS as u64 - 1;
 /// Bits of what waits in a counter, by what it is told in a clock: bytes, a few, or one.
-const OF_BYTES: usize = 22;
+const OF_BYTES: usize = 23;
 /// See [`OF_BYTES`].
 const OF_FEW: usize = 8;
 /// See [`OF_BYTES`].
-const OF_ONE: usize = 6;
+const OF_ONE: usize = 7;
 
 /// The counters of bytes.
 const BYTES: [bool; regs::COUNTERS] = these(&[
@@ -82,7 +88,7 @@ const _: () = assert!(2 * regs::COUNTERS * 3 < 1 << OF_FEW);
 const _: () = assert!(2 * regs::COUNTERS * 0xFFFF < 1 << OF_BYTES);
 
 /// The counters. See the module page.
-#[derive(LogicBlock, Default)]
+#[derive(LogicBlock)]
 pub struct Counters {
     /// Clock.
     pub clock: Signal<In, Clock>,
@@ -107,6 +113,30 @@ pub struct Counters {
     sum: Dff<Bits<64>>,
     sum_at: Dff<Bits<AT>>,
     sum_live: Dff<Bit>,
+}
+
+// Not derived: the standard library has `Default` for arrays of 32 at most.
+impl Default for Counters {
+    fn default() -> Self {
+        Self {
+            clock: Signal::default(),
+            reset: Signal::default(),
+            amount: std::array::from_fn(|_| Signal::default()),
+            index: Signal::default(),
+            found: Signal::default(),
+            data: Signal::default(),
+            words: SdpRam::default(),
+            waiting: std::array::from_fn(|_| Dff::default()),
+            at: Dff::default(),
+            cleared: Dff::default(),
+            chosen: Dff::default(),
+            chosen_at: Dff::default(),
+            chosen_live: Dff::default(),
+            sum: Dff::default(),
+            sum_at: Dff::default(),
+            sum_live: Dff::default(),
+        }
+    }
 }
 
 /// What waits when a number of bytes came in.
@@ -209,6 +239,12 @@ mod tests {
             (EngineCounts { upload_invalid_state: true, ..none() }, &regs::CNT_UPLOAD_INVALID_STATE),
             (EngineCounts { upload_requested: true, ..none() }, &regs::CNT_UPLOAD_REQUESTED),
             (EngineCounts { upload_hardware: true, ..none() }, &regs::CNT_UPLOAD_HARDWARE),
+            (EngineCounts { upload_low_activity: true, ..none() }, &regs::CNT_UPLOAD_LOW_ACTIVITY),
+            (EngineCounts { upload_drop_rate: true, ..none() }, &regs::CNT_UPLOAD_DROP_RATE),
+            (EngineCounts { upload_small_io: true, ..none() }, &regs::CNT_UPLOAD_SMALL_IO),
+            (EngineCounts { upload_no_preposting: true, ..none() }, &regs::CNT_UPLOAD_NO_PREPOSTING),
+            (EngineCounts { upload_fragmentation: true, ..none() }, &regs::CNT_UPLOAD_FRAGMENTATION),
+            (EngineCounts { upload_out_of_order: true, ..none() }, &regs::CNT_UPLOAD_OUT_OF_ORDER),
         ];
         for (counts, reg) in table {
             let bits = pack::<ENGINE_BITS, EngineCounts>(counts);

@@ -17,6 +17,7 @@ use crate::host::reader::{Live, Reader};
 use crate::host::regfile::{at, RegFile, PLAIN};
 use crate::prelude::*;
 use crate::stream::AxilSlave;
+use crate::tcp::watchdog::Limits;
 use crate::types::{Doorbell, TcpParams};
 use chimney_abi::regs;
 
@@ -53,6 +54,17 @@ const MIN_RTO: usize = at(&regs::MIN_RTO_US);
 const MAX_RTO: usize = at(&regs::MAX_RTO_US);
 const FIN_WAIT_2: usize = at(&regs::FIN_WAIT_2_US);
 const HASH_KEY: usize = at(&regs::HASH_KEY_LO);
+const WATCH_PERIOD: usize = at(&regs::WATCH_PERIOD_US);
+const WATCH_LEAST: usize = at(&regs::WATCH_LEAST);
+const WATCH_SHARES: usize = at(&regs::WATCH_SHARES);
+const WATCH_ORDER: usize = at(&regs::WATCH_ORDER);
+const LEAST_PROGRESS: usize = regs::WATCH_LEAST.field_at("progress");
+const LEAST_SEGMENTS: usize = regs::WATCH_LEAST.field_at("segments");
+const DROP_RATE: usize = regs::WATCH_SHARES.field_at("drop_rate");
+const SMALL_IO: usize = regs::WATCH_SHARES.field_at("small_io");
+const NO_PREPOSTING: usize = regs::WATCH_SHARES.field_at("no_preposting");
+const FRAGMENTATION: usize = regs::WATCH_SHARES.field_at("fragmentation");
+const OUT_OF_ORDER: usize = regs::WATCH_ORDER.field_at("out_of_order");
 
 const RESET_AT: u64 = regs::RESET.offset as u64;
 const TIME_SET_AT: u64 = regs::TIME_SET.offset as u64;
@@ -105,7 +117,7 @@ pub struct Rings {
 }
 
 /// The register block. See the module page.
-#[derive(LogicBlock, Default)]
+#[derive(LogicBlock)]
 pub struct Csr {
     /// Clock.
     pub clock: Signal<In, Clock>,
@@ -154,6 +166,43 @@ pub struct Csr {
     reset_left: Dff<Bits<4>>,
     error_seen: Dff<Bit>,
     resetting: Dff<Bit>,
+}
+
+// Not derived: the standard library has `Default` for arrays of 32 at most.
+impl Default for Csr {
+    fn default() -> Self {
+        Self {
+            clock: Signal::default(),
+            reset: Signal::default(),
+            s_axil: AxilSlave::default(),
+            conn_log2: Signal::default(),
+            table_log2: Signal::default(),
+            idle: Signal::default(),
+            dma_error: Signal::default(),
+            cause: Signal::default(),
+            count: std::array::from_fn(|_| Signal::default()),
+            soft_reset: Signal::default(),
+            now_us: Signal::default(),
+            now_ms: Signal::default(),
+            rings: Signal::default(),
+            params: Signal::default(),
+            doorbell: Signal::default(),
+            doorbell_valid: Signal::default(),
+            doorbell_ready: Signal::default(),
+            irq: Signal::default(),
+            axil: AxilPort::default(),
+            file: RegFile::default(),
+            device_clock: DeviceClock::default(),
+            counters: Counters::default(),
+            interrupt: Irq::default(),
+            bells: Bells::default(),
+            reader: Reader::default(),
+            draining: Dff::default(),
+            reset_left: Dff::default(),
+            error_seen: Dff::default(),
+            resetting: Dff::default(),
+        }
+    }
 }
 
 /// Two registers as one 64-bit value, low word first.
@@ -211,6 +260,16 @@ fn params(value: [Bits<32>; PLAIN]) -> TcpParams {
         shadow_base: pair(value[SHADOW_BASE], value[SHADOW_BASE + 1]),
         page_map_base: pair(value[PAGE_MAP_BASE], value[PAGE_MAP_BASE + 1]),
         pool_base: pair(value[POOL_BASE], value[POOL_BASE + 1]),
+        watch: Limits {
+            period_us: value[WATCH_PERIOD],
+            least_progress: value[WATCH_LEAST].get_bits::<8>(LEAST_PROGRESS),
+            least_segments: value[WATCH_LEAST].get_bits::<8>(LEAST_SEGMENTS),
+            drop_rate: value[WATCH_SHARES].get_bits::<8>(DROP_RATE),
+            small_io: value[WATCH_SHARES].get_bits::<8>(SMALL_IO),
+            no_preposting: value[WATCH_SHARES].get_bits::<8>(NO_PREPOSTING),
+            fragmentation: value[WATCH_SHARES].get_bits::<8>(FRAGMENTATION),
+            out_of_order: value[WATCH_ORDER].get_bits::<8>(OUT_OF_ORDER),
+        },
     }
 }
 

@@ -58,6 +58,8 @@ pub struct RxBeat {
     pub src: Bits<16>,
     /// With `commit`: frame length, bytes.
     pub len: Bits<16>,
+    /// 1 = the host forwarded the frame: it came from the loopback.
+    pub forwarded: Bit,
 }
 
 /// The two words of a beat, and what they are.
@@ -152,6 +154,8 @@ pub struct RxEnd {
     pub framing: Framing,
     /// Byte at which the IP header begins.
     pub ip_at: Bits<5>,
+    /// See [`RxBeat`].
+    pub forwarded: Bit,
 }
 
 /// One word of an address: `v6` or `v4` are its numbers; a word that IPv4 does not have is 0.
@@ -306,8 +310,14 @@ impl Logic for RxParse {
             }
             if b.commit {
                 let framing = if first { Framing::default() } else { f };
-                self.frame.d.next =
-                    RxEnd { src: b.src, len: b.len, is_ours: self.ours.q.val(), framing, ip_at: ip_at(f) };
+                self.frame.d.next = RxEnd {
+                    src: b.src,
+                    len: b.len,
+                    is_ours: self.ours.q.val(),
+                    framing,
+                    ip_at: ip_at(f),
+                    forwarded: b.forwarded,
+                };
             }
         }
         self.ended.d.next = self.beat_valid.val() && b.commit;

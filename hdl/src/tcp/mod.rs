@@ -16,4 +16,5 @@ pub mod rx_parse;
 pub mod seq;
 pub mod timers;
 pub mod tx;
+pub mod watchdog;
 pub mod window;

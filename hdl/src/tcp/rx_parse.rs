@@ -120,6 +120,7 @@ pub fn frame_meta(h: RxHeader, e: RxEnd, c: RxChecks, v: RxVerdict, o: TcpOption
             payload_src: c.payload_src,
             payload_len: c.payload_len,
             frame_len: e.len,
+            forwarded: e.forwarded,
         },
     }
 }

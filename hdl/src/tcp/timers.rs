@@ -8,6 +8,7 @@
 //! Latency: up to 2^LOG2 + 2 cycles after the deadline. Throughput: one connection per cycle. Back-pressure:
 //! the scan stands while an offer waits. Reset: nothing is offered; the table is cleared by PROTO's sweep.
 use super::seq::at_or_before;
+use super::watchdog::Due;
 use crate::mem::SdpRam;
 use crate::prelude::*;
 
@@ -45,9 +46,7 @@ pub struct Timers<const LOG2: usize> {
     /// Write an entry; always taken.
     pub set: Signal<In, SetDeadline>,
     /// A connection has an expired deadline.
-    pub expired_valid: Signal<Out, Bit>,
-    /// Which.
-    pub expired_conn: Signal<Out, Bits<16>>,
+    pub expired: Signal<Out, Due>,
     /// It is taken.
     pub expired_ready: Signal<In, Bit>,
     entries: SdpRam<Deadline, LOG2>,
@@ -68,8 +67,8 @@ impl<const LOG2: usize> Logic for Timers<LOG2> {
         self.entries.waddr.next = bit_cast::<LOG2, 16>(set.conn);
         self.entries.wdata.next = set.deadline;
         self.entries.raddr.next = self.scan.q.val();
-        self.expired_valid.next = self.found.q.val();
-        self.expired_conn.next = bit_cast::<16, LOG2>(self.found_conn.q.val());
+        let conn = bit_cast::<16, LOG2>(self.found_conn.q.val());
+        self.expired.next = Due { valid: self.found.q.val(), conn, notice: bits::<4>(0) };
 
         let stands = self.found.q.val() || !self.enable.val();
         self.entries.re.next = !stands;

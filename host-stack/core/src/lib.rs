@@ -19,6 +19,7 @@
 //! | [`window`], [`delayed_ack`], [`ack_frequency`] | what we advertise and when we acknowledge | RFC 9293 3.8.6 |
 //! | [`transmit`] | send now or wait (Nagle, SWS), persist | RFC 9293 3.7.4, 3.8.6 |
 //! | [`options`], [`timestamps`] | TCP options, PAWS | RFC 9293 3.2, RFC 7323 |
+//! | [`watchdog`] | whether an offload still pays | R-164 |
 //! | [`checksum`], [`ip_id`] | Internet checksum, IPv4 identification | RFC 1071, R-279 |
 #![no_std]
 #![forbid(unsafe_code)]
@@ -51,6 +52,7 @@ mod test_seed;
 pub mod timestamps;
 pub mod tlp;
 pub mod transmit;
+pub mod watchdog;
 pub mod window;
 
 pub use chimney_abi::SeqNum;

@@ -14,6 +14,7 @@ use chimney_host_stack_core::loss_recovery::{LossRecovery, TimerKind};
 use chimney_host_stack_core::ranges::RangeList;
 use chimney_host_stack_core::recovery::Recovery;
 use chimney_host_stack_core::rtt::Rtt;
+use chimney_host_stack_core::watchdog::Sample;
 
 /// A live connection.
 #[derive(Clone, Debug)]
@@ -46,6 +47,8 @@ pub(super) struct Conn {
     pub tail_probe_due: bool,
     /// When text was sent last.
     pub last_sent_us: u32,
+    /// What it did in this period of the watchdog.
+    pub sample: Sample,
     /// Congestion marks; in an image the flags and the recovery point (`Ecn::store`).
     pub ecn: Ecn,
 }
@@ -82,8 +85,7 @@ impl Conn {
     /// Asks the host for an upload; a mandatory reason stops the connection, except in TIME-WAIT,
     /// which goes on acknowledging (G-39). The first mandatory reason stays.
     pub fn request_upload(&mut self, reason: UploadReason) {
-        let old = UploadReason::try_from(self.rec.upload_reason);
-        if !old.is_ok_and(UploadReason::is_mandatory) {
+        if !self.must_leave() {
             self.rec.upload_reason = reason.code();
         }
         if reason.is_mandatory() && self.state() != TcpState::TimeWait {
@@ -91,6 +93,21 @@ impl Conn {
         }
         self.shadow_dirty = true;
         self.event_due = true;
+    }
+
+    /// An upload that must be granted was asked for.
+    pub fn must_leave(&self) -> bool {
+        UploadReason::try_from(self.rec.upload_reason).is_ok_and(UploadReason::is_mandatory)
+    }
+
+    /// What the host is told. R-165: what need not be granted is asked for only while the connection is open both ways.
+    pub fn told_reason(&self) -> u8 {
+        let is_told = self.must_leave() || self.state() == TcpState::Established;
+        if is_told {
+            self.rec.upload_reason
+        } else {
+            0
+        }
     }
 
     pub fn is_pool_mode(&self) -> bool {

@@ -20,6 +20,7 @@ use chimney_host_stack_core::delayed_ack::AckDecision;
 use chimney_host_stack_core::ecn;
 use chimney_host_stack_core::segment::{Flags, Segment};
 use chimney_host_stack_core::timestamps::{self, TsRecent};
+use chimney_host_stack_core::watchdog::Text;
 
 /// an in-window challenge is followed by keepalive probes at the latest after this time.
 const CHALLENGE_KEEP_ALIVE_US: u32 = 300_000_000;
@@ -48,9 +49,10 @@ impl<D: Dma> Golden<D> {
             return self.regs.count(&regs::CNT_DROP_TOO_LONG, 1);
         }
         let parsed = rx::parse(bytes);
-        let Some((id, segment)) = self.find(bytes, parsed.segment) else {
+        let Some((id, mut segment)) = self.find(bytes, parsed.segment) else {
             return self.hand_up(bytes, parsed.verdict);
         };
+        segment.is_forwarded = frame.is_loopback;
         let mut fate = Fate::HandUp;
         self.with_conn(id, |nic, conn| {
             fate = nic.on_frame(conn, &segment, bytes)?;
@@ -206,13 +208,17 @@ impl<D: Dma> Golden<D> {
             return Ok(Fate::HandUp);
         }
         self.on_validated(conn, rx, seg);
+        let (una, nxt) = (conn.snd_una(), conn.rcv_nxt());
         self.process_ack(conn, seg, &rx.options)?;
         if matches!(conn.state(), TcpState::Established | TcpState::FinWait1 | TcpState::FinWait2) {
             self.take_mark(conn, rx);
-            self.process_text(conn, seg, text)?;
+            self.process_text(conn, rx, seg, text)?;
         } else if !seg.is_empty() && conn.state() != TcpState::Closed {
             // Text after the peer's FIN: RFC 9293 ignores it; the ACK tells the peer where we are.
             conn.set(DELEG_ACK_NOW);
+        }
+        if (una, nxt) != (conn.snd_una(), conn.rcv_nxt()) {
+            conn.sample.on_progress();
         }
         Ok(Fate::Consumed)
     }
@@ -250,7 +256,13 @@ impl<D: Dma> Golden<D> {
     }
 
     /// Seventh and eighth: text and FIN.
-    fn process_text(&mut self, conn: &mut Conn, seg: &Segment, text: &[u8]) -> Result<(), DmaError> {
+    fn process_text(
+        &mut self,
+        conn: &mut Conn,
+        rx: &RxSegment,
+        seg: &Segment,
+        text: &[u8],
+    ) -> Result<(), DmaError> {
         if seg.is_empty() {
             return Ok(());
         }
@@ -258,7 +270,7 @@ impl<D: Dma> Golden<D> {
         let had_ranges = !conn.ooo.is_empty();
         let mut is_irregular = kept.cut || (kept.keep == 0 && seg.data_len > 0);
         if kept.keep > 0 {
-            let is_whole = self.place(conn, &kept, text)?;
+            let is_whole = self.place(conn, &kept, text, rx.is_forwarded)?;
             // Right after an offload the hole may be what the host still holds.
             let waits = conn.has(DELEG_ARRIVING) && !conn.ooo.is_empty();
             is_irregular |= !waits && (!is_whole || had_ranges);
@@ -282,14 +294,23 @@ impl<D: Dma> Golden<D> {
     }
 
     /// Places the kept text; true if all of it was taken in order.
-    fn place(&mut self, conn: &mut Conn, kept: &Trimmed, text: &[u8]) -> Result<bool, DmaError> {
+    fn place(
+        &mut self,
+        conn: &mut Conn,
+        kept: &Trimmed,
+        text: &[u8],
+        forwarded: bool,
+    ) -> Result<bool, DmaError> {
         let text = &text[kept.skip as usize..(kept.skip + kept.keep) as usize];
         if kept.seq != conn.rcv_nxt() {
-            self.place_out_of_order(conn, kept.seq, text)?;
+            if self.place_out_of_order(conn, kept.seq, text)? {
+                conn.sample.on_text(Text { out_of_order: true, forwarded });
+            }
             return Ok(false);
         }
         let moved = self.place_in_order(conn, text)?;
         if moved > 0 {
+            conn.sample.on_text(Text { out_of_order: false, forwarded });
             conn.rec.ack_pending = conn.rec.ack_pending.saturating_add(1);
         }
         Ok(moved >= kept.keep)

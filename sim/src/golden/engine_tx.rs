@@ -122,6 +122,7 @@ impl<D: Dma> Golden<D> {
             return Ok(false);
         }
         let end = end + u32::from(has_fin);
+        conn.sample.on_sent(seq.before(conn.snd_max()));
         if seq.before(conn.snd_max()) {
             self.count_retransmit(conn, sent);
         } else if !conn.has(DELEG_RTT_RUNNING) {
@@ -161,6 +162,7 @@ impl<D: Dma> Golden<D> {
         if !self.emit(conn, &Outgoing { seq, flags, text: &text.bytes }) {
             return Ok(false);
         }
+        conn.sample.on_sent(true);
         // Karn's rule.
         conn.clear(DELEG_RTT_RUNNING);
         self.count_retransmit(conn, sent);

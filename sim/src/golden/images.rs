@@ -20,6 +20,7 @@ use chimney_host_stack_core::ecn::Ecn;
 use chimney_host_stack_core::loss_recovery::TimerKind;
 use chimney_host_stack_core::ranges::{RangeList, SeqRange};
 use chimney_host_stack_core::rtt::MAX_SAMPLE_US;
+use chimney_host_stack_core::watchdog::Sample;
 use chimney_host_stack_core::timestamps;
 
 /// Flags of an image that describe the device's own doings, not the connection.
@@ -46,6 +47,7 @@ impl<D: Dma> Golden<D> {
             event_due: false,
             una_desc: 0,
             recent_desc: 0,
+            sample: Sample::new(),
             loss: None,
             rtx_kind: TimerKind::Rto,
             tail_probe_due: false,

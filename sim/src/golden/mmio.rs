@@ -77,6 +77,7 @@ impl<D: Dma> Golden<D> {
         self.regs.set(reg, value);
         if is(&regs::CTRL) && self.is_enabled() {
             self.heartbeat_due_us = self.now_us;
+            self.period_since_us = self.now_us;
         }
         if is(&regs::IRQ_ENABLE) {
             self.update_irq();

@@ -11,7 +11,7 @@
 //!   images.rs    record <-> image                    place.rs     its text: posts, pages, ranges
 //!   shadow.rs    shadow records, events, interrupt   engine_tx.rs what to send next
 //!   timers.rs    deadlines                           build.rs     segments on the wire
-//!   loss.rs      loss recovery with SACK
+//!   loss.rs      loss recovery with SACK             watchdog.rs  whether an offload still pays
 //! ```
 //! Nothing that comes from outside (frames, descriptors, images, doorbells) makes it panic; what is refused is counted.
 //! Writes to memory are durable at once, so `durable_*` follows each shadow record; [`Faults`] breaks that on
@@ -34,6 +34,7 @@ mod rx;
 mod send_ring;
 mod shadow;
 mod timers;
+mod watchdog;
 
 pub use dma::{Dma, DmaError};
 
@@ -123,6 +124,8 @@ pub struct Golden<D> {
     /// Never later than the earliest deadline of any connection, device clock.
     timer_hint_us: u64,
     heartbeat_due_us: u64,
+    /// Since when the watchdog's period runs.
+    period_since_us: u64,
 }
 
 impl<D: Dma> Golden<D> {
@@ -154,6 +157,7 @@ impl<D: Dma> Golden<D> {
             tx_out: VecDeque::new(),
             timer_hint_us: u64::MAX,
             heartbeat_due_us: 0,
+            period_since_us: 0,
         }
     }
 
@@ -209,6 +213,7 @@ impl<D: Dma> Golden<D> {
         }
         worked |= self.next_rearmed();
         worked |= self.expire_timers();
+        worked |= self.end_period();
         if let Some(id) = self.ready.pop_front() {
             self.with_conn(id, |_, conn| {
                 conn.is_queued = false;
@@ -226,16 +231,18 @@ impl<D: Dma> Golden<D> {
         F: FnOnce(&mut Self, &mut Conn) -> Result<(), DmaError>,
     {
         let Some(mut conn) = self.conns.get_mut(usize::from(id)).and_then(Option::take) else { return };
-        let was_asked_for = conn.rec.upload_reason != 0;
+        let old_reason = conn.rec.upload_reason;
         let done = work(self, &mut conn).and_then(|()| self.settle(&mut conn));
         if done.is_err() && !self.is_dead() {
             conn.request_upload(UploadReason::HardwareFailure);
             // If even the shadow record cannot be written, the host learns of it by its query.
             let _ = self.flush_shadow(&mut conn);
         }
-        let reason = UploadReason::try_from(conn.rec.upload_reason).ok().filter(|_| !was_asked_for);
-        if let Some(counter) = reason.and_then(chimney_abi::regs::upload_counter) {
-            self.regs.count(counter, 1);
+        match UploadReason::try_from(conn.rec.upload_reason) {
+            Ok(reason) if reason.code() != old_reason => {
+                self.regs.count(chimney_abi::regs::upload_counter(reason), 1)
+            }
+            _ => {}
         }
         self.note_deadlines(&conn);
         self.conns[usize::from(id)] = Some(conn);
@@ -369,7 +376,7 @@ impl<D: Dma> Device for Golden<D> {
             return Some(self.now_us);
         }
         let timer = self.timer_hint_us.saturating_sub(self.clock_us()).saturating_add(self.now_us);
-        Some(timer.min(self.heartbeat_due_us).min(self.irq.due_us()))
+        Some(timer.min(self.heartbeat_due_us).min(self.irq.due_us()).min(self.period_ends_us()))
     }
 
     fn power_on_reset(&mut self) {

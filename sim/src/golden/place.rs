@@ -29,7 +29,7 @@ impl<D: Dma> Golden<D> {
             let hole =
                 conn.ooo.as_slice().first().map_or(usize::MAX, |r| (r.start - conn.rcv_nxt()) as usize);
             let wanted = rest.len().min(hole);
-            let placed = self.place_bytes(conn, &rest[..wanted])?;
+            let placed = self.place_bytes(conn, &rest[..wanted], conn.rcv_nxt() == start)?;
             rest = &rest[placed..];
             if placed < wanted {
                 break;
@@ -45,8 +45,8 @@ impl<D: Dma> Golden<D> {
         Ok(moved)
     }
 
-    /// Places bytes at `rcv_nxt` and moves it; fewer than given if pages run out.
-    fn place_bytes(&mut self, conn: &mut Conn, bytes: &[u8]) -> Result<usize, DmaError> {
+    /// Places bytes at `rcv_nxt` and moves it; fewer than given if pages run out. `is_first`: the segment begins with them.
+    fn place_bytes(&mut self, conn: &mut Conn, bytes: &[u8], is_first: bool) -> Result<usize, DmaError> {
         let mut placed = 0;
         if !conn.is_pool_mode() {
             placed = self.fill_posts(conn, bytes)?;
@@ -56,6 +56,7 @@ impl<D: Dma> Golden<D> {
         if placed < bytes.len() {
             self.enter_pool_mode(conn)?;
             let more = self.write_pages(conn, conn.rcv_nxt(), &bytes[placed..])?;
+            conn.sample.on_place(is_first && placed == 0 && more > 0, false);
             conn.rec.rcv_nxt = (conn.rcv_nxt() + more as u32).0;
             placed += more;
         }
@@ -111,6 +112,7 @@ impl<D: Dma> Golden<D> {
             // `as`: at most the length of a frame.
             conn.rec.post_off += n as u32;
             if n == room {
+                conn.sample.on_place(false, placed < bytes.len());
                 self.retire_post(conn, conn.rcv_nxt() + placed as u32)?;
             } else if conn.rec.post_flags & RECV_NO_PUSH == 0 {
                 // the first byte starts the push timer, further ones restart it.

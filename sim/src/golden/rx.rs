@@ -29,6 +29,8 @@ pub(super) struct RxSegment {
     pub vlan: Option<u16>,
     /// ECN field of the IP header (RFC 3168 5).
     pub ecn: u8,
+    /// The host forwarded it.
+    pub is_forwarded: bool,
     /// Numbers; `wnd` is the field as sent, not yet scaled.
     pub seg: Segment,
     pub options: TcpOptions,
@@ -189,6 +191,7 @@ fn segment(link: &Link<'_>, d: &Datagram<'_>) -> Option<RxSegment> {
         },
         vlan: link.vlan,
         ecn: d.ecn,
+        is_forwarded: false,
         seg: Segment {
             seq: SeqNum(u32::from_be_bytes(array(datagram, tcp::SEQ))),
             ack: SeqNum(u32::from_be_bytes(array(datagram, tcp::ACK))),

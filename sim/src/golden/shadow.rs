@@ -198,11 +198,12 @@ impl<D: Dma> Golden<D> {
 fn shadow_of(conn: &Conn) -> Shadow {
     let r = &conn.rec;
     let fin_acked = conn.has(DELEG_FIN_SENT) && conn.snd_una().after(conn.snd_limit());
+    let reason = conn.told_reason();
     let flag = |is: bool, bit: u16| if is { bit } else { 0 };
     Shadow {
         tag: r.shadow_tag,
         generation: r.generation,
-        state: (r.tcp_state & 0xF) | r.upload_reason << 4,
+        state: (r.tcp_state & 0xF) | reason << 4,
         rcv_nxt: r.rcv_nxt,
         snd_una: r.snd_una,
         rcv_right: r.rcv_right,
@@ -211,7 +212,7 @@ fn shadow_of(conn: &Conn) -> Shadow {
             | flag(conn.has(DELEG_PEER_FIN), desc::SHADOW_PEER_FIN)
             | flag(fin_acked, desc::SHADOW_FIN_ACKED)
             | flag(conn.has(DELEG_ABORTED), desc::SHADOW_ABORTED)
-            | flag(r.upload_reason != 0, desc::SHADOW_RETRIEVE)
+            | flag(reason != 0, desc::SHADOW_RETRIEVE)
             | desc::SHADOW_VALID,
         post_off: r.post_off,
         snd_max: r.snd_max,

@@ -10,8 +10,8 @@
 use super::later::Later;
 use super::order::{Commit, PlaceAsk, PlaceFits, PlaceOrder, Posts};
 use super::step::{
-    begin, end, enter_pool, paged, placed, post_beat, post_got, published, retired, settled, taken, tells,
-    text, Hand, PlaceState,
+    begin, end, enter_pool, paged, placed, post_beat, post_got, published, retired, settled, stowed, taken,
+    tells, text, Hand, PlaceState,
 };
 use super::write::{commit, frees, offered, post_req, writes};
 use crate::host::events::RaiseEvent;
@@ -19,6 +19,7 @@ use crate::mem::SdpRam;
 use crate::prelude::*;
 use crate::stream::Fifo;
 use crate::tcp::pages::{ClearMap, FoundSlot, LoadSlot, LookSlot, Pages, CONN_MOST, COUNT, SLOT_AT};
+use crate::tcp::watchdog::Stowed;
 use crate::types::{ReadBeat, ReadReq, TcpParams, WriteCmd};
 
 /// log2 of the orders that wait.
@@ -75,6 +76,8 @@ pub struct Placer<const LOG2: usize, const MAP: usize> {
     pub commit: Signal<Out, Commit>,
     /// Pulse: an order ends without a shadow record.
     pub unwritten: Signal<Out, Bit>,
+    /// For the watchdog: where text goes.
+    pub stowed: Signal<Out, Stowed>,
     /// Pulse: a post of length 0 was skipped, or a doorbell not believed.
     pub bad_post: Signal<Out, Bit>,
     /// Write command.
@@ -283,6 +286,8 @@ impl<const LOG2: usize, const MAP: usize> Logic for Placer<LOG2, MAP> {
         self.write_cmd.next = offered(h, self.turn.val(), self.params.val());
         self.commit_valid.next = st == PlaceState::Shadow && !stalled;
         self.commit.next = commit(h);
+        let told = stowed(h);
+        self.stowed.next = Stowed { valid: told.valid && !stalled, ..told };
         self.unwritten.next = done && !h.is_ask && !h.wrote;
         self.verdict_valid.next = done && h.o.is_segment;
         self.verdict_handed_up.next = h.o.handed_up;

@@ -3,6 +3,7 @@ use super::order::{Held, PlaceAsk, PlaceOrder, Posts, PLACE_LOAD, PLACE_WORK};
 use crate::prelude::*;
 use crate::tcp::pages::FoundSlot;
 use crate::tcp::seq::min32;
+use crate::tcp::watchdog::Stowed;
 use crate::types::ReadBeat;
 use chimney_abi::desc::{PAGE_BYTES, RECV_NO_PUSH};
 
@@ -224,6 +225,16 @@ pub fn placed(h: Hand, freed: bool, later: bool) -> Hand {
     } else {
         n
     }
+}
+
+/// `Piece`, when the write engine has taken it: what the watchdog is told.
+#[kernel]
+pub fn stowed(h: Hand) -> Stowed {
+    let is_first = h.cur == h.o.seq;
+    let fills = h.p.off + bit_cast::<32, 16>(h.len) == bit_cast::<32, 24>(h.p.len);
+    let pooled = is_first && !h.o.is_ooo && h.p.pool_mode;
+    let split = !h.o.is_ooo && !h.p.pool_mode && fills && h.len != h.left;
+    Stowed { valid: h.st == PlaceState::Piece && (pooled || split), conn: h.o.conn, pooled, split }
 }
 
 /// `Retire`, when the write engine has taken the write-back.

@@ -12,6 +12,7 @@ use crate::stream::{Fifo, Skid};
 use crate::tcp::loss::queue::LossQueue;
 use crate::tcp::place::placer::Placer;
 use crate::tcp::timers::Timers;
+use crate::tcp::watchdog::Watchdog;
 use crate::types::{
     ConnOp, Doorbell, EngineCounts, OpDone, PathMtu, ReadBeat, ReadReq, RxSeg, TcpParams, TxDone, TxJob,
     WriteCmd, WriteDone,
@@ -162,6 +163,7 @@ pub struct Engine<
     loss: LossQueue<LOSS>,
     placer: Placer<LOG2, MAP>,
     timers: Timers<LOG2>,
+    watchdog: Watchdog<LOG2>,
     events: Events<LOG2>,
     segs: Skid<RxSeg>,
     bells: Skid<Doorbell>,
@@ -187,8 +189,8 @@ impl<const LOG2: usize, const MAP: usize, const TABLE: usize, const LOSS: usize,
 {
     fn update(&mut self) {
         dff_setup!(self, clock, bad_posts);
-        clock!(self, clock, ops, intake, pipe, loss, placer, timers, events, segs, bells, raises);
-        reset!(self, reset, ops, intake, pipe, loss, placer, timers, events, segs, bells, raises);
+        clock!(self, clock, ops, intake, pipe, loss, placer, timers, watchdog, events, segs, bells, raises);
+        reset!(self, reset, ops, intake, pipe, loss, placer, timers, watchdog, events, segs, bells, raises);
         let on = self.enable.val() && !self.pipe.sweeps.val();
         let rests = self.ops.idle.val() && self.intake.idle.val() && self.loss.idle.val();
         let placed = self.placer.idle.val() && self.events.idle.val() && !self.raises.m_valid.val();
@@ -322,9 +324,15 @@ impl<const LOG2: usize, const MAP: usize, const TABLE: usize, const LOSS: usize,
         self.timers.enable.next = on;
         self.timers.now_us.next = self.now_us.val();
         self.timers.set.next = self.pipe.set.val();
-        self.intake.expired_conn.next = self.timers.expired_conn.val();
-        self.intake.expired_valid.next = self.timers.expired_valid.val();
-        self.timers.expired_ready.next = self.intake.expired_ready.val();
+        self.watchdog.enable.next = on;
+        self.watchdog.now_us.next = self.now_us.val();
+        self.watchdog.limits.next = self.params.val().watch;
+        self.watchdog.deed.next = self.pipe.deed.val();
+        self.watchdog.stowed.next = self.placer.stowed.val();
+        self.watchdog.expired.next = self.timers.expired.val();
+        self.timers.expired_ready.next = self.watchdog.expired_ready.val();
+        self.intake.due.next = self.watchdog.due.val();
+        self.watchdog.due_ready.next = self.intake.due_ready.val();
 
         // A bad post counts in a cycle in which the pipeline counts nothing of the kind.
         let (c, owed) = (self.pipe.counts.val(), self.bad_posts.q.val());

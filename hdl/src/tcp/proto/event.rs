@@ -93,6 +93,8 @@ pub struct Event {
     pub no_post: Bit,
     /// There is room for a job of it.
     pub may_send: Bit,
+    /// With a deadline: see `watchdog::Due`.
+    pub notice: Bits<4>,
 }
 
 /// Connections whose records are not to be read now: the fetch stage, those before the

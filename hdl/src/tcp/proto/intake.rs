@@ -21,10 +21,11 @@ use super::pipe::{JOBS, JOBS_LOG2};
 use super::queues::{CommitQueue, ConnList, Listed, PASSES};
 use super::step::Pick;
 use crate::prelude::*;
-use crate::tcp::loss::queue::Due;
+use crate::tcp::loss::queue::Due as Answer;
 use crate::tcp::pages::COUNT;
 use crate::tcp::place::order::{Commit, PlaceAsk, PlaceFits};
 use crate::tcp::place::placer::ORDERS;
+use crate::tcp::watchdog::Due;
 use crate::types::{Doorbell, RxSeg, TxDone, WriteDone};
 
 /// Orders that may wait in front of the placer when a pass starts.
@@ -54,7 +55,7 @@ pub struct Intake<const LOG2: usize> {
     /// Jobs the transmitter is done with.
     pub finished: Signal<Out, Bits<16>>,
     /// Of the loss unit: an answer, whose it is, and whether it has room for a job of every pass.
-    pub loss: Signal<In, Due>,
+    pub loss: Signal<In, Answer>,
     /// Answer taken.
     pub loss_ready: Signal<Out, Bit>,
     /// Doorbell.
@@ -79,12 +80,10 @@ pub struct Intake<const LOG2: usize> {
     pub tx_done_valid: Signal<In, Bit>,
     /// Finished job taken.
     pub tx_done_ready: Signal<Out, Bit>,
-    /// Expired connection.
-    pub expired_conn: Signal<In, Bits<16>>,
-    /// Expired connection offered.
-    pub expired_valid: Signal<In, Bit>,
-    /// Expired connection taken.
-    pub expired_ready: Signal<Out, Bit>,
+    /// A connection with an expired deadline, or with a notice of the watchdog.
+    pub due: Signal<In, Due>,
+    /// It is taken.
+    pub due_ready: Signal<Out, Bit>,
     /// Segment.
     pub rx_seg: Signal<In, RxSeg>,
     /// Segment offered.
@@ -137,7 +136,7 @@ impl<const LOG2: usize> Logic for Intake<LOG2> {
         dff_setup!(self, clock, tx_turn, gap, asking, answer);
         clock!(self, clock, commits, ready, waiting);
         reset!(self, reset, commits, ready, waiting);
-        let (busy, out) = (self.busy.val(), self.outcome.val());
+        let (busy, out, due) = (self.busy.val(), self.outcome.val(), self.due.val());
         let (jobs, jobs_done) = (self.jobs.q.val(), self.jobs_done.q.val());
         let (seg, answer) = (self.rx_seg.val(), self.answer.q.val());
         let (head, ready_conn) = (self.waiting.head.val(), self.ready.head.val().conn);
@@ -167,7 +166,7 @@ impl<const LOG2: usize> Logic for Intake<LOG2> {
             bell: on && self.doorbell_valid.val() && is_clear::<LOG2>(busy, self.doorbell.val().conn),
             op: may_ask && op && is_clear::<LOG2>(busy, self.op_conn.val()),
             tx_fail: room && self.has_failed.q.val() && is_clear::<LOG2>(busy, self.fail.q.val().conn),
-            timer: goes && self.expired_valid.val() && is_clear::<LOG2>(busy, self.expired_conn.val()),
+            timer: goes && due.valid && is_clear::<LOG2>(busy, due.conn),
             close: room && self.close_valid.val() && is_clear::<LOG2>(busy, self.op_conn.val()),
             publish: room && publish && is_clear::<LOG2>(busy, head.conn),
             rx: rx && ((may_ask && has_pages && !turn) || (start && answer.valid && unit)),
@@ -189,8 +188,9 @@ impl<const LOG2: usize> Logic for Intake<LOG2> {
             no_post: answer.valid && !answer.post,
             may_send: choice == Pick::Tx
                 || (choice != Pick::None && has_room && unit && self.ready.idle.val()),
+            notice: if choice == Pick::Timer { due.notice } else { bits::<4>(0) },
         };
-        let named = (self.op_conn.val(), self.loss.val().conn, self.expired_conn.val());
+        let named = (self.op_conn.val(), self.loss.val().conn, due.conn);
         let conn = conn_of(choice, e, named, head.conn, ready_conn);
         self.news.next = Event { conn, ..e };
         self.reserve.next = e.reserved;
@@ -198,7 +198,7 @@ impl<const LOG2: usize> Logic for Intake<LOG2> {
         self.doorbell_ready.next = choice == Pick::Bell;
         self.op_ready.next = choice == Pick::Op;
         self.close_ready.next = choice == Pick::Close;
-        self.expired_ready.next = choice == Pick::Timer;
+        self.due_ready.next = choice == Pick::Timer;
         self.rx_seg_ready.next = choice == Pick::Rx;
         self.gap.d.next = choice != Pick::None;
         if choice == Pick::Rx || choice == Pick::Commit || choice == Pick::Tx {

@@ -3,8 +3,8 @@ use super::guard::{timed_out, waited};
 use super::record::{Cached, Clocks, Fixed, Receive, Side, Work};
 use super::rx::is_pending;
 use super::step::{
-    fin_acked, is_active, reason, Ctx, Pick, Step, CLOSED, FIN_WAIT_2, HARDWARE, INVALID_STATE, REQUESTED,
-    TIMEOUT, URGENT,
+    fin_acked, is_active, is_mandatory, reason, told_reason, Ctx, Pick, Step, Why, CLOSED, ESTABLISHED,
+    FIN_WAIT_2, HARDWARE, INVALID_STATE, REQUESTED, TIMEOUT, URGENT,
 };
 use super::text::has_ranges;
 use crate::prelude::*;
@@ -13,6 +13,9 @@ use crate::tcp::place::order::{Commit, PlaceOrder, Snap, PLACE_LOAD, PLACE_TELL,
 use crate::tcp::rtt::backed_off;
 use crate::tcp::seq::{after, at_or_before, before, earlier, min32};
 use crate::tcp::timers::Deadline;
+use crate::tcp::watchdog::{
+    Deed, DROP_RATE, FRAGMENTATION, LOW_ACTIVITY, NONE_NOW, NO_PREPOSTING, OUT_OF_ORDER, SMALL_IO,
+};
 use crate::tcp::window::{aligned_edge, update_due, MAX_WINDOW};
 use crate::types::{Doorbell, EngineCounts, RxSeg, TcpParams, TxDone};
 use chimney_abi::regs::DOORBELL_FIN;
@@ -272,10 +275,27 @@ fn publishable(side: Side, una: Bits<32>, quiet: bool) -> Side {
     n
 }
 
-/// Stage 6: the pass asks for the upload: counted by its reason, once for each connection.
+/// Stage 3: the watchdog asks for the upload of a connection that is open both ways, or no longer does.
+#[kernel]
+pub fn noticed(s: Step) -> Step {
+    let w = s.w;
+    let why = if s.c.notice == NONE_NOW { bits::<8>(0) } else { bit_cast::<8, 4>(s.c.notice) };
+    let may = is_active(w) && w.state == ESTABLISHED && !is_mandatory(w.reason);
+    let mut n = s;
+    if s.c.notice.any() && may && w.reason != why {
+        n.w.reason = why;
+        n.c.publish = true;
+        n.c.asks = why.any();
+        n.c.raise = s.c.raise || why.any();
+    }
+    n
+}
+
+/// Stage 6: the pass asks for the upload, counted by its reason: one that must be granted once for each connection.
 #[kernel]
 fn uploads(s: Step) -> EngineCounts {
     let is_new = !s.c.is_asked_for && !s.c.forget;
+    let asks = s.c.asks && !s.c.forget;
     let why = s.w.reason;
     EngineCounts {
         upload_urgent: is_new && why == URGENT,
@@ -283,6 +303,12 @@ fn uploads(s: Step) -> EngineCounts {
         upload_invalid_state: is_new && why == INVALID_STATE,
         upload_requested: is_new && why == REQUESTED,
         upload_hardware: is_new && why == HARDWARE,
+        upload_low_activity: asks && why == LOW_ACTIVITY,
+        upload_drop_rate: asks && why == DROP_RATE,
+        upload_small_io: asks && why == SMALL_IO,
+        upload_no_preposting: asks && why == NO_PREPOSTING,
+        upload_fragmentation: asks && why == FRAGMENTATION,
+        upload_out_of_order: asks && why == OUT_OF_ORDER,
         ..s.c.counts
     }
 }
@@ -305,7 +331,7 @@ pub fn finish(s: Step, quiet: bool) -> Step {
 #[kernel]
 fn snap(w: Work) -> Snap {
     Snap {
-        state: cat::<8, _>((w.reason.get_bits::<4>(0), w.state.get_bits::<4>(0))),
+        state: cat::<8, _>((told_reason(w).get_bits::<4>(0), w.state.get_bits::<4>(0))),
         rcv_nxt: w.rcv.nxt,
         snd_una: w.side.pub_una,
         rcv_right: w.rcv.right,
@@ -314,7 +340,7 @@ fn snap(w: Work) -> Snap {
         peer_fin: w.flags.peer_fin,
         fin_acked: fin_acked(w, w.side.pub_una),
         aborted: w.flags.aborted,
-        retrieve: w.reason != 0,
+        retrieve: told_reason(w) != 0,
     }
 }
 
@@ -360,4 +386,23 @@ pub fn order(s: Step, seg: RxSeg) -> PlaceOrder {
 #[kernel]
 pub fn has_order(c: Ctx) -> bool {
     c.pick == Pick::Rx || c.publish || c.bell || c.load || c.tell
+}
+
+/// What the watchdog is told of a pass that `leaves` and, if it `sends`, of the segment. `end`: what it made of the record.
+#[kernel]
+pub fn deed(s: Step, end: Step, seg: RxSeg, sends: bool) -> Deed {
+    let (c, plan) = (s.c, s.c.plan);
+    let takes = c.pick == Pick::Rx && c.take;
+    Deed {
+        valid: c.valid && !end.c.forget,
+        conn: c.conn,
+        joins: c.load,
+        progress: c.moved || c.is_new_ack,
+        text: takes && c.end != c.cur,
+        out_of_order: c.is_ooo,
+        forwarded: seg.forwarded,
+        sends: sends && (plan.len.any() || plan.fin) && plan.why != Why::Probe,
+        again: plan.why == Why::Lost || plan.why == Why::Again,
+        asked: end.w.reason.any() && !is_mandatory(end.w.reason),
+    }
 }

@@ -12,7 +12,7 @@ use super::event::{Busy, Event, Outcome};
 use super::grow::question;
 use super::guard;
 use super::image::store;
-use super::news::{earliest, has_order, order};
+use super::news::{deed, earliest, has_order, order};
 use super::op::given_back;
 use super::ops::{OpResult, RECORD};
 use super::record::Work;
@@ -31,6 +31,7 @@ use crate::tcp::loss::rack::SendLog;
 use crate::tcp::loss::slow::Growths;
 use crate::tcp::place::order::PlaceOrder;
 use crate::tcp::timers::{Deadline, SetDeadline};
+use crate::tcp::watchdog::Deed;
 use crate::types::{ConnOp, EngineCounts, PathMtu, RxSeg, TcpParams, TxJob};
 
 /// log2 of the jobs that wait for the transmitter: few, since an acknowledgment waits behind them.
@@ -97,6 +98,8 @@ pub struct Pipe<const LOG2: usize, const TABLE: usize, const EARLY: usize> {
     pub set: Signal<Out, SetDeadline>,
     /// For the counters.
     pub counts: Signal<Out, EngineCounts>,
+    /// For the watchdog.
+    pub deed: Signal<Out, Deed>,
     records: SdpRam<Work, LOG2>,
     logs: SdpRam<SendLog, LOG2>,
     growths: Growths<LOG2>,
@@ -180,6 +183,8 @@ struct Leaving {
     image: Bits<RECORD>,
     /// For the counters.
     counts: EngineCounts,
+    /// For the watchdog.
+    deed: Deed,
 }
 
 /// What the last stage is told of others.
@@ -247,6 +252,7 @@ fn leave<const EARLY: usize>(s6: Step, seg: RxSeg, log: SendLog, free: Free, v: 
             op_result: op_result(end, is_op, acts, sends),
             image,
             counts: end.c.counts,
+            deed: deed(s6, end, seg, sends),
         }
     } else {
         Leaving {
@@ -339,6 +345,7 @@ impl<const LOG2: usize, const TABLE: usize, const EARLY: usize> Logic for Pipe<L
         self.jobs.m_ready.next = self.tx_job_ready.val();
         self.job_gone.next = self.jobs.m_valid.val() && self.tx_job_ready.val();
         self.counts.next = x.counts;
+        self.deed.next = x.deed;
 
         // The memory; after reset it is swept.
         let sweeps = !self.swept.q.val();

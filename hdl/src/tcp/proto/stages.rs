@@ -2,12 +2,12 @@
 use super::event::Event;
 use super::grow::{compared, counted, echoed, ended, gained, requested, rested, sampled};
 use super::guard::{answered, armed, asked, bounded, deadlines, waits};
-use super::news::{bell, committed, expire, finish, published, tx_fail};
+use super::news::{bell, committed, expire, finish, noticed, published, tx_fail};
 use super::op::{close, execute, given_back, initiate, INITIATE};
 use super::ops::RECORD;
 use super::record::Work;
 use super::rx::{acked, arrive, decides, marked, recover, seg_len};
-use super::step::{Ctx, Pick, Step, Why};
+use super::step::{is_mandatory, Ctx, Pick, Step, Why};
 use super::text::text;
 use super::tx::{tx_plan, tx_sent};
 use crate::mirror::TcpRecord;
@@ -47,7 +47,8 @@ pub fn enter(e: Event, w: Work, beyond: bool) -> Step {
         conn: e.conn,
         out: beyond,
         forget: beyond,
-        is_asked_for: w.reason != 0,
+        is_asked_for: is_mandatory(w.reason),
+        notice: e.notice,
         reserved: e.reserved,
         no_pages: e.no_pages,
         no_post: e.no_post,
@@ -116,7 +117,7 @@ pub fn stage3(s: Step, smss: Bits<32>, growth: Growth, v: Env) -> Step {
     let n = if takes(s.c) && decides(s) {
         recover(s, smss, v.p.dup_ack_threshold)
     } else if s.c.pick == Pick::Timer {
-        expire(s, v.now_us, smss, v.p)
+        noticed(expire(s, v.now_us, smss, v.p))
     } else {
         s
     };

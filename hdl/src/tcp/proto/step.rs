@@ -175,8 +175,12 @@ pub struct Ctx {
     pub conn: Bits<16>,
     /// The id is not one of ours.
     pub out: Bit,
-    /// Its upload was asked for before.
+    /// Its upload was asked for before, and must be granted.
     pub is_asked_for: Bit,
+    /// Until stage 3: of the watchdog, see `watchdog::Due`.
+    pub notice: Bits<4>,
+    /// An upload is asked for that need not be granted.
+    pub asks: Bit,
     /// Pages reserved for its text.
     pub reserved: Bits<3>,
     /// There are no pages for all of the text.
@@ -272,13 +276,29 @@ pub struct Step {
     pub w: Work,
 }
 
-/// A pending upload request is not replaced by a later one.
+/// The host must grant it; the numbers of `UploadReason::is_mandatory`.
+#[kernel]
+pub fn is_mandatory(reason: Bits<8>) -> bool {
+    reason == URGENT || reason >= TIMEOUT
+}
+
+/// A pending upload request that must be granted is not replaced by a later one.
 #[kernel]
 pub fn reason(old: Bits<8>, new: Bits<8>) -> Bits<8> {
-    if old == 0 {
-        new
-    } else {
+    if is_mandatory(old) {
         old
+    } else {
+        new
+    }
+}
+
+/// What the host is told: R-165, nothing is asked for that need not be granted but while the connection is open both ways.
+#[kernel]
+pub fn told_reason(w: Work) -> Bits<8> {
+    if is_mandatory(w.reason) || w.state == ESTABLISHED {
+        w.reason
+    } else {
+        bits::<8>(0)
     }
 }
 
