@@ -125,8 +125,7 @@ fn text_without_posted_buffers_is_a_reason<D: TestDevice>() {
 
 /// Verifies: R-164.
 fn posted_buffers_smaller_than_a_segment_are_a_reason<D: TestDevice>() {
-    let (mut world, tokens, peer) =
-        start::<D>(|watch| (watch.small_io, watch.no_preposting) = (128, 128));
+    let (mut world, tokens, peer) = start::<D>(|watch| (watch.small_io, watch.no_preposting) = (128, 128));
     for number in 0..SEGMENTS {
         for _ in 0..3 {
             world.post(tokens.conn, SEGMENT as u32 / 3 + 1, true);

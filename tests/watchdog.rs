@@ -135,7 +135,7 @@ impl Test {
             out_of_order: bits8(l.out_of_order),
         };
         // Between both halves nothing is under way.
-        let is_still = at >= ACTS && at < ACTS + 10 || at + 10 > ACTS + WALKS || self.clock < 3;
+        let is_still = (ACTS..ACTS + 10).contains(&at) || at + 10 > ACTS + WALKS || self.clock < 3;
         u.deed.next = if is_still { Deed { valid: false, ..r.any() } } else { self.deed(r, acts) };
         u.stowed.next = if is_still { Stowed { valid: false, ..r.any() } } else { self.stowed(r, acts) };
         if self.expired.is_none() && r.chance(1, 20) {

@@ -3,6 +3,7 @@
 pub mod acceptable;
 pub mod ack;
 pub mod cwnd;
+pub mod dues;
 pub mod hystart;
 pub mod lookup;
 pub mod loss;

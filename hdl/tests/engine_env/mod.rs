@@ -10,7 +10,6 @@ use chimney_abi::desc::{phase, PageMapEntry, RecvDesc, Shadow};
 use chimney_abi::state::TcpRecord;
 use chimney_hdl::prelude::*;
 use chimney_hdl::tcp::proto::engine::Engine;
-use chimney_hdl::tcp::watchdog::Limits;
 use chimney_hdl::types::*;
 use chimney_hdl_kernel::diff::Rnd;
 use sent::{sent, Sent};
@@ -147,7 +146,7 @@ impl Env {
             shadow_base: SHADOWS.into(),
             page_map_base: MAPS.into(),
             pool_base: POOL.into(),
-            watch: Limits::default(),
+            ..TcpParams::default()
         };
         let mut e = Env {
             memory: HashMap::new(),

@@ -5,7 +5,7 @@ use super::link::Wish;
 use super::objects::{Leaf, Route};
 use super::Switch;
 use crate::socket::{ConnId, StackError};
-use chimney_abi::cmd::Status;
+use chimney_abi::cmd::{Status, UploadReason};
 use chimney_abi::offload::{
     Capabilities, ConnectionEvent, HostHandle, Offload, Rebuilt, Residence, Role, TargetStatus, TcpBlock,
     TcpBlockState, Tree,
@@ -42,6 +42,21 @@ pub struct Handover {
     pub undelivered_bytes: u32,
     /// Received ahead of a hole, bytes.
     pub out_of_order_bytes: u32,
+}
+
+/// An upload that the target asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct UploadRequest {
+    /// When.
+    pub at_us: u64,
+    /// The connection.
+    pub id: ConnId,
+    /// Why.
+    pub reason: UploadReason,
+    /// The administrator ordered that it be offloaded.
+    pub is_ordered: bool,
+    /// It goes to the host.
+    pub is_granted: bool,
 }
 
 /// The handle under which the target knows a connection.
@@ -218,14 +233,14 @@ impl Switch {
             Note::ForwardBack { handle, segment } => {
                 let _ = self.stack.give_back_held(now_us, id(handle), segment); // a connection that is gone needs none
             }
-            Note::Event(handle, event) => self.event(id(handle), event),
+            Note::Event(handle, event) => self.event(now_us, id(handle), event),
             Note::Target(status) => self.target_status(status),
             Note::Frame(frame) => self.stack.handle_frame(now_us, &frame),
             Note::Lost(connections) => self.lost(now_us, connections),
         }
     }
 
-    fn event(&mut self, id: ConnId, event: ConnectionEvent) {
+    fn event(&mut self, now_us: u64, id: ConnId, event: ConnectionEvent) {
         let Some(link) = self.links.get_mut(&id) else { return };
         let is_offloaded = link.residence == Residence::Offloaded;
         match event {
@@ -236,9 +251,14 @@ impl Switch {
             ConnectionEvent::SendBacklogChange(_) => {}
             ConnectionEvent::Retrieve(reason) => {
                 link.is_stopped |= reason.is_mandatory();
-                if is_offloaded && (reason.is_mandatory() || self.config.grants_optional_uploads) {
-                    link.wants = Some(Wish::Upload);
+                //
+                let grants = reason.is_mandatory() || link.is_ordered || self.config.grants_optional_uploads;
+                let is_granted = is_offloaded && grants;
+                if is_granted {
+                    link.wants = Some(Wish::Upload);
                 }
+                let is_ordered = link.is_ordered;
+                self.requests.push(UploadRequest { at_us: now_us, id, reason, is_ordered, is_granted });
             }
             ConnectionEvent::Abort => {
                 link.is_stopped = true;

@@ -32,6 +32,8 @@ pub(super) struct Link {
     pub wants: Option<Wish>,
     /// the target has stopped processing; frames that it hands up are not forwarded back.
     pub is_stopped: bool,
+    /// The administrator ordered that it be offloaded.
+    pub is_ordered: bool,
 }
 
 /// Bytes at the front of the receive queue, and whether the target wants them returned.
@@ -75,6 +77,7 @@ impl Default for Link {
             is_disconnected: false,
             wants: None,
             is_stopped: false,
+            is_ordered: false,
         }
     }
 }

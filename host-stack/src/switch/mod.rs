@@ -19,7 +19,7 @@ mod inbox;
 mod link;
 mod objects;
 
-pub use handover::{Direction, Handover};
+pub use handover::{Direction, Handover, UploadRequest};
 
 use crate::socket::{ConnId, StackError};
 use crate::stack::Stack;
@@ -45,7 +45,7 @@ pub struct SwitchConfig {
     pub chunk_bytes: u32,
     /// Receives kept posted while the application keeps up; 0 = indications only.
     pub posted_receives: usize,
-    /// Grant upload requests that need not be granted, too.
+    /// Grant upload requests that need not be granted, too. Those for connections offloaded by order are.
     pub grants_optional_uploads: bool,
 }
 
@@ -79,6 +79,7 @@ pub struct Switch {
     /// Frames the target had no room for, or, after it was lost, for the plain MAC path.
     frames: VecDeque<Vec<u8>>,
     handovers: Vec<Handover>,
+    requests: Vec<UploadRequest>,
 }
 
 impl Switch {
@@ -97,6 +98,7 @@ impl Switch {
             is_paused: false,
             frames: VecDeque::new(),
             handovers: Vec::new(),
+            requests: Vec::new(),
         }
     }
 
@@ -123,6 +125,12 @@ impl Switch {
         &self.handovers
     }
 
+    /// The uploads that the target asked for so far, oldest first, granted or not.
+    #[must_use]
+    pub fn upload_requests(&self) -> &[UploadRequest] {
+        &self.requests
+    }
+
     /// Asks for the offload of a connection; it happens in a later [`Switch::poll`] (R-117: a second wish is refused).
     ///
     /// # Errors
@@ -134,6 +142,17 @@ impl Switch {
             return Err(StackError::NotInHost);
         }
         link.wants = Some(Wish::Offload);
+        link.is_ordered = false;
+        Ok(())
+    }
+
+    /// The same by order of the administrator: if the target then asks for the upload, whatever the reason, it is granted.
+    ///
+    /// # Errors
+    /// As [`Switch::offload`].
+    pub fn offload_by_order(&mut self, id: ConnId) -> Result<(), StackError> {
+        self.offload(id)?;
+        self.links.entry(id).or_default().is_ordered = true;
         Ok(())
     }
 

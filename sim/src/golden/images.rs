@@ -20,8 +20,8 @@ use chimney_host_stack_core::ecn::Ecn;
 use chimney_host_stack_core::loss_recovery::TimerKind;
 use chimney_host_stack_core::ranges::{RangeList, SeqRange};
 use chimney_host_stack_core::rtt::MAX_SAMPLE_US;
-use chimney_host_stack_core::watchdog::Sample;
 use chimney_host_stack_core::timestamps;
+use chimney_host_stack_core::watchdog::Sample;
 
 /// Flags of an image that describe the device's own doings, not the connection.
 const OWN_FLAGS: u16 = DELEG_ABORTED | DELEG_STOPPED | DELEG_INVALID | DELEG_POST_LOADED;

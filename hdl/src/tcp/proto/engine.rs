@@ -9,10 +9,9 @@ use super::pipe::Pipe;
 use crate::host::events::{Events, RaiseEvent};
 use crate::prelude::*;
 use crate::stream::{Fifo, Skid};
+use crate::tcp::dues::Dues;
 use crate::tcp::loss::queue::LossQueue;
 use crate::tcp::place::placer::Placer;
-use crate::tcp::timers::Timers;
-use crate::tcp::watchdog::Watchdog;
 use crate::types::{
     ConnOp, Doorbell, EngineCounts, OpDone, PathMtu, ReadBeat, ReadReq, RxSeg, TcpParams, TxDone, TxJob,
     WriteCmd, WriteDone,
@@ -162,8 +161,7 @@ pub struct Engine<
     pipe: Pipe<LOG2, TABLE, EARLY>,
     loss: LossQueue<LOSS>,
     placer: Placer<LOG2, MAP>,
-    timers: Timers<LOG2>,
-    watchdog: Watchdog<LOG2>,
+    dues: Dues<LOG2>,
     events: Events<LOG2>,
     segs: Skid<RxSeg>,
     bells: Skid<Doorbell>,
@@ -189,8 +187,8 @@ impl<const LOG2: usize, const MAP: usize, const TABLE: usize, const LOSS: usize,
 {
     fn update(&mut self) {
         dff_setup!(self, clock, bad_posts);
-        clock!(self, clock, ops, intake, pipe, loss, placer, timers, watchdog, events, segs, bells, raises);
-        reset!(self, reset, ops, intake, pipe, loss, placer, timers, watchdog, events, segs, bells, raises);
+        clock!(self, clock, ops, intake, pipe, loss, placer, dues, events, segs, bells, raises);
+        reset!(self, reset, ops, intake, pipe, loss, placer, dues, events, segs, bells, raises);
         let on = self.enable.val() && !self.pipe.sweeps.val();
         let rests = self.ops.idle.val() && self.intake.idle.val() && self.loss.idle.val();
         let placed = self.placer.idle.val() && self.events.idle.val() && !self.raises.m_valid.val();
@@ -321,18 +319,14 @@ impl<const LOG2: usize, const MAP: usize, const TABLE: usize, const LOSS: usize,
         self.events.ring_log2.next = self.event_log2.val();
         self.events.consumer.next = self.event_consumer.val();
         self.irq_event.next = self.events.irq.val();
-        self.timers.enable.next = on;
-        self.timers.now_us.next = self.now_us.val();
-        self.timers.set.next = self.pipe.set.val();
-        self.watchdog.enable.next = on;
-        self.watchdog.now_us.next = self.now_us.val();
-        self.watchdog.limits.next = self.params.val().watch;
-        self.watchdog.deed.next = self.pipe.deed.val();
-        self.watchdog.stowed.next = self.placer.stowed.val();
-        self.watchdog.expired.next = self.timers.expired.val();
-        self.timers.expired_ready.next = self.watchdog.expired_ready.val();
-        self.intake.due.next = self.watchdog.due.val();
-        self.watchdog.due_ready.next = self.intake.due_ready.val();
+        self.dues.enable.next = on;
+        self.dues.now_us.next = self.now_us.val();
+        self.dues.limits.next = self.params.val().watch;
+        self.dues.set.next = self.pipe.set.val();
+        self.dues.deed.next = self.pipe.deed.val();
+        self.dues.stowed.next = self.placer.stowed.val();
+        self.intake.due.next = self.dues.due.val();
+        self.dues.due_ready.next = self.intake.due_ready.val();
 
         // A bad post counts in a cycle in which the pipeline counts nothing of the kind.
         let (c, owed) = (self.pipe.counts.val(), self.bad_posts.q.val());

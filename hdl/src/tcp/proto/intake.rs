@@ -143,8 +143,7 @@ impl<const LOG2: usize> Logic for Intake<LOG2> {
 
         // Who may start. Room for a job is promised when a pass starts, and to those that wait in the list first (law L5).
         let has_room = self.promised.q.val() - self.returned.q.val() < (1 << JOBS_LOG2);
-        let commit = self.commits.head.val();
-        let need = pages_for(seg.seq, seg.payload_len);
+        let (commit, need) = (self.commits.head.val(), pages_for(seg.seq, seg.payload_len));
         let has_pages = bit_cast::<COUNT, 3>(need) <= self.free_pages.val();
         let held = self.asking.q.val() || answer.valid;
         let start = !self.gap.q.val() && self.orders.val() <= ORDERS_HIGH;
@@ -175,7 +174,6 @@ impl<const LOG2: usize> Logic for Intake<LOG2> {
 
         // The event.
         let no_pages = answer.valid && !answer.pages;
-        let kept = if no_pages { bits::<3>(0) } else { need };
         let e = Event {
             pick: choice,
             conn: bits::<16>(0),
@@ -183,7 +181,7 @@ impl<const LOG2: usize> Logic for Intake<LOG2> {
             bell: self.doorbell.val(),
             done: self.fail.q.val(),
             commit,
-            reserved: if choice == Pick::Rx { kept } else { bits::<3>(0) },
+            reserved: if choice == Pick::Rx && !no_pages { need } else { bits::<3>(0) },
             no_pages,
             no_post: answer.valid && !answer.post,
             may_send: choice == Pick::Tx
@@ -242,8 +240,7 @@ impl<const LOG2: usize> Logic for Intake<LOG2> {
         let wants = self.enable.val() && !self.ready.idle.val();
         let queued = !self.commits.idle.val() || wants || !self.waiting.idle.val();
         self.idle.next = !queued && jobs == jobs_done && !held && choice == Pick::None && !busy.any;
-        dff_reset!(
-            self, reset, promised, returned, jobs, jobs_done, has_failed, tx_turn, gap, asking, answer
-        );
+        dff_reset!(self, reset, promised, returned, jobs, jobs_done, has_failed);
+        dff_reset!(self, reset, tx_turn, gap, asking, answer);
     }
 }
