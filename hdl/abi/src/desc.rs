@@ -79,6 +79,8 @@ pub const RECV_RETIRED: u8 = 0x80;
 pub const TX_CSUM: u8 = 1;
 /// [`TxDesc::flags`]: feed the frame to the receive path instead of the wire (forward, R-242).
 pub const TX_LOOPBACK: u8 = 2;
+/// [`TxDesc::flags`]: a large frame of TCP, to be sent as segments of [`TxDesc::mss`] bytes; checksums are filled in as well.
+pub const TX_LSO: u8 = 4;
 /// [`RxDone::flags`]: IPv4 header checksum was checked and is right.
 pub const RX_IP_CSUM_OK: u16 = 1;
 /// [`RxDone::flags`]: TCP or UDP checksum was checked and is right.
@@ -155,16 +157,18 @@ macro_rules! tx_desc_fields {
             TxDesc, 128 bits;
             /// Frame address, IOVA, any alignment.
             addr: 64, u64;
-            /// Frame length, bytes, 14 to 2048.
+            /// Frame length, bytes, 14 to 9018; with `TX_LSO` to 65535.
             len: 16, u16;
-            /// `TX_CSUM`, `TX_LOOPBACK`.
+            /// `TX_CSUM`, `TX_LOOPBACK`, `TX_LSO`.
             flags: 8, u8;
             /// First byte covered by the checksum (the host put the pseudo-header sum into the checksum field).
             csum_start: 8, u8;
             /// Offset of the checksum field from `csum_start`, bytes.
             csum_offset: 8, u8;
+            /// With `TX_LSO`: TCP payload of each segment but the last, bytes; with the headers at most 9018.
+            mss: 16, u16;
             /// Zero.
-            reserved: 24, u32;
+            reserved: 8, u8;
         }
     };
 }

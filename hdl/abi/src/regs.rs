@@ -47,7 +47,7 @@ regs! {
     /// Contract minor version and build parameters.
     VERSION = 0x004, Ro, 0, [minor: 0, 16, "Contract minor version."; conn_log2: 16, 8, "log2 of the number of connections."; table_log2: 24, 8, "log2 of the number of paths and of neighbors."; ];
     /// What the device can do.
-    CAPS = 0x008, Ro, 0, [ipv4: 0, 1, "Offloads IPv4."; ipv6: 1, 1, "Offloads IPv6."; sack_receive: 2, 1, "Generates SACK blocks."; sack_send: 3, 1, "Uses SACK blocks."; vlan: 4, 1, "802.1Q tags by neighbor and priority."; llc_snap: 5, 1, "LLC/SNAP by neighbor."; ecn: 6, 1, "Classic ECN."; ];
+    CAPS = 0x008, Ro, 0, [ipv4: 0, 1, "Offloads IPv4."; ipv6: 1, 1, "Offloads IPv6."; sack_receive: 2, 1, "Generates SACK blocks."; sack_send: 3, 1, "Uses SACK blocks."; vlan: 4, 1, "802.1Q tags by neighbor and priority."; llc_snap: 5, 1, "LLC/SNAP by neighbor."; ecn: 6, 1, "Classic ECN."; lso: 7, 1, "Segments large ordinary frames (TX_LSO)."; ];
     /// Enables. Clearing `enable` stops all DMA after the transfers in flight.
     CTRL = 0x00c, Rw, 0, [enable: 0, 1, "Rings and MAC run."; ];
     /// Device state.

@@ -10,17 +10,18 @@ use crate::mirror::TxDesc;
 use crate::prelude::*;
 use crate::stream::Fifo;
 use crate::types::{ReadBeat, ReadReq};
-use chimney_abi::desc::{TX_CSUM, TX_LOOPBACK};
+use chimney_abi::desc::{TX_CSUM, TX_LOOPBACK, TX_LSO};
 use chimney_abi::wire::ethernet;
 
 /// log2 of the descriptors read ahead.
-const AHEAD_LOG2: usize = 4;
+pub const AHEAD_LOG2: usize = 4;
 const MIN_LEN: u64 = ethernet::HEADER_LEN as u64;
 const MAX_LEN: u64 = ethernet::MAX_JUMBO_LEN as u64;
 /// Beats of a descriptor.
 const BEATS: u64 = TxDesc::BITS as u64 / 64;
 const CSUM_BIT: usize = TX_CSUM.trailing_zeros() as usize;
 const LOOPBACK_BIT: usize = TX_LOOPBACK.trailing_zeros() as usize;
+const LSO_BIT: usize = TX_LSO.trailing_zeros() as usize;
 /// Bytes of a checksum field.
 const FIELD_LEN: u64 = 2;
 
@@ -29,7 +30,7 @@ const FIELD_LEN: u64 = 2;
 pub struct OrdFrame {
     /// Address, IOVA, any alignment.
     pub addr: Bits<64>,
-    /// Length, bytes, 14 to 9018.
+    /// Length, bytes, 14 to 9018; a large frame's 14 to 65535, a segment's of its payload alone.
     pub len: Bits<16>,
     /// 1 = fill in a checksum.
     pub csum: Bit,
@@ -39,6 +40,10 @@ pub struct OrdFrame {
     pub csum_start: Bits<8>,
     /// Place of the checksum field, bytes from the frame's start.
     pub csum_field: Bits<9>,
+    /// 1 = a large frame, to be sent as segments.
+    pub lso: Bit,
+    /// With `lso`: payload bytes of a segment.
+    pub mss: Bits<16>,
     /// 0 = it cannot be sent.
     pub good: Bit,
     /// 1 = because of what the descriptor says.
@@ -51,7 +56,10 @@ pub fn frame_of(d: TxDesc, error: bool) -> OrdFrame {
     let csum = d.flags.get_bit(CSUM_BIT);
     let field = bit_cast::<9, 8>(d.csum_start) + bit_cast::<9, 8>(d.csum_offset);
     let fits = bit_cast::<16, 9>(field) + FIELD_LEN <= d.len;
-    let fine = d.len >= MIN_LEN && d.len <= MAX_LEN && (!csum || fits);
+    let lso = d.flags.get_bit(LSO_BIT);
+    // What else a large frame must be is seen in its header.
+    let whole = d.len <= MAX_LEN && (!csum || fits);
+    let fine = d.len >= MIN_LEN && if lso { d.mss.any() } else { whole };
     OrdFrame {
         addr: d.addr,
         len: d.len,
@@ -59,6 +67,8 @@ pub fn frame_of(d: TxDesc, error: bool) -> OrdFrame {
         loopback: d.flags.get_bit(LOOPBACK_BIT),
         csum_start: d.csum_start,
         csum_field: field,
+        lso,
+        mss: d.mss,
         good: fine && !error,
         bad: !fine && !error,
     }

@@ -2,6 +2,8 @@
 
 #![allow(dead_code)]
 
+pub mod large;
+
 use chimney_abi::desc::{TxDesc, SEND_PUSH, TX_CSUM, TX_LOOPBACK};
 use chimney_abi::wire::{ethernet, ip_protocol, ipv4, ipv6, tcp};
 use chimney_hdl::prelude::*;
@@ -49,8 +51,18 @@ impl Host {
         (at..at + len as u64).map(|a| self.word(a & !7).to_le_bytes()[(a & 7) as usize]).collect()
     }
 
-    /// A TX descriptor, sometimes wrong, and the frame it must become.
-    pub fn random_tx(&mut self, r: &mut Rnd) -> (TxDesc, Option<Vec<u8>>) {
+    /// Writes bytes at any address.
+    pub fn lay(&mut self, at: u64, bytes: &[u8]) {
+        for (i, byte) in bytes.iter().enumerate() {
+            let a = at + i as u64;
+            let shift = 8 * (a & 7);
+            let word = self.word(a & !7) & !(0xff << shift) | u64::from(*byte) << shift;
+            self.put(a & !7, word);
+        }
+    }
+
+    /// A TX descriptor of a whole frame, sometimes wrong, and the frame it must become; `None` = it is refused.
+    pub fn random_tx(&mut self, r: &mut Rnd) -> (TxDesc, Option<Vec<Vec<u8>>>) {
         let len = match r.below(8) {
             0 => 14 + r.below(60),
             1 => r.below(14),
@@ -64,21 +76,24 @@ impl Host {
             flags: [0, 0, TX_CSUM, TX_LOOPBACK | TX_CSUM, TX_LOOPBACK, TX_CSUM][r.below(6) as usize],
             csum_start,
             csum_offset: r.below(40) as u8,
+            mss: r.next_u64() as u16,
             reserved: 0,
         };
         let field = usize::from(d.csum_start) + usize::from(d.csum_offset);
         let fits = d.flags & TX_CSUM == 0 || field + 2 <= usize::from(len);
-        if !(14..=9018).contains(&len) || !fits || d.addr & BAD != 0 {
-            // The model counts a refused descriptor by its length; one with a bad address must be fine otherwise.
-            let fine = if d.addr & BAD != 0 { TxDesc { len: 100, flags: 0, ..d } } else { d };
-            return (fine, None);
+        if !(14..=9018).contains(&len) || !fits {
+            return (d, None);
+        }
+        if d.addr & BAD != 0 {
+            // What cannot be read is lost as on a wire.
+            return (d, Some(vec![]));
         }
         let mut f = self.bytes(d.addr, usize::from(len));
         if d.flags & TX_CSUM != 0 {
             let c = !sum(&[&f[usize::from(d.csum_start)..]]);
             f[field..field + 2].copy_from_slice(&(if c == 0 { 0xffff } else { c }).to_be_bytes());
         }
-        (d, Some(f))
+        (d, Some(vec![f]))
     }
 }
 

@@ -9,6 +9,8 @@
 //! All that is known of a segment when its job is taken goes into the header and its sums; the rest is put in by `Retire` and
 //! `TxStream`. A job without a way, or too long, is an item without bytes: its result is told in its turn.
 //!
+//! A segment of a large frame gets its header from that of the frame ([`super::large`]), and is a segment like any other from there on.
+//!
 //! Latency: 1 clock from a job to its `WalkJob`, 3 more than its header words to its `Item`. Throughput: 1 clock and one
 //! per header word for a segment (8 for IPv4 without options, 11 for IPv6), 2 for a frame. Back-pressure: nothing is taken without a free slot, ring
 //! room for all its bytes and room in the list of searches, and nothing of ordinary size while 10 KiB wait in the ring. Reset: nothing in hand.
@@ -18,6 +20,7 @@ use crate::ip::tx_build::{form, Form, Route};
 use crate::prelude::*;
 use crate::tcp::tx::header::{header_words, headers_len, segment_len, HeaderWords};
 use crate::tcp::tx::item::{Item, WalkJob, BYTE_PLACE, MAX_LEN, NO_DATA, NO_ROUTE, SENT};
+use crate::tcp::tx::large::{header_len, segment_words, tcp_len, Segment};
 use crate::tcp::tx::sums::{Sums, Word};
 use crate::types::{TxJob, TCP_PSH};
 
@@ -53,6 +56,12 @@ pub struct Head {
     pub frame_ready: Signal<Out, Bit>,
     /// The frame.
     pub frame: Signal<In, OrdFrame>,
+    /// What makes it a segment of a large frame.
+    pub segment: Signal<In, Segment>,
+    /// Headers of the large frame: address.
+    pub large_addr: Signal<Out, Bits<HEAD_WORDS_LOG2>>,
+    /// Headers of the large frame: words.
+    pub large_words: Signal<In, Bits<64>>,
     /// The job's way.
     pub route: Signal<In, Route>,
     /// Slots given back.
@@ -105,6 +114,17 @@ fn may_begin(words: Bits<14>, ahead: Bits<PLACE>) -> bool {
     (ahead < AHEAD_WORDS || words >= LONG_WORDS) && words <= bit_cast::<14, PLACE>(room)
 }
 
+/// The way of a job, or what stands in its place for a segment of a large frame: the frame's first two bytes and its number.
+#[kernel]
+fn way_of(is_job: bool, r: Route, s: Segment) -> Route {
+    let start = cat::<48, _>((r.dst_mac.get_bits::<32>(16), s.header.start));
+    Route {
+        dst_mac: if is_job { r.dst_mac } else { start },
+        ip_id_start: if is_job { r.ip_id_start } else { s.header.ip_id },
+        ..r
+    }
+}
+
 /// What has to be found for a frame; `reads` = there is something.
 #[kernel]
 fn walk_job(is_job: bool, j: TxJob, f: OrdFrame, reads: bool) -> WalkJob {
@@ -143,10 +163,12 @@ fn used(h: HeaderWords, last: bool, has_word: bool) -> Bits<64> {
 
 /// What an item takes from its job or frame.
 #[kernel]
-fn item_of(is_job: bool, j: TxJob, f: OrdFrame) -> Item {
+fn item_of(is_job: bool, j: TxJob, f: OrdFrame, s: Segment) -> Item {
     let has_text = is_job && j.len != 0;
     Item {
         is_job,
+        is_segment: is_job || s.valid,
+        ends_entry: !is_job && (s.ends || !s.valid),
         conn: j.conn,
         path: j.path,
         retransmit: has_text && j.retransmit,
@@ -170,6 +192,7 @@ impl Logic for Head {
         reset!(self, reset, sums);
         let j = self.job.val();
         let f = self.frame.val();
+        let s = self.segment.val();
         let works = self.works.q.val();
         let is_job = self.is_job.q.val();
         let slot = self.slot.q.val();
@@ -187,10 +210,11 @@ impl Logic for Head {
             self.works.d.next = true;
             self.is_job.d.next = job_turn;
             self.at.d.next = bits::<HEAD_WORDS_LOG2>(0);
-            self.way.d.next = self.route.val();
-            let form = form(self.route.val(), j.priority);
+            self.way.d.next = way_of(job_turn, self.route.val(), s);
+            let form = if job_turn { form(self.route.val(), j.priority) } else { s.header.form };
             self.form.d.next = form;
-            self.head_len.d.next = if job_turn { headers_len(j, form) } else { bits::<7>(0) };
+            let head_len = if s.valid { header_len(s.header) } else { bits::<7>(0) };
+            self.head_len.d.next = if job_turn { headers_len(j, form) } else { head_len };
             self.len.d.next = len;
             self.words.d.next = words.get_bits::<PLACE>(0);
         }
@@ -203,7 +227,7 @@ impl Logic for Head {
         let too_long = is_job && all > MAX_LEN;
         let refused = if is_job { too_long || !way.ok } else { !f.good };
         let reads = !refused && len != 0;
-        let is_short = refused || !is_job;
+        let is_short = refused || !(is_job || s.valid);
         let at = self.at.q.val();
         let last = is_short || at == (head_len - 1).get_bits::<HEAD_WORDS_LOG2>(3);
         let steps = works && !(is_short && self.has_next.q.val());
@@ -244,18 +268,20 @@ impl Logic for Head {
                 end,
                 ip_id_start: way.ip_id_start,
                 form: self.form.q.val(),
-                ..item_of(is_job, j, f)
+                ..item_of(is_job, j, f, s)
             };
             self.is_short.d.next = is_short;
         }
         self.has_next.d.next = ends || (self.has_next.q.val() && !goes);
 
         // Header words, and their sums. A header ends behind the first half word of a beat, or one word later.
-        let h = header_words(j, way, self.form.q.val(), at);
+        self.large_addr.next = at;
+        let own = header_words(j, way, self.form.q.val(), at);
+        let h = if is_job { own } else { segment_words(self.large_words.val(), s, f.len, at) };
         let data = used(h, last, lane.get_bit(2));
         self.head.d.next = Word { valid: steps && !is_short, at, last, data, ip: h.ip, tcp: h.tcp };
         self.head_slot.d.next = slot.get_bits::<SLOT_LOG2>(0);
-        self.segment_len.d.next = segment_len(j);
+        self.segment_len.d.next = if is_job { segment_len(j) } else { tcp_len(s.header, f.len) };
         let w = self.head.q.val();
         self.we.next = w.valid;
         self.waddr.next = cat::<HEAD_LOG2, _>((self.head_slot.q.val(), w.at));

@@ -112,8 +112,12 @@ pub struct Landed {
 /// A frame under way, as far as it is known when it begins.
 #[derive(Clone, Copy, Debug, Default, PartialEq, LogicStruct)]
 pub struct Item {
-    /// 1 = a segment, 0 = an ordinary frame.
+    /// 1 = a segment of a connection, 0 = an ordinary frame.
     pub is_job: Bit,
+    /// 1 = its headers are in the slot and summed: a segment of a connection or of a large frame.
+    pub is_segment: Bit,
+    /// 1 = an entry of the TX ring is done with it.
+    pub ends_entry: Bit,
     /// Connection id.
     pub conn: Bits<16>,
     /// Path id.
@@ -138,7 +142,7 @@ pub struct Item {
     pub start: Bits<PLACE>,
     /// Word behind the last one.
     pub end: Bits<PLACE>,
-    /// `PathImage::ip_id_start`.
+    /// `PathImage::ip_id_start`; without `is_job` the identification itself.
     pub ip_id_start: Bits<16>,
     /// Where things lie in it (a segment's).
     pub form: Form,

@@ -1,18 +1,19 @@
 //! Transmit: frames of connections and of the ordinary TX ring, on their way to the MAC.
 //!
 //! ```text
-//!   TxJob ----------+          +--header words--> [32 slots x 16 words] ----------------+
-//!                   +-> Head --+--Item--> [list] ---------------> Retire --TxFrame--> TxStream -> m_axis
-//!   TX ring > OrdTx-+    |     |                      Tables -------^  ^                 ^  `-> loopback
-//!                     Tables   `-> [list] -> Walk -> Cut -> Land ------+                 |
-//!                (path, neighbor)             |       |      ^ `--> [payload ring, 16 KiB]
-//!                                 descriptors v       v data |
-//!                                        ---- host memory ----
+//!   TxJob ----------------+          +--header words--> [32 slots x 16 words] ----------------+
+//!                         +-> Head --+--Item--> [list] ---------------> Retire --TxFrame--> TxStream -> m_axis
+//!   TX ring > OrdTx > Lso-+    |     |                      Tables -------^  ^                 ^  `-> loopback
+//!                           Tables   `-> [list] -> Walk -> Cut -> Land ------+                 |
+//!                      (path, neighbor)             |       |      ^ `--> [payload ring, 16 KiB]
+//!                                       descriptors v       v data |
+//!                                              ---- host memory ----
 //! ```
 //! Up to 32 frames are under way at once, begun and finished in order; what lies between has no order:
 //!
 //! | block | for each frame | several at once because |
 //! |---|---|---|
+//! | `lso` | pieces of a large ordinary frame, each a frame of its own | |
 //! | `head` | slot, room in the payload ring, header words, sum of the header | |
 //! | `walk` | where its bytes are: cursor, else send descriptors | 8 descriptor reads of different connections wait |
 //! | `cut` | bursts within 256-byte blocks | 32 bursts of any frames wait |
@@ -52,6 +53,9 @@ pub mod head;
 pub mod header;
 pub mod item;
 pub mod land;
+pub mod large;
+pub mod large_head;
+pub mod lso;
 pub mod parking;
 pub mod retire;
 pub mod search;

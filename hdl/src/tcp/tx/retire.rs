@@ -139,10 +139,10 @@ fn frame_of(i: Item, length: Bits<14>) -> TxFrame {
         head_len: i.head_len,
         start: i.start,
         end: i.end,
-        numbered: i.is_job && !i.form.v6,
+        numbered: i.is_segment && !i.form.v6,
         form: i.form,
         has_csum: i.has_csum,
-        csum_at: if i.is_job { checksum_at(i.form) } else { i.csum_at },
+        csum_at: if i.is_segment { checksum_at(i.form) } else { i.csum_at },
         ..TxFrame::default()
     }
 }
@@ -192,7 +192,7 @@ impl Logic for Retire {
         self.count.next = state == RetireState::Sum && sent && i.is_job && !i.form.v6;
         self.done_valid.next = state == RetireState::Report;
         self.done.next = TxDone { conn: i.conn, result: self.result.q.val() };
-        self.ordinary_done.next = commit && !i.is_job;
+        self.ordinary_done.next = commit && i.ends_entry;
         self.counts.next = TxCounts {
             frame: commit && sent && !i.loopback,
             offloaded: commit && sent && i.is_job,
@@ -214,7 +214,8 @@ impl Logic for Retire {
                 self.bad.d.next = i.bad || (i.reads && f.lost);
                 self.push.d.next = i.may_push && f.push;
                 self.body.d.next = if i.reads { landed.sum } else { bits::<16>(0) };
-                self.ip_id.d.next = ip_id(i.ip_id_start, self.counter.val());
+                self.ip_id.d.next =
+                    if i.is_job { ip_id(i.ip_id_start, self.counter.val()) } else { i.ip_id_start };
                 self.length.d.next = wire_len(i.len, i.loopback);
                 if starts {
                     self.state.d.next = RetireState::Sum;
@@ -226,13 +227,13 @@ impl Logic for Retire {
                 let body = bit_cast::<SUM_BITS, 16>(self.body.q.val());
                 self.ip_sum.d.next =
                     bit_cast::<SUM_BITS, 16>(i.ip_sum) + bit_cast::<SUM_BITS, 16>(swap16(self.ip_id.q.val()));
-                self.sum.d.next = if i.is_job { body + head } else { body };
+                self.sum.d.next = if i.is_segment { body + head } else { body };
                 self.state.d.next = RetireState::Fold;
             }
             RetireState::Fold => {
                 let c = !fold(self.sum.q.val());
                 self.ip_csum.d.next = !fold(self.ip_sum.q.val());
-                self.csum.d.next = if i.is_job { c } else { field(c, i.is_odd) };
+                self.csum.d.next = if i.is_segment { c } else { field(c, i.is_odd) };
                 self.state.d.next = if i.is_job { RetireState::Report } else { RetireState::Commit };
             }
             RetireState::Report => {
