@@ -5,11 +5,12 @@
 
 mod transmit_model;
 
+use chimney_abi::desc::TX_LSO;
 use chimney_hdl::tcp::tx::tables::{NeighborEntry, PathEntry, TableOp, TABLE_NEIGHBOR, TABLE_PATH_NEW};
 use chimney_hdl::types::{ReadBeat, ReadReq, TxJob};
 use chimney_hdl_kernel::diff::{Bench, Clocked, Rnd, Verilated};
 use std::collections::VecDeque;
-use transmit_model::{ports, segment, Dut, Host, Way};
+use transmit_model::{large, ports, segment, Dut, Host, Way};
 
 /// Clocks without a frame after which a run has failed.
 const PATIENCE: usize = 5_000;
@@ -47,6 +48,8 @@ struct Load {
     jitter: u64,
     /// An ordinary frame of so many bytes is there at any time; 0 = none.
     ordinary: u64,
+    /// It is a large frame of TCP, to be sent as segments with so many bytes of payload; 0 = it is not.
+    mss: u64,
     /// IPv6; a tag and LLC/SNAP.
     v6: bool,
     dressed: bool,
@@ -64,6 +67,7 @@ impl Load {
             latency,
             jitter: 0,
             ordinary: 0,
+            mss: 0,
             v6: false,
             dressed: false,
         }
@@ -88,6 +92,8 @@ struct Run {
     frame: Vec<u8>,
     ends: Vec<usize>,
     ordinary: usize,
+    /// What the ordinary frame becomes.
+    pieces: Vec<Vec<u8>>,
     done: usize,
     /// Clocks at which the segments on their way were taken, and the longest way of those that found the port busy.
     taken: VecDeque<usize>,
@@ -113,6 +119,14 @@ fn way(l: Load) -> (Way, [TableOp; 2]) {
     let op = TableOp { neighbor, path, id: 2u64.into(), ..Default::default() };
     let ops = [TableOp { kind: TABLE_NEIGHBOR.into(), ..op }, TableOp { kind: TABLE_PATH_NEW.into(), ..op }];
     (Way { path, neighbor, counter: 0, own: 0 }, ops)
+}
+
+/// A large frame of `l.ordinary` bytes.
+fn large_frame(l: Load, way: Way) -> Vec<u8> {
+    let j = TxJob { seq: 0xffff_8000u64.into(), flags: 0x19u64.into(), has_ts: true, ..Default::default() };
+    let header = segment(&j, &way, &[], false);
+    let text = (0..l.ordinary - header.len() as u64).map(|i| (i * i >> 3) as u8);
+    [&header[..], &text.collect::<Vec<_>>()].concat()
 }
 
 impl Run {
@@ -155,9 +169,18 @@ impl Run {
                 counter += 1;
             }
         }
+        let frame = self.host.bytes(ORDINARY, l.ordinary as usize);
+        self.pieces = vec![frame];
+        let mut low = l.ordinary;
+        if l.mss != 0 {
+            let frame = large_frame(l, way);
+            self.host.lay(ORDINARY, &frame);
+            self.pieces = large::segments(&frame, l.mss as usize).expect("it can be divided");
+            low |= u64::from(TX_LSO) << 16 | l.mss << 40;
+        }
         for entry in (0..1 << TX_LOG2).map(|i| TX_RING + 16 * i) {
             self.host.put(entry, ORDINARY);
-            self.host.put(entry + 8, l.ordinary);
+            self.host.put(entry + 8, low);
         }
     }
 
@@ -212,7 +235,7 @@ impl Run {
             return;
         }
         let frame = std::mem::take(&mut self.frame);
-        let is_ordinary = l.ordinary != 0 && frame == self.host.bytes(ORDINARY, l.ordinary as usize);
+        let is_ordinary = l.ordinary != 0 && frame == self.pieces[self.ordinary % self.pieces.len()];
         if is_ordinary {
             self.ordinary += 1;
         } else {
@@ -404,6 +427,29 @@ fn ordinary_frames_are_read_ahead() {
         let l = Load { segments: 0, ordinary: bytes, ..Load::of(0, 1, latency) };
         judge(&format!("ordinary frames of {bytes} bytes, latency {latency}"), l, most);
     }
+}
+
+/// as fast as those of a connection, headers of large frames read and all.
+#[test]
+fn segments_of_large_frames_take_their_beats() {
+    let full = (66 + FULL).div_ceil(8) as f64;
+    for (bytes, latency, most) in
+        [(65_226, 0, full + 1.0), (65_226, 150, full + 1.0), (66 + 4 * FULL, 150, full + 1.0)]
+    {
+        let l = Load { segments: 0, ordinary: bytes, mss: FULL, ..Load::of(0, 1, latency) };
+        judge(&format!("segments of large frames of {bytes} bytes, latency {latency}"), l, most);
+    }
+    let l = Load { segments: 0, ordinary: 66 + 8 * FULL, mss: 6, ..Load::of(0, 1, 150) };
+    judge("smallest segments of large frames, latency 150", l, 11.5);
+}
+
+/// Law L5: segments of connections go between those of a large frame.
+#[test]
+fn jobs_and_segments_of_large_frames_take_turns() {
+    let l = Load { ordinary: 65_226, mss: FULL, segments: 60, ..Load::of(SMALL, 8, 150) };
+    let r = judge("smallest segments among those of large frames", l, 8.0 + 190.0 + 2.0);
+    let first = r.ends.iter().position(|t| *t > 1000).expect("it takes longer");
+    assert!(r.ordinary + first + 2 >= r.ends.len() && r.ordinary <= r.ends.len(), "{} ordinary", r.ordinary);
 }
 
 /// Law L5: neither stops the other.

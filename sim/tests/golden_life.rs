@@ -79,6 +79,27 @@ fn ordinary_frames_pass_both_ways_with_checksum_verdicts() {
     assert_eq!(rig.handed_up(), [(want, both)]);
 }
 
+/// Verifies: R-006
+#[test]
+fn a_large_frame_leaves_as_segments_and_a_bad_one_loses_nothing_else() {
+    let mut rig = Rig::new();
+    let text = pattern(0, 4000);
+    let mut frame = Seg::new(7, 8).text(&text).frame();
+    // From the host to the peer.
+    let ports = [&frame[36..38], &frame[34..36]].concat();
+    frame[34..38].copy_from_slice(&ports);
+    let desc = TxDesc { flags: TX_LSO, mss: 1448, ..TxDesc::default() };
+    rig.transmit_desc(&frame, TxDesc { mss: 0, ..desc });
+    rig.transmit_desc(&frame, desc);
+    rig.transmit_desc(&frame[..54], desc);
+    rig.settle();
+    assert_eq!((rig.status_line().tx_consumer, rig.count(&regs::CNT_BAD_REQUEST)), (3, 2));
+    let sent = rig.sent();
+    assert_eq!(sent.iter().map(|s| s.seq).collect::<Vec<_>>(), [7, 1455, 2903]);
+    assert_eq!(sent.into_iter().flat_map(|s| s.text).collect::<Vec<_>>(), text);
+    assert_eq!((rig.count(&regs::CNT_TX_FRAMES), rig.count(&regs::CNT_TX_BYTES)), (3, 4000 + 3 * 54));
+}
+
 /// Verifies: R-242
 #[test]
 fn a_forwarded_segment_is_treated_like_one_from_the_wire() {

@@ -21,6 +21,7 @@
 //! | [`options`], [`timestamps`] | TCP options, PAWS | RFC 9293 3.2, RFC 7323 |
 //! | [`watchdog`] | whether an offload still pays | R-164 |
 //! | [`checksum`], [`ip_id`] | Internet checksum, IPv4 identification | RFC 1071, R-279 |
+//! | [`lso`] | the segments of a large frame | R-006 |
 #![no_std]
 #![forbid(unsafe_code)]
 
@@ -39,6 +40,7 @@ pub mod ecn;
 pub mod hystart;
 pub mod ip_id;
 pub mod loss_recovery;
+pub mod lso;
 pub mod options;
 pub mod prr;
 pub mod rack;

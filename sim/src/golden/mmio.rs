@@ -32,7 +32,7 @@ impl<D: Dma> Golden<D> {
         } else if is(&regs::CAPS) {
             let uses_sack = matches!(self.config.recovery, Recovery::Modern(_));
             let sack_send = if uses_sack { flag(&regs::CAPS, "sack_send") } else { 0 };
-            let caps = ["ipv4", "ipv6", "sack_receive", "vlan", "llc_snap", "ecn"];
+            let caps = ["ipv4", "ipv6", "sack_receive", "vlan", "llc_snap", "ecn", "lso"];
             caps.iter().fold(sack_send, |word, name| word | flag(&regs::CAPS, name))
         } else if is(&regs::STATUS) {
             let idle = if self.is_enabled() { 0 } else { flag(&regs::STATUS, "idle") };

@@ -7,6 +7,7 @@ use chimney_abi::layout::Reg;
 use chimney_abi::regs;
 use chimney_abi::wire::ethernet;
 use chimney_host_stack_core::checksum::Checksum;
+use chimney_host_stack_core::lso::Large;
 
 /// Producer (from the host) and consumer (ours) of one ring, free-running.
 #[derive(Clone, Copy, Debug, Default)]
@@ -68,6 +69,37 @@ impl Rings {
     }
 }
 
+/// What a TX descriptor wants sent.
+struct Fetched {
+    frames: Vec<Vec<u8>>,
+    /// For our own receive path.
+    is_loopback: bool,
+}
+
+/// The segments of a large frame, `None` if it cannot be divided.
+fn segments(frame: &[u8], mss: u16) -> Option<Vec<Vec<u8>>> {
+    let large = Large::new(frame, mss)?;
+    let pieces = (0..large.count()).filter_map(|i| large.piece(i));
+    Some(pieces.map(|p| [p.headers(), p.text].concat()).collect())
+}
+
+/// A frame with the checksum that its descriptor wants, `None` if its field does not lie in the frame.
+fn with_checksum(mut frame: Vec<u8>, d: &TxDesc) -> Option<Vec<u8>> {
+    if d.flags & desc::TX_CSUM != 0 {
+        let start = usize::from(d.csum_start);
+        let field = start + usize::from(d.csum_offset);
+        if field + 2 > frame.len() {
+            return None;
+        }
+        let mut sum = Checksum::default();
+        sum.add_bytes(&frame[start..]);
+        // RFC 768: a zero is sent as all ones; for TCP both mean the same.
+        let value = Some(sum.finish()).filter(|v| *v != 0).unwrap_or(u16::MAX);
+        frame[field..field + 2].copy_from_slice(&value.to_be_bytes());
+    }
+    Some(frame)
+}
+
 impl<D: Dma> Golden<D> {
     pub(super) fn is_producer(&self, reg: &Reg) -> bool {
         (regs::CMD_PRODUCER.offset..=regs::EVENT_CONSUMER.offset).contains(&reg.offset)
@@ -94,10 +126,7 @@ impl<D: Dma> Golden<D> {
         let index = self.rings.tx.consume();
         (self.rings.status_dirty, self.rings.tx_moved) = (true, true);
         match self.fetch_tx_frame(index) {
-            Ok(Some((frame, true))) => {
-                self.rx_queue.push_back(RxFrame { bytes: frame, bad: false, is_loopback: true });
-            }
-            Ok(Some((frame, false))) => self.transmit(frame),
+            Ok(Some(fetched)) => self.send_fetched(fetched),
             Ok(None) => self.regs.count(&regs::CNT_BAD_REQUEST, 1),
             // `STATUS.dma_error` tells; the frame is lost as on a wire.
             Err(DmaError) => {}
@@ -105,29 +134,33 @@ impl<D: Dma> Golden<D> {
         true
     }
 
-    /// The frame of a TX descriptor with its checksum filled in, and whether it is for our own receive path.
-    fn fetch_tx_frame(&mut self, index: u16) -> Result<Option<(Vec<u8>, bool)>, DmaError> {
+    /// A frame of the ring, or the segments of a large one.
+    fn send_fetched(&mut self, fetched: Fetched) {
+        for frame in fetched.frames {
+            if fetched.is_loopback {
+                self.rx_queue.push_back(RxFrame { bytes: frame, bad: false, is_loopback: true });
+            } else {
+                self.transmit(frame);
+            }
+        }
+    }
+
+    /// What a TX descriptor wants sent, with checksums filled in; `None` = it is refused.
+    fn fetch_tx_frame(&mut self, index: u16) -> Result<Option<Fetched>, DmaError> {
         let at = Ring::offset(index, self.regs.sizes().tx, TxDesc::BYTES);
         let d = TxDesc::from_bytes(&self.port.record(self.regs.address(&regs::TX_BASE_LO).wrapping_add(at))?);
         let len = usize::from(d.len);
-        if !(ethernet::HEADER_LEN..=ethernet::MAX_JUMBO_LEN).contains(&len) {
+        let is_large = d.flags & desc::TX_LSO != 0;
+        let most = if is_large { usize::from(u16::MAX) } else { ethernet::MAX_JUMBO_LEN };
+        if !(ethernet::HEADER_LEN..=most).contains(&len) || (is_large && d.mss == 0) {
             return Ok(None);
         }
         let mut frame = vec![0; len];
         self.port.read(d.addr, &mut frame)?;
-        if d.flags & desc::TX_CSUM != 0 {
-            let start = usize::from(d.csum_start);
-            let field = start + usize::from(d.csum_offset);
-            if field + 2 > len {
-                return Ok(None);
-            }
-            let mut sum = Checksum::default();
-            sum.add_bytes(&frame[start..]);
-            // RFC 768: a zero is sent as all ones; for TCP both mean the same.
-            let value = Some(sum.finish()).filter(|v| *v != 0).unwrap_or(u16::MAX);
-            frame[field..field + 2].copy_from_slice(&value.to_be_bytes());
-        }
-        Ok(Some((frame, d.flags & desc::TX_LOOPBACK != 0)))
+        let is_loopback = d.flags & desc::TX_LOOPBACK != 0;
+        let frames =
+            if is_large { segments(&frame, d.mss) } else { with_checksum(frame, &d).map(|f| vec![f]) };
+        Ok(frames.map(|frames| Fetched { frames, is_loopback }))
     }
 
     /// A frame leaves for the wire, padded with zeros if it is shorter than Ethernet allows.

@@ -251,17 +251,16 @@ impl Rig {
 
     /// Puts a frame on the ordinary TX ring.
     pub fn transmit(&mut self, frame: &[u8], flags: u8, csum: (u8, u8)) {
+        let (csum_start, csum_offset) = csum;
+        self.transmit_desc(frame, TxDesc { flags, csum_start, csum_offset, ..TxDesc::default() });
+    }
+
+    /// Puts a frame on the ordinary TX ring with what `desc` says besides its place; a large one takes the buffers behind its own.
+    pub fn transmit_desc(&mut self, frame: &[u8], desc: TxDesc) {
         let slot = u64::from(self.tx % 256);
         let at = TX_BUFFERS + slot * FRAME_STRIDE;
         self.put(at, frame);
-        let desc = TxDesc {
-            addr: self.iova(at),
-            len: frame.len() as u16,
-            flags,
-            csum_start: csum.0,
-            csum_offset: csum.1,
-            reserved: 0,
-        };
+        let desc = TxDesc { addr: self.iova(at), len: frame.len() as u16, ..desc };
         self.put(TX + slot * 16, &desc.to_bytes());
         self.tx = self.tx.wrapping_add(1);
         self.write(&regs::TX_PRODUCER, self.tx.into());

@@ -133,8 +133,8 @@ pub struct Transmit<const CONN: usize, const TABLE: usize> {
 impl<const CONN: usize, const TABLE: usize> Logic for Transmit<CONN, TABLE> {
     fn update(&mut self) {
         clock!(
-            self, clock, ordinary, lso, large_head, tables, head, walks, walk, cut, land, words, ring, retire,
-            stream
+            self, clock, ordinary, lso, large_head, tables, head, walks, walk, cut, land, words, ring,
+            retire, stream
         );
         reset!(self, reset, ordinary, lso, tables, head, walks, walk, cut, land, retire, stream);
 
