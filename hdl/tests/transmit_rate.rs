@@ -125,7 +125,7 @@ fn way(l: Load) -> (Way, [TableOp; 2]) {
 fn large_frame(l: Load, way: Way) -> Vec<u8> {
     let j = TxJob { seq: 0xffff_8000u64.into(), flags: 0x19u64.into(), has_ts: true, ..Default::default() };
     let header = segment(&j, &way, &[], false);
-    let text = (0..l.ordinary - header.len() as u64).map(|i| (i * i >> 3) as u8);
+    let text = (0..l.ordinary - header.len() as u64).map(|i| ((i * i) >> 3) as u8);
     [&header[..], &text.collect::<Vec<_>>()].concat()
 }
 

@@ -21,7 +21,7 @@ const RESET_AT: u64 = regs::RESET.offset as u64;
 const TIME_LO_AT: u64 = regs::TIME_LO.offset as u64;
 const TIME_HI_AT: u64 = regs::TIME_HI.offset as u64;
 const IRQ_STATUS_AT: u64 = regs::IRQ_STATUS.offset as u64;
-/// Both families, tags, LLC/SNAP; SACK blocks are generated and used; classic ECN.
+/// Both families, tags, LLC/SNAP; SACK blocks are generated and used; classic ECN; segmentation of large frames.
 const CAPS_VALUE: u64 = 0b1111_1111;
 
 /// What the registers show that are not stored.

@@ -68,7 +68,7 @@ pub fn segments(f: &[u8], mss: usize) -> Option<Vec<Vec<u8>>> {
         } else {
             let total = (tcp_len + ipv4::HEADER_LEN) as u16;
             head[s.ip + ipv4::TOTAL_LEN..][..2].copy_from_slice(&total.to_be_bytes());
-            let next = id & 0x8000 | (id + i as u16 % 0x8000) & 0x7fff;
+            let next = id & 0x8000 | id.wrapping_add(i as u16) & 0x7fff;
             head[s.ip + ipv4::ID..][..2].copy_from_slice(&next.to_be_bytes());
             head[s.ip + ipv4::CHECKSUM..][..2].fill(0);
             let c = !sum(&[&head[s.ip..s.tcp]]);
