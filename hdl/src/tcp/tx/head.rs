@@ -125,6 +125,18 @@ fn way_of(is_job: bool, r: Route, s: Segment) -> Route {
     }
 }
 
+/// Where things lie in the headers, and their length; 0 for a whole frame, which has none in the slot.
+#[kernel]
+fn shape(is_job: bool, j: TxJob, r: Route, s: Segment) -> (Form, Bits<7>) {
+    let own = form(r, j.priority);
+    let other = if s.valid { header_len(s.header) } else { bits::<7>(0) };
+    if is_job {
+        (own, headers_len(j, own))
+    } else {
+        (s.header.form, other)
+    }
+}
+
 /// What has to be found for a frame; `reads` = there is something.
 #[kernel]
 fn walk_job(is_job: bool, j: TxJob, f: OrdFrame, reads: bool) -> WalkJob {
@@ -211,10 +223,9 @@ impl Logic for Head {
             self.is_job.d.next = job_turn;
             self.at.d.next = bits::<HEAD_WORDS_LOG2>(0);
             self.way.d.next = way_of(job_turn, self.route.val(), s);
-            let form = if job_turn { form(self.route.val(), j.priority) } else { s.header.form };
+            let (form, head_len) = shape(job_turn, j, self.route.val(), s);
             self.form.d.next = form;
-            let head_len = if s.valid { header_len(s.header) } else { bits::<7>(0) };
-            self.head_len.d.next = if job_turn { headers_len(j, form) } else { head_len };
+            self.head_len.d.next = head_len;
             self.len.d.next = len;
             self.words.d.next = words.get_bits::<PLACE>(0);
         }
@@ -231,10 +242,9 @@ impl Logic for Head {
         let at = self.at.q.val();
         let last = is_short || at == (head_len - 1).get_bits::<HEAD_WORDS_LOG2>(3);
         let steps = works && !(is_short && self.has_next.q.val());
-        let begins = steps && at == 0;
         let ends = steps && last;
         let end = if reads { start + self.words.q.val() } else { start };
-        self.walk_valid.next = begins;
+        self.walk_valid.next = steps && at == 0;
         let lane = head_len.get_bits::<3>(0);
         self.walk.next = WalkJob {
             slot: slot.get_bits::<SLOT_LOG2>(0),

@@ -56,6 +56,7 @@ pub mod land;
 pub mod large;
 pub mod large_head;
 pub mod lso;
+pub mod ordinary;
 pub mod parking;
 pub mod retire;
 pub mod search;

@@ -4,16 +4,15 @@
 //! Throughput: a segment per 8 clocks, or per as many as it has beats, at any latency that 32 frames, 32 bursts and 10 KiB
 //! (16 KiB for frames of 2 KiB and more) cover. Back-pressure: `job_ready` falls when one of these is used up: a MAC or loopback that takes no beats stops all.
 //! Reset state: nothing in work; `tables` says how long its clearing takes.
-use crate::eth::tx::{TxStream, HEAD_LOG2, HEAD_WORDS_LOG2, RING_LOG2};
-use crate::host::ord_tx::OrdTx;
-use crate::mem::{LaneRam, LutRam, SdpRam};
+use crate::eth::tx::{TxStream, HEAD_LOG2, RING_LOG2};
+use crate::mem::{LaneRam, SdpRam};
 use crate::prelude::*;
 use crate::stream::Fifo;
 use crate::tcp::tx::cut::Cut;
 use crate::tcp::tx::head::Head;
 use crate::tcp::tx::item::WalkJob;
 use crate::tcp::tx::land::Land;
-use crate::tcp::tx::lso::Lso;
+use crate::tcp::tx::ordinary::Ordinary;
 use crate::tcp::tx::retire::{Retire, TxCounts};
 use crate::tcp::tx::tables::{TableOp, Tables};
 use crate::tcp::tx::walk::Walk;
@@ -113,10 +112,7 @@ pub struct Transmit<const CONN: usize, const TABLE: usize> {
     pub lb_tlast: Signal<Out, Bit>,
     /// Counter increments.
     pub counts: Signal<Out, TxCounts>,
-    ordinary: OrdTx,
-    lso: Lso,
-    /// Headers of the large frame in hand.
-    large_head: LutRam<Bits<64>, HEAD_WORDS_LOG2>,
+    ordinary: Ordinary,
     tables: Tables<TABLE>,
     head: Head,
     walks: Fifo<WalkJob, WALKS_LOG2, { WALKS_LOG2 + 1 }>,
@@ -132,11 +128,8 @@ pub struct Transmit<const CONN: usize, const TABLE: usize> {
 #[kernel]
 impl<const CONN: usize, const TABLE: usize> Logic for Transmit<CONN, TABLE> {
     fn update(&mut self) {
-        clock!(
-            self, clock, ordinary, lso, large_head, tables, head, walks, walk, cut, land, words, ring,
-            retire, stream
-        );
-        reset!(self, reset, ordinary, lso, tables, head, walks, walk, cut, land, retire, stream);
+        clock!(self, clock, ordinary, tables, head, walks, walk, cut, land, words, ring, retire, stream);
+        reset!(self, reset, ordinary, tables, head, walks, walk, cut, land, retire, stream);
 
         // Straight through to the children.
         self.head.job_valid.next = self.job_valid.val();
@@ -151,11 +144,10 @@ impl<const CONN: usize, const TABLE: usize> Logic for Transmit<CONN, TABLE> {
         self.ordinary.producer.next = self.tx_producer.val();
         self.tx_consumer.next = self.ordinary.consumer.val();
         self.tx_moved.next = self.ordinary.moved.val();
-        self.ord_req_valid.next = self.lso.req_valid.val();
-        self.ord_req.next = self.lso.req.val();
-        self.lso.req_ready.next = self.ord_req_ready.val();
-        self.lso.beat_valid.next = self.ord_beat_valid.val();
-        self.lso.beat.next = self.beat.val();
+        self.ord_req_valid.next = self.ordinary.req_valid.val();
+        self.ord_req.next = self.ordinary.req.val();
+        self.ordinary.req_ready.next = self.ord_req_ready.val();
+        self.ordinary.beat_valid.next = self.ord_beat_valid.val();
         self.ordinary.beat.next = self.beat.val();
         self.tables.mac.next = self.mac.val();
         self.tables.op_valid.next = self.table_op_valid.val();
@@ -186,22 +178,12 @@ impl<const CONN: usize, const TABLE: usize> Logic for Transmit<CONN, TABLE> {
         self.idle.next = self.head.idle.val() && self.ordinary.idle.val() && self.stream.idle.val();
 
         // A frame begins.
-        self.lso.ring_valid.next = self.ordinary.req_valid.val();
-        self.lso.ring_req.next = self.ordinary.req.val();
-        self.ordinary.req_ready.next = self.lso.ring_ready.val();
-        self.ordinary.beat_valid.next = self.lso.ring_beat.val();
-        self.lso.s_valid.next = self.ordinary.frame_valid.val();
-        self.lso.s_frame.next = self.ordinary.frame.val();
-        self.ordinary.frame_ready.next = self.lso.s_ready.val();
-        self.large_head.we.next = self.lso.we.val();
-        self.large_head.waddr.next = self.lso.waddr.val();
-        self.large_head.wdata.next = self.lso.wdata.val();
-        self.large_head.raddr.next = self.head.large_addr.val();
-        self.head.large_words.next = self.large_head.rdata.val();
-        self.head.frame_valid.next = self.lso.frame_valid.val();
-        self.head.frame.next = self.lso.frame.val();
-        self.head.segment.next = self.lso.segment.val();
-        self.lso.frame_ready.next = self.head.frame_ready.val();
+        self.head.frame_valid.next = self.ordinary.frame_valid.val();
+        self.head.frame.next = self.ordinary.frame.val();
+        self.head.segment.next = self.ordinary.segment.val();
+        self.ordinary.large_addr.next = self.head.large_addr.val();
+        self.head.large_words.next = self.ordinary.large_words.val();
+        self.ordinary.frame_ready.next = self.head.frame_ready.val();
         self.tables.path.next = self.job.val().path;
         self.head.route.next = self.tables.route.val();
         self.head.slots_done.next = self.stream.slots_done.val();
