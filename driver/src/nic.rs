@@ -22,7 +22,7 @@ use crate::mailbox::Mailbox;
 use crate::mmio::{field, with_field, Mmio, ALL_ONES};
 use crate::pool::Pool;
 use crate::prepare::ConnMemory;
-use crate::queue::frames::{RxFrames, TxFrames, MAX_FRAME_BYTES};
+use crate::queue::frames::{max_large_frame, RxFrames, TxFrames, MAX_FRAME_BYTES};
 use crate::ring::{DoneRing, Ring};
 
 /// Polls of a state that is reached within microseconds.
@@ -88,6 +88,8 @@ pub fn identify<B: Bus>(mmio: &mut Mmio<B>, config: &Config) -> Result<Identity,
         connections: count("conn_log2").min(config.connections),
         table_entries: count("table_log2"),
         max_rcv_window: chimney_abi::desc::MAX_RCV_WINDOW,
+        // `as`: at most 65535.
+        max_large_frame: if has("lso") { max_large_frame(config.tx_log2) as u32 } else { 0 },
     };
     Ok(Identity { capabilities })
 }

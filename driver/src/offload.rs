@@ -171,6 +171,18 @@ impl<B: Bus> Offload for Driver<B> {
         }
     }
 
+    fn transmit_large(&mut self, frame: &[u8], mss: u16) -> Result<(), OffloadError> {
+        self.check_alive()?;
+        // `as`: at most 65535 on every host we build for.
+        if mss == 0 || frame.len() > self.capabilities().max_large_frame as usize {
+            Err(OffloadError::OutOfRange)
+        } else if self.queues.tx.push_large(frame, mss) {
+            Ok(())
+        } else {
+            Err(OffloadError::NoMemory)
+        }
+    }
+
     fn poll(&mut self, now_us: u64, client: &mut dyn OffloadClient) -> bool {
         self.poll_device(now_us, client)
     }

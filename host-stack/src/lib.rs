@@ -25,6 +25,7 @@ mod test_seed;
 pub mod wire;
 
 pub use iface::address::Address;
+pub use iface::frame::Frame;
 pub use socket::{ConnId, ListenerId, Place, StackError, StackEvent, Status};
 pub use stack::{Stack, StackConfig, StackCounters};
 pub use tcp::tcb::TcpConfig;

@@ -11,11 +11,13 @@
 //! `handover.rs`.
 
 use crate::iface::address::{Address, Addresses};
+use crate::iface::frame::Frame;
 use crate::iface::neighbor::NeighborCache;
 use crate::iface::path::PathTable;
 use crate::socket::{ConnId, ListenerId, Place, StackEvent};
 use crate::tcp::input::Outcome;
 use crate::tcp::isn::Secret;
+use crate::tcp::merge::Merger;
 use crate::tcp::tcb::{FourTuple, Opening, Tcb, TcpConfig};
 use crate::wire::ethernet::MacAddr;
 use crate::wire::ip::IpHeader;
@@ -55,6 +57,10 @@ pub struct StackCounters {
     pub frames_in: u64,
     /// Frames handed to the caller.
     pub frames_out: u64,
+    /// Large ones among them, and the segments that they become.
+    pub large_out: u64,
+    /// See `large_out`.
+    pub large_segments_out: u64,
     /// Not addressed to us.
     pub not_ours: u64,
     /// Too short for its headers.
@@ -105,7 +111,9 @@ pub struct Stack {
     pub(crate) connections: BTreeMap<ConnId, Connection>,
     pub(crate) lookup: BTreeMap<FourTuple, ConnId>,
     pub(crate) listeners: BTreeMap<ListenerId, Listener>,
-    pub(crate) tx: VecDeque<Vec<u8>>,
+    pub(crate) tx: VecDeque<Frame>,
+    /// Bytes of the largest frame that somebody divides; 0 = nobody does.
+    max_large_frame: usize,
     pub(crate) events: VecDeque<StackEvent>,
     /// The same events, to find one quickly.
     pending_events: BTreeSet<StackEvent>,
@@ -128,6 +136,7 @@ impl Stack {
             lookup: BTreeMap::new(),
             listeners: BTreeMap::new(),
             tx: VecDeque::new(),
+            max_large_frame: 0,
             events: VecDeque::new(),
             pending_events: BTreeSet::new(),
             next_id: 1,
@@ -337,8 +346,18 @@ impl Stack {
         self.send_segment(now_us, tuple, &reset);
     }
 
-    /// Runs timers, builds what connections have to send, and returns all frames to send now.
+    /// What connections send at one time goes out in frames of up to `bytes`, for a device that divides them; 0 = never.
+    pub fn set_max_large_frame(&mut self, bytes: usize) {
+        self.max_large_frame = bytes.min(usize::from(u16::MAX));
+    }
+
+    /// As [`Stack::poll_frames`], large frames divided.
     pub fn poll(&mut self, now_us: u64) -> Vec<Vec<u8>> {
+        self.poll_frames(now_us).into_iter().flat_map(Frame::into_segments).collect()
+    }
+
+    /// Runs timers, builds what connections have to send, and returns all frames to send now.
+    pub fn poll_frames(&mut self, now_us: u64) -> Vec<Frame> {
         self.neighbors.poll(now_us, &mut self.tx);
         let ids: Vec<ConnId> = self.connections.keys().copied().collect();
         for id in ids {
@@ -355,8 +374,14 @@ impl Stack {
         }
         connection.tcb.on_time(now_us);
         let tuple = connection.tcb.tuple;
+        let mut merger = Merger::new(self.max_large_frame);
         while let Some(segment) = self.connections.get_mut(&id).and_then(|c| c.tcb.next_segment(now_us)) {
-            self.send_segment(now_us, &tuple, &segment);
+            if let Some(complete) = merger.push(segment) {
+                self.send_segment(now_us, &tuple, &complete);
+            }
+        }
+        if let Some(last) = merger.finish() {
+            self.send_segment(now_us, &tuple, &last);
         }
         self.settle(id);
     }
@@ -382,7 +407,15 @@ impl Stack {
             // No connection has ends of two families.
             _ => return,
         };
-        self.send_frame(now_us, dst, segment.to_frame(&header));
+        if segment.mss != 0 {
+            let segments = segment.count();
+            if src.is_ipv4() {
+                self.paths.get(src, dst).skip_ids(segments - 1);
+            }
+            self.counters.large_out += 1;
+            self.counters.large_segments_out += u64::from(segments);
+        }
+        self.send_frame(now_us, dst, Frame { bytes: segment.to_frame(&header), mss: segment.mss });
     }
 
     pub(crate) fn ipv4_header(&mut self, src: Ipv4Addr, dst: Ipv4Addr, protocol: u8) -> Ipv4Header {
@@ -391,7 +424,7 @@ impl Stack {
     }
 
     /// Sends a frame without its Ethernet header to the next hop on the way to `dst`.
-    pub(crate) fn send_frame(&mut self, now_us: u64, dst: IpAddr, frame: Vec<u8>) {
+    pub(crate) fn send_frame(&mut self, now_us: u64, dst: IpAddr, frame: impl Into<Frame>) {
         let next_hop = self.next_hop(dst);
         self.neighbors.send(now_us, next_hop, frame, &mut self.tx);
     }

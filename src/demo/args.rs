@@ -28,6 +28,9 @@ pub struct Args {
     /// Both ends negotiate classic ECN (RFC 3168); --link "loss 1% ecn" marks instead of losing
     #[arg(long)]
     pub ecn: bool,
+    /// No hand-over: the connections stay in the host, on the NIC's ordinary path with its segmentation offload
+    #[arg(long)]
+    pub in_host: bool,
     /// TCP options that the Linux peer does not know, for example sack,timestamps
     #[arg(long, value_enum, value_delimiter = ',')]
     pub without: Vec<TcpOption>,

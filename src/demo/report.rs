@@ -88,6 +88,10 @@ pub struct Report {
     pub segments_by_nic: u64,
     /// All other frames.
     pub segments_by_host: u64,
+    /// Large frames of the host that the NIC divided, and the segments that they became.
+    pub large_frames_by_host: u64,
+    /// See `large_frames_by_host`.
+    pub segments_of_large_frames: u64,
     /// Frame bytes at the NIC's port in the capture; equals the sum of the two above.
     pub bytes_in_capture: u64,
     /// Segments retransmitted by the engine.

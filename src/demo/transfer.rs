@@ -4,6 +4,7 @@
 //!   open -> 64 KiB in the host -> NIC -> half of the file -> host -> a little -> NIC -> end -> host -> closed
 //! ```
 
+use super::args::Args;
 use super::moment::{Moment, Place};
 use crate::world::World;
 use anyhow::{bail, Context, Result};
@@ -86,9 +87,9 @@ impl Transfer {
         world: &mut World<D, F>,
         way: Way,
         peer: IpAddr,
-        seed: u64,
-        total: u64,
+        args: &Args,
     ) -> Result<Self> {
+        let (seed, total) = (args.seed, args.bytes);
         let port = if way == Way::Download { DOWNLOAD_PORT } else { UPLOAD_PORT };
         let now_us = world.now_us();
         let id = world.switch.stack().connect(now_us, SocketAddr::new(peer, port))?;
@@ -107,7 +108,7 @@ impl Transfer {
             body_bytes: 0,
             in_body: false,
             hash: Sha256::new(),
-            step: Step::FirstOffload,
+            step: if args.in_host { Step::Finish } else { Step::FirstOffload },
             moment: Moment::new(seed, port),
             is_connected: false,
             is_shut: false,

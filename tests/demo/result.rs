@@ -28,6 +28,8 @@ const FIELDS: &[(&str, Kind)] = &[
     ("bytes_by_host", COUNT),
     ("segments_by_nic", COUNT),
     ("segments_by_host", COUNT),
+    ("large_frames_by_host", COUNT),
+    ("segments_of_large_frames", COUNT),
     ("bytes_in_capture", COUNT),
     ("retransmits_by_nic", COUNT),
     ("retransmits_by_host", COUNT),

@@ -31,6 +31,16 @@ fn check_run(demo: Demo, name: &str, peer: &str) -> Value {
 
 /// What holds on any link.
 pub fn check_outcome(demo: Demo, name: &str, peer: &str) -> Value {
+    let r = check_end(demo, name, peer);
+    let (nic, host) = (count(&r, "bytes_by_nic"), count(&r, "bytes_by_host"));
+    assert!(nic as f64 >= LEAST_NIC_SHARE * (nic + host) as f64, "{nic} of {}", nic + host);
+    result::check(name, &r);
+    check_handovers(&r);
+    r
+}
+
+/// What holds wherever the connections are.
+fn check_end(demo: Demo, name: &str, peer: &str) -> Value {
     let outcome = demo.finish();
     assert!(outcome.status.success(), "{outcome:#?}");
     outcome.assert_nothing_left();
@@ -41,12 +51,31 @@ pub fn check_outcome(demo: Demo, name: &str, peer: &str) -> Value {
     for good in ["ok", "received_ok", "sent_ok"] {
         assert_eq!(r[good], true, "{good} in {r}");
     }
-    let (nic, host) = (count(&r, "bytes_by_nic"), count(&r, "bytes_by_host"));
-    assert!(nic as f64 >= LEAST_NIC_SHARE * (nic + host) as f64, "{nic} of {}", nic + host);
     assert_eq!(r["peer_resets"].as_i64(), Some(0));
-    result::check(name, &r);
-    check_handovers(&r);
     r
+}
+
+/// Connections that stay in the host, on the NIC's ordinary path: the file that goes up leaves in large frames, which the NIC divides.
+///
+/// Verifies: R-006
+#[test]
+fn a_linux_kernel_takes_what_the_nic_made_of_large_frames() {
+    if !has_linux_peer() || !has_tool("socat") {
+        return;
+    }
+    for (name, options) in [("lso", &[][..]), ("lso-v6-loss", &["--ipv6", "--loss", "1%"][..])] {
+        let args = [&["--peer", "linux", "--in-host"][..], options].concat();
+        let r = check_end(Demo::start_rtl(name, &args), name, "linux");
+        assert_eq!((count(&r, "bytes_by_nic"), count(&r, "peer_checksum_errors")), (0, 0), "{r}");
+        assert_eq!(count(&r["nic_counters"], "CNT_BAD_REQUEST"), 0, "{r}");
+        let (frames, segments) = (count(&r, "large_frames_by_host"), count(&r, "segments_of_large_frames"));
+        eprintln!("{name}: {frames} large frames became {segments} segments");
+        // More than a MiB, in segments of at most 1448 bytes.
+        assert!(segments > (1 << 20) / 1448 && segments > 2 * frames && frames > 0, "{frames}, {segments}");
+        if has_tool("tshark") {
+            check_capture(name, &r, capture::WITHOUT_HTTP);
+        }
+    }
 }
 
 /// Each connection was handed over twice, taken back in mid-stream, and at its end.

@@ -1,11 +1,12 @@
-//! Ordinary frames: one fixed buffer per ring slot, both directions.
+//! Ordinary frames: a ring of bytes to the device, one fixed buffer per ring slot from it.
 //!
-//! A TX slot is the device's until `StatusLine.tx_consumer` passes it. RX buffers complete in the order posted, so
+//! A TX frame lies in one piece behind the one before it, or at the beginning again; its bytes and its slot are the device's until
+//! `StatusLine.tx_consumer` passes it. RX buffers complete in the order posted, so
 //! a buffer that was copied out goes back by moving the producer index alone: its descriptor never changes.
 
 use std::collections::VecDeque;
 
-use chimney_abi::desc::{RxDesc, RxDone, TxDesc, RX_BUFFER_BYTES};
+use chimney_abi::desc::{RxDesc, RxDone, TxDesc, RX_BUFFER_BYTES, TX_LSO};
 use chimney_abi::wire::ethernet::{HEADER_LEN, MAX_JUMBO_LEN};
 
 use crate::bus::DmaMemory;
@@ -16,13 +17,32 @@ use crate::ring::{DoneRing, Ring};
 /// Largest frame, bytes without FCS.
 pub const MAX_FRAME_BYTES: usize = RX_BUFFER_BYTES as usize;
 
+/// Frames begin at multiples of this, bytes.
+const ALIGN: usize = 64;
+
+/// Largest frame to be divided by the device, bytes, with a ring of `1 << tx_log2` entries: half of the memory for frames,
+/// so that there is always room for one when all before it are sent.
+pub fn max_large_frame(tx_log2: u8) -> usize {
+    (MAX_FRAME_BYTES << tx_log2 >> 1).min(usize::from(u16::MAX))
+}
+
+/// A frame that the device has.
+#[derive(Clone, Copy, Debug)]
+struct Sent {
+    /// Place of its first byte, and the first multiple of [`ALIGN`] behind its last one.
+    at: usize,
+    end: usize,
+    /// Whose it is, if somebody waits for it.
+    tag: Option<u64>,
+}
+
 /// Frames to the device.
 #[derive(Debug)]
 pub struct TxFrames<M> {
     ring: Ring<M>,
     buffers: DmaView<M>,
-    /// Per entry in use: whose frame it is, if somebody waits for it.
-    tags: VecDeque<Option<u64>>,
+    /// Entries in use, the oldest first.
+    sent: VecDeque<Sent>,
     /// Frames queued and frames that the device has taken, since bring-up.
     queued: u64,
     taken: u64,
@@ -30,9 +50,9 @@ pub struct TxFrames<M> {
 }
 
 impl<M: DmaMemory> TxFrames<M> {
-    /// A ring with one buffer of [`MAX_FRAME_BYTES`] per entry.
+    /// A ring, and memory for the bytes of its frames.
     pub fn new(ring: Ring<M>, buffers: DmaView<M>) -> Self {
-        Self { ring, buffers, tags: VecDeque::new(), queued: 0, taken: 0, unrung: false }
+        Self { ring, buffers, sent: VecDeque::new(), queued: 0, taken: 0, unrung: false }
     }
 
     /// The ring, for bring-up.
@@ -40,21 +60,42 @@ impl<M: DmaMemory> TxFrames<M> {
         &self.ring
     }
 
-    /// Queues a frame; false when the ring is full or the frame has no legal length.
+    /// Queues a frame; false when there is no room for it or the frame has no legal length.
     pub fn push(&mut self, frame: &[u8], flags: u8, tag: Option<u64>) -> bool {
-        if !(HEADER_LEN..=MAX_JUMBO_LEN).contains(&frame.len()) || self.ring.room() == 0 {
-            return false;
-        }
-        let slot = usize::from(self.ring.producer()) & ((1 << self.ring.log2()) - 1);
-        let at = slot * MAX_FRAME_BYTES;
+        let is_legal = (HEADER_LEN..=MAX_JUMBO_LEN).contains(&frame.len());
+        is_legal && self.place(frame, TxDesc { flags, ..TxDesc::default() }, tag)
+    }
+
+    /// Queues a large frame of TCP, to be sent as segments with `mss` bytes of text; false as above.
+    pub fn push_large(&mut self, frame: &[u8], mss: u16) -> bool {
+        let is_legal = (HEADER_LEN..=max_large_frame(self.ring.log2())).contains(&frame.len());
+        is_legal && self.place(frame, TxDesc { flags: TX_LSO, mss, ..TxDesc::default() }, None)
+    }
+
+    fn place(&mut self, frame: &[u8], desc: TxDesc, tag: Option<u64>) -> bool {
+        let Some(at) = self.room_for(frame.len()).filter(|_| self.ring.room() > 0) else { return false };
         self.buffers.write(at, frame);
-        let desc =
-            TxDesc { addr: self.buffers.iova(at), len: frame.len() as u16, flags, ..TxDesc::default() };
+        // `as`: a legal length.
+        let desc = TxDesc { addr: self.buffers.iova(at), len: frame.len() as u16, ..desc };
         self.ring.push(&desc.to_bytes());
-        self.tags.push_back(tag);
+        self.sent.push_back(Sent { at, end: at + frame.len().next_multiple_of(ALIGN), tag });
         self.queued += 1;
         self.unrung = true;
         true
+    }
+
+    /// Where `len` bytes may lie: behind the newest frame, or at the beginning if the oldest one does not.
+    fn room_for(&self, len: usize) -> Option<usize> {
+        let (Some(oldest), Some(newest)) = (self.sent.front(), self.sent.back()) else {
+            return (len <= self.buffers.len_bytes()).then_some(0);
+        };
+        if newest.at < oldest.at {
+            (newest.end + len <= oldest.at).then_some(newest.end)
+        } else if newest.end + len <= self.buffers.len_bytes() {
+            Some(newest.end)
+        } else {
+            (len <= oldest.at).then_some(0)
+        }
     }
 
     /// Frames queued since bring-up.
@@ -79,7 +120,7 @@ impl<M: DmaMemory> TxFrames<M> {
     pub fn retire_to(&mut self, consumer: u16) -> Result<Vec<u64>, DriverError> {
         let done = self.ring.retire_to(consumer)?;
         self.taken += u64::from(done);
-        Ok(self.tags.drain(..usize::from(done)).flatten().collect())
+        Ok(self.sent.drain(..usize::from(done)).filter_map(|sent| sent.tag).collect())
     }
 }
 
@@ -152,5 +193,68 @@ impl<M: DmaMemory> RxFrames<M> {
         let desc = RxDesc { addr: self.buffers.iova(slot * MAX_FRAME_BYTES) };
         self.ring.push(&desc.to_bytes());
         self.unrung = true;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fake::FakeMemory;
+
+    const LOG2: u8 = 4;
+    const BASE: u64 = 0x10_0000;
+
+    fn frames() -> TxFrames<FakeMemory> {
+        let ring =
+            Ring::new("transmit", DmaView::new(FakeMemory::new(0x1000, TxDesc::BYTES << LOG2)), LOG2, 16);
+        TxFrames::new(ring, DmaView::new(FakeMemory::new(BASE, MAX_FRAME_BYTES << LOG2)))
+    }
+
+    /// The bytes that entry `index` stands for, and its descriptor.
+    fn of_entry(tx: &TxFrames<FakeMemory>, index: u16) -> (TxDesc, Vec<u8>) {
+        let mut entry = [0; TxDesc::BYTES];
+        tx.ring.read(index, &mut entry);
+        let desc = TxDesc::from_bytes(&entry);
+        let mut bytes = vec![0; desc.len.into()];
+        tx.buffers.read((desc.addr - BASE) as usize, &mut bytes);
+        (desc, bytes)
+    }
+
+    /// Verifies: R-006
+    #[test]
+    fn frames_of_any_length_stay_as_they_are_until_the_device_is_done_with_them() {
+        let mut tx = frames();
+        let mut live: VecDeque<Vec<u8>> = VecDeque::new();
+        let (mut state, mut largest, mut full) = (1u32, 0, 0);
+        for step in 0..20_000u32 {
+            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            let random = state >> 8;
+            if random % 3 > 0 {
+                let is_large = random % 5 == 0;
+                let most = if is_large { max_large_frame(LOG2) } else { MAX_JUMBO_LEN };
+                let len = HEADER_LEN + random as usize / 7 % (most - HEADER_LEN + 1);
+                let frame = vec![step as u8; len];
+                let pushed = if is_large { tx.push_large(&frame, 1448) } else { tx.push(&frame, 0, None) };
+                full += u32::from(!pushed);
+                if pushed {
+                    largest = largest.max(len);
+                    live.push_back(frame);
+                }
+            } else if !live.is_empty() {
+                let done = 1 + random as usize / 7 % live.len();
+                live.drain(..done);
+                tx.retire_to(tx.ring.consumer().wrapping_add(done as u16)).expect("they are in use");
+            }
+            for (i, frame) in live.iter().enumerate() {
+                let (desc, bytes) = of_entry(&tx, tx.ring.consumer().wrapping_add(i as u16));
+                assert!(bytes == *frame, "step {step}, entry {i}");
+                assert_eq!(desc.flags == TX_LSO, desc.mss == 1448);
+            }
+        }
+        assert!(full > 100 && largest > 60_000, "{full} {largest}");
+        // Whatever was there, the largest has room once all before it are sent.
+        tx.retire_to(tx.ring.producer()).expect("all");
+        assert!(tx.push_large(&vec![0; max_large_frame(LOG2)], 1));
+        assert!(!tx.push_large(&vec![0; max_large_frame(LOG2) + 1], 1) && !tx.push(&[0; 9019], 0, None));
     }
 }

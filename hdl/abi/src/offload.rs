@@ -195,6 +195,8 @@ pub struct Capabilities {
     pub table_entries: u32,
     /// Largest receive window, bytes.
     pub max_rcv_window: u32,
+    /// Largest frame that [`Offload::transmit_large`] takes, bytes; 0 = it takes none.
+    pub max_large_frame: u32,
 }
 
 /// What the host sets (spec 2.6), microseconds instead of ticks.
@@ -443,6 +445,11 @@ pub trait Offload {
     /// # Errors
     /// `NoMemory` when the ring is full: try again after `poll`.
     fn transmit(&mut self, frame: &[u8]) -> Result<(), OffloadError>;
+    /// Sends a large frame of TCP (without FCS, checksums need not be right) as segments with `mss` bytes of text.
+    ///
+    /// # Errors
+    /// `NoMemory` as above; `OutOfRange` for more than `Capabilities::max_large_frame` bytes, or no MSS.
+    fn transmit_large(&mut self, frame: &[u8], mss: u16) -> Result<(), OffloadError>;
 
     /// Looks at the rings and makes the call-backs that are due. Returns true if there was anything.
     fn poll(&mut self, now_us: u64, client: &mut dyn OffloadClient) -> bool;

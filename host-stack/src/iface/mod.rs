@@ -1,5 +1,6 @@
 //! Below TCP: which next hop, which path, which MAC address.
 
 pub mod address;
+pub mod frame;
 pub mod neighbor;
 pub mod path;

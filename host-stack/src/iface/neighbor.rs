@@ -8,6 +8,7 @@
 //! Acknowledged progress of a connection also confirms its neighbor (R-268's rule on the host side).
 
 use super::address::Addresses;
+use super::frame::Frame;
 use crate::wire::arp::{ArpPacket, Operation};
 use crate::wire::ethernet::{self, EthernetHeader, MacAddr};
 use crate::wire::icmpv6::{self, group_mac, solicited_node, Icmpv6Message, ALL_NODES};
@@ -32,7 +33,7 @@ struct Entry {
     confirmed_us: u64,
     tries: u8,
     retry_us: Option<u64>,
-    waiting: VecDeque<Vec<u8>>,
+    waiting: VecDeque<Frame>,
 }
 
 /// The cache of one interface.
@@ -66,7 +67,14 @@ impl NeighborCache {
     }
 
     /// Sends a frame whose Ethernet header is still empty, or keeps it until the address is known.
-    pub fn send(&mut self, now_us: u64, next_hop: IpAddr, frame: Vec<u8>, out: &mut VecDeque<Vec<u8>>) {
+    pub fn send(
+        &mut self,
+        now_us: u64,
+        next_hop: IpAddr,
+        frame: impl Into<Frame>,
+        out: &mut VecDeque<Frame>,
+    ) {
+        let frame = frame.into();
         let entry = self.entries.entry(next_hop).or_default();
         let is_stale = now_us.saturating_sub(entry.confirmed_us) > REACHABLE_US;
         let mac = entry.mac;
@@ -82,12 +90,12 @@ impl NeighborCache {
         if (is_stale || mac.is_none()) && entry.retry_us.is_none() {
             entry.tries = 1;
             entry.retry_us = Some(now_us + RETRY_US);
-            out.extend(self.request(next_hop, mac));
+            out.extend(self.request(next_hop, mac).map(Frame::from));
         }
     }
 
     /// Handles an ARP packet that arrived.
-    pub fn handle(&mut self, now_us: u64, packet: &ArpPacket, out: &mut VecDeque<Vec<u8>>) {
+    pub fn handle(&mut self, now_us: u64, packet: &ArpPacket, out: &mut VecDeque<Frame>) {
         let (sender_ip, target_ip) = (IpAddr::V4(packet.sender_ip), IpAddr::V4(packet.target_ip));
         let is_for_us = self.addresses.owns(target_ip);
         // RFC 826: update what we have; make a new entry only if we were addressed.
@@ -102,12 +110,12 @@ impl NeighborCache {
                 target_mac: packet.sender_mac,
                 target_ip: packet.sender_ip,
             };
-            out.push_back(reply.to_frame(packet.sender_mac));
+            out.push_back(reply.to_frame(packet.sender_mac).into());
         }
     }
 
     /// Stores an address and sends what waited for it.
-    pub fn learn(&mut self, now_us: u64, ip: IpAddr, mac: MacAddr, out: &mut VecDeque<Vec<u8>>) {
+    pub fn learn(&mut self, now_us: u64, ip: IpAddr, mac: MacAddr, out: &mut VecDeque<Frame>) {
         // A group address as somebody's own would make us flood.
         if mac.is_group() || ip.is_unspecified() || ip.is_multicast() {
             return;
@@ -131,7 +139,7 @@ impl NeighborCache {
     }
 
     /// Repeats requests that are due and gives up on addresses that never answered.
-    pub fn poll(&mut self, now_us: u64, out: &mut VecDeque<Vec<u8>>) {
+    pub fn poll(&mut self, now_us: u64, out: &mut VecDeque<Frame>) {
         let mut requests = Vec::new();
         for (ip, entry) in &mut self.entries {
             if entry.retry_us.is_none_or(|at| now_us < at) {
@@ -147,7 +155,7 @@ impl NeighborCache {
             }
         }
         for (ip, mac) in requests {
-            out.extend(self.request(ip, mac));
+            out.extend(self.request(ip, mac).map(Frame::from));
         }
     }
 
@@ -190,7 +198,7 @@ impl NeighborCache {
         now_us: u64,
         header: &Ipv6Header,
         message: &Icmpv6Message<'_>,
-        out: &mut VecDeque<Vec<u8>>,
+        out: &mut VecDeque<Frame>,
     ) {
         match *message {
             Icmpv6Message::Solicitation { target, source_mac } if self.addresses.owns(target.into()) => {
@@ -205,7 +213,7 @@ impl NeighborCache {
                 let packet = icmpv6::neighbor_packet(&answer, w::TYPE_ADVERTISEMENT, flags, target, self.mac);
                 let frame = self.frame(group_mac(ALL_NODES), dst, &packet);
                 if is_probe {
-                    out.push_back(frame);
+                    out.push_back(frame.into());
                 } else {
                     self.send(now_us, dst.into(), frame, out);
                 }
@@ -228,7 +236,7 @@ impl NeighborCache {
     fn frame(&self, mac: MacAddr, dst: Ipv6Addr, packet: &[u8]) -> Vec<u8> {
         let mut frame = vec![0; we::HEADER_LEN];
         frame.extend(packet);
-        address(frame, self.mac, mac, dst.into())
+        address(frame.into(), self.mac, mac, dst.into()).bytes
     }
 }
 
@@ -238,9 +246,9 @@ fn neighbor_header(src: Ipv6Addr, dst: Ipv6Addr) -> Ipv6Header {
 }
 
 /// A frame with its Ethernet header, padded; `ip` says which family is in it.
-fn address(mut frame: Vec<u8>, src: MacAddr, dst: MacAddr, ip: IpAddr) -> Vec<u8> {
-    EthernetHeader { dst, src, ethertype: ethertype(ip) }.write(&mut frame);
-    ethernet::pad(&mut frame);
+fn address(mut frame: Frame, src: MacAddr, dst: MacAddr, ip: IpAddr) -> Frame {
+    EthernetHeader { dst, src, ethertype: ethertype(ip) }.write(&mut frame.bytes);
+    ethernet::pad(&mut frame.bytes);
     frame
 }
 
@@ -280,7 +288,7 @@ mod tests {
         assert_eq!(out.len(), 1, "one request, not two");
         out.clear();
         cache.handle(5, &reply(), &mut out);
-        assert_eq!(out.iter().map(Vec::len).collect::<Vec<_>>(), [61, 62]);
+        assert_eq!(out.iter().map(|f| f.len()).collect::<Vec<_>>(), [61, 62]);
         assert_eq!(out[0][..6], PEER_MAC.0);
         assert_eq!(cache.next_deadline(), None);
     }

@@ -45,6 +45,11 @@ impl Path {
         id
     }
 
+    /// Passes over the identifications of `count` packets: segments of a large frame, numbered by a device.
+    pub fn skip_ids(&mut self, count: u32) {
+        self.host_counter = self.host_counter.wrapping_add(count);
+    }
+
     /// Payload bytes per segment: the peer's MSS and the path, less options on every segment
     /// (RFC 9293 3.7.1).
     #[must_use]

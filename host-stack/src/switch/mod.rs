@@ -21,6 +21,7 @@ mod objects;
 
 pub use handover::{Direction, Handover, UploadRequest};
 
+use crate::iface::frame::Frame;
 use crate::socket::{ConnId, StackError};
 use crate::stack::Stack;
 use chimney_abi::cmd::TcpState;
@@ -77,7 +78,7 @@ pub struct Switch {
     is_lost: bool,
     is_paused: bool,
     /// Frames the target had no room for, or, after it was lost, for the plain MAC path.
-    frames: VecDeque<Vec<u8>>,
+    frames: VecDeque<Frame>,
     handovers: Vec<Handover>,
     requests: Vec<UploadRequest>,
 }
@@ -261,7 +262,7 @@ impl Switch {
     /// Frames for the plain MAC path, once the target is lost.
     pub fn take_frames(&mut self) -> Vec<Vec<u8>> {
         if self.is_lost {
-            self.frames.drain(..).collect()
+            self.frames.drain(..).flat_map(Frame::into_segments).collect()
         } else {
             Vec::new()
         }
@@ -329,10 +330,17 @@ impl Switch {
     }
 
     fn transmit(&mut self, now_us: u64, target: &mut dyn Offload) {
-        self.frames.extend(self.stack.poll(now_us));
+        // `as`: at most 64 KiB.
+        let most = if self.is_lost { 0 } else { target.capabilities().max_large_frame as usize };
+        self.stack.set_max_large_frame(most);
+        self.frames.extend(self.stack.poll_frames(now_us));
         while !self.is_lost {
             let Some(frame) = self.frames.front() else { break };
-            match target.transmit(frame) {
+            let sent = match frame.mss {
+                0 => target.transmit(frame),
+                mss => target.transmit_large(frame, mss),
+            };
+            match sent {
                 // Frames that can never go would block the others.
                 Ok(()) | Err(OffloadError::OutOfRange | OffloadError::BadBuffer) => {
                     drop(self.frames.pop_front())

@@ -10,6 +10,7 @@ pub mod buffers;
 pub mod input;
 pub mod isn;
 mod loss;
+pub mod merge;
 pub mod output;
 pub mod reassembly;
 

@@ -261,6 +261,7 @@ impl Tcb {
             options: self.options_for(now_us, flags, text.is_empty()),
             text,
             ecn,
+            mss: 0,
         }
     }
 

@@ -105,10 +105,19 @@ pub struct OutSegment {
     pub text: Vec<u8>,
     /// ECN field of the IP header.
     pub ecn: u8,
+    /// 0 = one segment; else it is a large one, to be divided into segments with so many bytes of text.
+    pub mss: u16,
 }
 
 impl OutSegment {
-    /// The frame with room for an Ethernet header in front; `ip` says TCP.
+    /// Segments on the wire.
+    #[must_use]
+    pub fn count(&self) -> u32 {
+        // `as`: at most 64 KiB.
+        self.text.len().div_ceil(usize::from(self.mss).max(1)) as u32
+    }
+
+    /// The frame with room for an Ethernet header in front; `ip` says TCP. A large one has no checksum: each segment gets its own.
     #[must_use]
     pub fn to_frame(&self, ip: &IpHeader) -> Vec<u8> {
         let mut option_bytes = [0; w::MAX_OPTIONS_LEN];
@@ -127,6 +136,9 @@ impl OutSegment {
         bytes[w::FLAGS] = self.flags.0;
         put(bytes, w::WINDOW, &self.window.to_be_bytes());
         put(bytes, w::HEADER_LEN, &option_bytes[..options_len]);
+        if self.mss != 0 {
+            return frame;
+        }
         // `as`: the caller keeps packets within the MTU.
         let len = bytes.len() as u16;
         let mut sum = ip.pseudo(ip_protocol::TCP, len);

@@ -82,6 +82,40 @@ fn lost_duplicated_and_reordered_frames_change_nothing() {
     }
 }
 
+/// Connections decide segment by segment; what goes out at one time is put together for a device that divides it, and the peer cannot tell.
+///
+/// Verifies: R-006
+#[test]
+fn large_frames_carry_the_same_streams() {
+    let base = seed();
+    for round in 0..12 {
+        let mut rng = Rng(base.wrapping_add(round));
+        let link = Impairment {
+            loss_permille: rng.below(2) * rng.below(30),
+            duplicate_permille: rng.below(30),
+            mark_permille: rng.below(2) * rng.below(50),
+            delay_us: rng.below(30_000),
+            jitter_us: rng.below(2_000),
+        };
+        let is_ecn = link.mark_permille > 0;
+        let tcp = [0, 1].map(|_| TcpConfig { is_ecn, is_nagle: rng.chance(500), ..TcpConfig::default() });
+        let mut world = World::new(rng.next(), link, tcp);
+        let most = 2000 + rng.below(63_000) as usize;
+        eprintln!("round {round}: {link:?}, frames of {most} bytes");
+        for stack in &mut world.stacks {
+            stack.set_max_large_frame(most);
+        }
+        let ids = world.connect();
+        let mut apps = ids.map(|id| App::new(id, rng.bytes(600_000)));
+        transfer(&mut world, &mut apps, 100, 3_600_000_000);
+        settle(&mut world, &apps);
+        for stack in &world.stacks {
+            let c = stack.counters();
+            assert!(c.large_out > 10 && c.large_segments_out >= 2 * c.large_out, "{c:?}");
+        }
+    }
+}
+
 #[test]
 fn sequence_numbers_may_wrap() {
     let link = Impairment { loss_permille: 10, delay_us: 100, jitter_us: 300, ..Impairment::default() };
