@@ -46,7 +46,7 @@ pub enum LargeHeadState {
 pub struct Turned {
     /// There are some.
     pub valid: Bit,
-    /// Their number, modulo 32; [`BEFORE_FIRST`] comes before 0.
+    /// Their number, modulo 32; the greatest comes before 0.
     pub at: Bits<WORD_NO>,
     /// The bytes.
     pub data: Bits<64>,
