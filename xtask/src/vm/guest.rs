@@ -98,12 +98,18 @@ pub fn run(args: &Args) -> Result<ExitCode> {
     Ok(if is_good { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// The program that runs in the guest: static, without the simulator.
-fn build_check() -> Result<PathBuf> {
+/// Rust's library for programs that need none of the system's.
+pub fn static_target() -> Result<()> {
     let mut rustup = Command::new("rustup");
     rustup.args(["target", "add", STATIC_TARGET]).current_dir(paths::root());
     let output = rustup.output().context("rustup")?;
     ensure!(output.status.success(), "rustup target add {STATIC_TARGET}: {}", output.status);
+    Ok(())
+}
+
+/// The program that runs in the guest: static, without the simulator.
+fn build_check() -> Result<PathBuf> {
+    static_target()?;
     let mut cargo = paths::cargo();
     cargo.args(["build", "--locked", "--package", "chimney-check", "--target", STATIC_TARGET]);
     // The guest's memory holds it twice.

@@ -52,5 +52,6 @@ pub fn run(args: &Args) -> Result<ExitCode> {
 /// # Errors
 /// One line: why it cannot be made here.
 pub fn kit() -> Result<PathBuf> {
+    guest::static_target()?;
     Ok(kit::Kit::ensure()?.dir)
 }
