@@ -203,7 +203,7 @@ impl<const LOG2: usize, const MAP: usize, const TABLE: usize, const LOSS: usize,
         self.pipe.params.next = self.params.val();
         self.pipe.path_mtu.next = self.path_mtu.val();
         self.pipe.news.next = self.intake.news.val();
-        self.pipe.quiet.next = self.intake.issued.val() == self.intake.finished.val();
+        self.pipe.numbers.next = self.intake.numbers.val();
         self.intake.busy.next = self.pipe.busy.val();
         self.intake.outcome.next = self.pipe.outcome.val();
         self.intake.job_gone.next = self.pipe.job_gone.val();
@@ -259,8 +259,7 @@ impl<const LOG2: usize, const MAP: usize, const TABLE: usize, const LOSS: usize,
         self.ops.result.next = self.pipe.op_result.val();
         self.ops.stored.next = self.pipe.stored.val();
         self.ops.stores.next = self.pipe.stores.val();
-        self.ops.issued.next = self.intake.issued.val();
-        self.ops.finished.next = self.intake.finished.val();
+        self.ops.numbers.next = self.intake.numbers.val();
         self.placer.load.next = self.ops.load.val();
         self.placer.load_slot.next = self.ops.load_slot.val();
         self.ops.load_ready.next = self.placer.load_ready.val();

@@ -163,6 +163,21 @@ pub struct Outcome {
     pub wait: Bit,
 }
 
+/// Jobs of the transmitter, numbered from 1 on as they are issued and done in that order.
+#[derive(Clone, Copy, Debug, Default, PartialEq, LogicStruct)]
+pub struct Jobs {
+    /// The newest issued.
+    pub issued: Bits<16>,
+    /// The newest done.
+    pub finished: Bits<16>,
+}
+
+/// The job with this number is done. One of more than 2^15 jobs ago may not look so: then who asks waits for the newest of all.
+#[kernel]
+pub fn is_done(jobs: Jobs, number: Bits<16>) -> bool {
+    !(jobs.finished - number).get_bit(15)
+}
+
 /// Pages that text may touch.
 #[kernel]
 pub fn pages_for(seq: Bits<32>, len: Bits<16>) -> Bits<3> {

@@ -16,7 +16,9 @@
 //!
 //! Latency: `news` is combinational. Throughput: an event every second cycle. Back-pressure: none; the queues (`queues`) cannot overflow.
 //! Reset: empty.
-use super::event::{conn_of, is_clear, pages_for, pick, waits_for, Busy, Event, Offers, Outcome};
+use super::event::{
+    conn_of, is_clear, is_done, pages_for, pick, waits_for, Busy, Event, Jobs, Offers, Outcome,
+};
 use super::pipe::{JOBS, JOBS_LOG2};
 use super::queues::{CommitQueue, ConnList, Listed, PASSES};
 use super::step::Pick;
@@ -50,10 +52,8 @@ pub struct Intake<const LOG2: usize> {
     pub busy: Signal<In, Busy>,
     /// What comes out of it.
     pub outcome: Signal<In, Outcome>,
-    /// Number of the newest job.
-    pub issued: Signal<Out, Bits<16>>,
-    /// Jobs the transmitter is done with.
-    pub finished: Signal<Out, Bits<16>>,
+    /// Jobs issued, and those that the transmitter is done with.
+    pub numbers: Signal<Out, Jobs>,
     /// Of the loss unit: an answer, whose it is, and whether it has room for a job of every pass.
     pub loss: Signal<In, Answer>,
     /// Answer taken.
@@ -157,7 +157,8 @@ impl<const LOG2: usize> Logic for Intake<LOG2> {
         let rx = self.rx_seg_valid.val() && is_clear::<LOG2>(busy, seg.conn);
         // A command sees every doorbell written before it.
         let op = self.op_valid.val() && !self.doorbell_valid.val();
-        let publish = self.waiting.valid.val() && !(jobs_done - head.job).get_bit(15);
+        let numbers = Jobs { issued: jobs, finished: jobs_done };
+        let publish = self.waiting.valid.val() && is_done(numbers, head.job);
         let commits = start && !held && self.commits.valid.val() && !turn;
         let choice = pick(Offers {
             commit: commits && is_clear::<LOG2>(busy, commit.conn),
@@ -232,8 +233,7 @@ impl<const LOG2: usize> Logic for Intake<LOG2> {
         self.tx_done_ready.next = !self.has_failed.q.val();
         self.jobs.d.next = jobs + out.job;
         self.jobs_done.d.next = jobs_done + finishes;
-        self.issued.next = jobs;
-        self.finished.next = jobs_done;
+        self.numbers.next = numbers;
         let fails = finishes && self.tx_done.val().result != 0;
         self.has_failed.d.next = fails || (self.has_failed.q.val() && choice != Pick::TxFail);
         self.fail.d.next = if fails { self.tx_done.val() } else { self.fail.q.val() };

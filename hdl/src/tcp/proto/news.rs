@@ -261,7 +261,7 @@ pub fn earliest(w: Work) -> Deadline {
     Deadline { running: d.running && is_active(w), at: d.at }
 }
 
-/// Law L1: SND.UNA is published when no job reads below it. `quiet`: no job is under way.
+/// Law L1: SND.UNA is published when no job reads below it. `quiet`: no job of the connection is under way.
 #[kernel]
 fn publishable(side: Side, una: Bits<32>, quiet: bool) -> Side {
     let mut n = side;

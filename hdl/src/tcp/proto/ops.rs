@@ -15,6 +15,7 @@
 //! Latency: 12 cycles for a command without beats. Throughput: a new connection each 44 cycles, one that leaves each 47.
 //! Back-pressure: `op_in` is taken in every cycle of `In`; in `Pages` an entry that is in use takes 3. Commands are answered in the
 //! order taken, but for Terminates. Reset: no command in work.
+use super::event::{is_done, Jobs};
 use super::hold::Hold;
 use super::image::posts;
 use super::leavers::{Leaver, Leavers};
@@ -125,10 +126,8 @@ pub struct Ops {
     pub stored: Signal<In, Bits<RECORD>>,
     /// Some record was stored in this cycle.
     pub stores: Signal<In, Bit>,
-    /// Number of the newest job.
-    pub issued: Signal<In, Bits<16>>,
-    /// Jobs done.
-    pub finished: Signal<In, Bits<16>>,
+    /// Jobs issued and done.
+    pub numbers: Signal<In, Jobs>,
     /// Posts at the start of an offload.
     pub load: Signal<Out, Posts>,
     /// Posts at its end.
@@ -304,7 +303,8 @@ impl Logic for Ops {
         let open = self.hold.open.val();
         let closes = others && open && !fills && self.list.valid.val() && !(bare && self.closed.q.val());
         let takes = others && bare && !closes && (open || op.opcode != QUERY);
-        let quiet = !(self.finished.val() - self.job.q.val()).get_bit(15);
+        let numbers = self.numbers.val();
+        let quiet = is_done(numbers, self.job.q.val());
         let ended = st == OpState::Wait && result.valid;
         let back = is_turn && !quiet;
         let goes = ended && result.tells && gives(cmd.opcode);
@@ -326,10 +326,9 @@ impl Logic for Ops {
         // The list.
         self.list.take.next = closes;
         self.list.push.next = back || ended && result.waits;
-        self.list.entry.next =
-            leaver(cmd, if back { self.job.q.val() } else { self.issued.val() + result.job });
+        self.list.entry.next = leaver(cmd, if back { self.job.q.val() } else { numbers.issued + result.job });
         self.list.stores.next = self.stores.val();
-        self.list.finished.next = self.finished.val();
+        self.list.finished.next = numbers.finished;
 
         // The page map.
         let at = cat::<SLOT_AT, _>((cmd.conn.get_bits::<CONN_MOST>(0), self.slot.q.val()));

@@ -8,7 +8,7 @@
 //!
 //! Latency: 9 cycles from the event to its orders. Throughput: a pass every second cycle on different connections, every 6 on the same.
 //! Back-pressure: none: the intake starts nothing whose orders could find no room. Reset: sweeps records and deadlines for 2^LOG2 cycles.
-use super::event::{Busy, Event, Outcome};
+use super::event::{is_done, Busy, Event, Jobs, Outcome};
 use super::grow::question;
 use super::guard;
 use super::image::store;
@@ -64,8 +64,8 @@ pub struct Pipe<const LOG2: usize, const TABLE: usize, const EARLY: usize> {
     pub busy: Signal<Out, Busy>,
     /// What comes out of it.
     pub outcome: Signal<Out, Outcome>,
-    /// No job is under way.
-    pub quiet: Signal<In, Bit>,
+    /// Numbers of jobs.
+    pub numbers: Signal<In, Jobs>,
     /// The command in work.
     pub op: Signal<In, ConnOp>,
     /// Its record.
@@ -190,8 +190,8 @@ struct Leaving {
 /// What the last stage is told of others.
 #[derive(Clone, Copy, Debug, Default, PartialEq, LogicStruct)]
 struct Free {
-    /// No job of the transmitter is under way.
-    quiet: Bit,
+    /// Jobs of the transmitter.
+    jobs: Jobs,
     /// The slow unit takes a question.
     may_ask: Bit,
 }
@@ -214,7 +214,7 @@ fn op_result(end: Step, is_op: bool, acts: bool, sends: bool) -> OpResult {
 fn leave<const EARLY: usize>(s6: Step, seg: RxSeg, log: SendLog, free: Free, v: Env) -> Leaving {
     if s6.c.valid {
         let gone = went(s6, v);
-        let end = stage6(gone, free.quiet, free.may_ask, v);
+        let end = stage6(gone, is_done(free.jobs, s6.w.side.newest), free.may_ask, v);
         let acts = !end.c.forget;
         let sends = acts && s6.c.plan.why != Why::Nothing;
         let orders = (acts && end.c.publish) || has_order(end.c);
@@ -227,7 +227,8 @@ fn leave<const EARLY: usize>(s6: Step, seg: RxSeg, log: SendLog, free: Free, v: 
         } else {
             unread::<Bits<RECORD>>()
         };
-        let w = left(end);
+        let mut w = left(end);
+        w.side.newest = if sends { free.jobs.issued + 1 } else { w.side.newest };
         Leaving {
             acts,
             deadline: earliest(w),
@@ -326,7 +327,7 @@ impl<const LOG2: usize, const TABLE: usize, const EARLY: usize> Logic for Pipe<L
         let (e0, e1, e2) = (self.e0.q.val(), self.e1.q.val(), self.e2.q.val());
         let (s1, s2, s3) = (self.s1.q.val(), self.s2.q.val(), self.s3.q.val());
         let (s4, s5, s6) = (self.s4.q.val(), self.s5.q.val(), self.s6.q.val());
-        let free = Free { quiet: self.quiet.val(), may_ask: self.growths.ready.val() };
+        let free = Free { jobs: self.numbers.val(), may_ask: self.growths.ready.val() };
         let x = leave::<EARLY>(s6, self.seg6.q.val(), self.logs.rdata.val(), free, v);
 
         // What leaves.

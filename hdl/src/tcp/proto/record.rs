@@ -226,6 +226,8 @@ pub struct Counts {
 /// Device-internal: what is under way for the connection (law L1).
 #[derive(Clone, Copy, Debug, Default, PartialEq, LogicStruct)]
 pub struct Side {
+    /// Number of the connection's newest job: until it is done, bytes below SND.UNA may be read.
+    pub newest: Bits<16>,
     /// `pub_next` waits until no job that may read bytes below it is under way.
     pub pub_wait: Bit,
     /// `snd_una` to publish then.

@@ -166,7 +166,7 @@ pub fn went(s: Step, v: Env) -> Step {
     }
 }
 
-/// Stage 6, after [`went`]. `quiet`: no job is under way; `may_ask`: the slow unit is free.
+/// Stage 6, after [`went`]. `quiet`: no job of the connection is under way; `may_ask`: the slow unit is free.
 #[kernel]
 pub fn stage6(s: Step, quiet: bool, may_ask: bool, v: Env) -> Step {
     finish(requested(asked(s), may_ask, v.now_us), quiet)
