@@ -11,10 +11,12 @@
 //! is: in a guest, on a machine with a card.
 #![forbid(unsafe_code)]
 
+mod carry_on;
 mod checks;
 mod machine;
 mod site;
 
+pub use carry_on::carry_on;
 pub use machine::Machine;
 pub use site::{Crossings, Site, SocketSite, VfioSite};
 
@@ -46,6 +48,9 @@ pub struct Args {
     /// Only the checks whose names have this in them
     #[arg(long, value_name = "TEXT", default_value = "")]
     pub only: String,
+    /// Not the list: connections work on the device until it is taken away, and go on over this one
+    #[arg(long, value_name = "BDF", requires = "vfio")]
+    pub spare: Option<String>,
 }
 
 /// Runs the list, one line for each check as soon as it ended; true if all of it passed.
@@ -53,6 +58,10 @@ pub struct Args {
 /// # Errors
 /// When there is no such device, or nothing can be said.
 pub fn check(args: &Args) -> Result<bool> {
+    if let (Some(name), Some(spare)) = (&args.vfio, &args.spare) {
+        carry_on(&mut VfioSite::at(name), &mut VfioSite::at(spare), |text| println!("{text}"))?;
+        return Ok(true);
+    }
     match (&args.socket, &args.vfio) {
         (Some(path), None) => check_site(&mut SocketSite::at(path), &args.only),
         (None, Some(name)) => check_site(&mut VfioSite::at(name), &args.only),

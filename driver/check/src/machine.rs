@@ -13,9 +13,9 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::{Duration, Instant};
 
 /// A transfer that makes no progress for so long has failed.
-const STALL_LIMIT: Duration = Duration::from_secs(30);
+pub(crate) const STALL_LIMIT: Duration = Duration::from_secs(30);
 /// Length of one send request, bytes.
-const CHUNK_BYTES: u32 = 64 << 10;
+pub(crate) const CHUNK_BYTES: u32 = 64 << 10;
 /// Another chunk is sent when no more than this waits for acknowledgment, bytes.
 const MOST_UNFINISHED: usize = 3 * CHUNK_BYTES as usize;
 /// Least time between interrupts, microseconds.
@@ -28,7 +28,7 @@ const PATIENCE_US: u64 = 10_000_000;
 const HOST_MAC: MacAddr = MacAddr([0x02, 0xc4, 0x1e, 0, 0, 0x02]);
 
 /// Bytes without a pattern: at least `len` of them, for each seed others.
-fn noise(len: usize, seed: u64) -> Vec<u8> {
+pub(crate) fn noise(len: usize, seed: u64) -> Vec<u8> {
     let hash = |block: u64| Sha256::digest([seed.to_le_bytes(), block.to_le_bytes()].concat());
     (0..).map(hash).take(len.div_ceil(32)).flatten().collect()
 }
@@ -41,6 +41,23 @@ pub struct Machine<'a, S: Site> {
     pub switch: Switch,
     site: &'a mut S,
     events: Vec<StackEvent>,
+    /// Another NIC, up and without connections.
+    spare: Option<Driver<S::Bus>>,
+    /// A NIC that was lost. The kernel tries for minutes to reset one that does not answer before it closes it, so that waits
+    /// until nothing else is to be done.
+    retired: Option<Driver<S::Bus>>,
+}
+
+fn open<S: Site>(site: &mut S, heartbeat_limit_us: u64) -> Result<Driver<S::Bus>> {
+    let config = Config {
+        mac: HOST_MAC.0,
+        irq_holdoff_us: HOLDOFF_US,
+        poll_us: POLL_US,
+        command_deadline_us: PATIENCE_US,
+        heartbeat_limit_us,
+        ..Config::default()
+    };
+    Driver::open(site.connect()?, config).context("the device does not come up")
 }
 
 impl<'a, S: Site> Machine<'a, S> {
@@ -58,15 +75,7 @@ impl<'a, S: Site> Machine<'a, S> {
     /// # Errors
     /// When the device does not come up.
     pub fn open_with(site: &'a mut S, number: u8, heartbeat_limit_us: u64) -> Result<Self> {
-        let config = Config {
-            mac: HOST_MAC.0,
-            irq_holdoff_us: HOLDOFF_US,
-            poll_us: POLL_US,
-            command_deadline_us: PATIENCE_US,
-            heartbeat_limit_us,
-            ..Config::default()
-        };
-        let driver = Driver::open(site.connect()?, config).context("the device does not come up")?;
+        let driver = open(site, heartbeat_limit_us)?;
         let stack = Stack::new(StackConfig {
             mac: HOST_MAC,
             addresses: vec![Address::new(IpAddr::V4(Ipv4Addr::new(10, 85, 0, number)), PREFIX_LEN)],
@@ -80,7 +89,34 @@ impl<'a, S: Site> Machine<'a, S> {
             posted_send_bytes: 4 * CHUNK_BYTES as usize,
             ..SwitchConfig::default()
         };
-        Ok(Self { driver, switch: Switch::new(stack, switch), site, events: Vec::new() })
+        Ok(Self {
+            driver,
+            switch: Switch::new(stack, switch),
+            site,
+            events: Vec::new(),
+            spare: None,
+            retired: None,
+        })
+    }
+
+    /// Brings up another NIC, with the same address.
+    ///
+    /// # Errors
+    /// When it does not come up.
+    pub fn add_spare(&mut self, site: &mut S) -> Result<()> {
+        self.spare = Some(open(site, PATIENCE_US)?);
+        Ok(())
+    }
+
+    /// The NIC was lost: everything goes on over the other one.
+    ///
+    /// # Errors
+    /// When there is none.
+    pub fn take_spare(&mut self) -> Result<()> {
+        let spare = self.spare.take().context("there is no other NIC")?;
+        self.retired = Some(std::mem::replace(&mut self.driver, spare));
+        self.switch.change_target();
+        Ok(())
     }
 
     /// The site.

@@ -348,8 +348,11 @@ impl Bus for Vfio {
 
 impl Drop for Vfio {
     fn drop(&mut self) {
-        // One that is gone does not mind; of any other the kernel ends DMA when it is closed.
-        let _ = self.reset();
+        // Of one that does not answer the kernel ends DMA when it is closed; it tries to reset it for a minute, and we need not.
+        let mut vendor = [0; 2];
+        if self.config_read(pci::VENDOR, &mut vendor).is_ok() && vendor != [u8::MAX; 2] {
+            let _ = self.reset();
+        }
         let mut space = self.space.lock();
         while let Some(iova) = space.mapped.keys().next().copied() {
             // What could not be unmapped is pinned by the kernel until the container is closed.

@@ -52,6 +52,11 @@ impl Addresses {
         Addresses(all)
     }
 
+    /// Each of them.
+    pub fn all(&self) -> impl Iterator<Item = IpAddr> + '_ {
+        self.0.iter().map(|address| address.ip)
+    }
+
     /// Is it one of ours?
     #[must_use]
     pub fn owns(&self, ip: IpAddr) -> bool {

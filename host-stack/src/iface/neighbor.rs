@@ -159,6 +159,28 @@ impl NeighborCache {
         }
     }
 
+    /// Says to everybody where our addresses are: a gratuitous ARP request (RFC 5227 3) or an unsolicited advertisement (RFC 4861
+    /// 7.2.6) for each.
+    #[must_use]
+    pub fn announcements(&self) -> Vec<Vec<u8>> {
+        let announce = |ip| match ip {
+            IpAddr::V4(ip) => ArpPacket {
+                operation: Operation::Request,
+                sender_mac: self.mac,
+                sender_ip: ip,
+                target_mac: MacAddr::default(),
+                target_ip: ip,
+            }
+            .to_frame(MacAddr::BROADCAST),
+            IpAddr::V6(ip) => {
+                let (header, kind) = (neighbor_header(ip, ALL_NODES), w::TYPE_ADVERTISEMENT);
+                let packet = icmpv6::neighbor_packet(&header, kind, w::FLAG_OVERRIDE, ip, self.mac);
+                self.frame(group_mac(ALL_NODES), ALL_NODES, &packet)
+            }
+        };
+        self.addresses.all().map(announce).collect()
+    }
+
     /// When [`NeighborCache::poll`] has something to do.
     #[must_use]
     pub fn next_deadline(&self) -> Option<u64> {
@@ -302,6 +324,21 @@ mod tests {
             cache.poll(now, &mut out);
         }
         assert_eq!((out.len(), cache.unreachable_drops, cache.next_deadline()), (3, 1, None));
+    }
+
+    #[test]
+    fn who_knows_us_learns_our_new_place_from_an_announcement() {
+        let frames = cache().announcements();
+        assert_eq!(frames[0][..6], [0xff; 6]);
+        let packet = crate::wire::arp::parse(&frames[0][we::HEADER_LEN..]).unwrap();
+        assert_eq!((packet.sender_ip, packet.sender_mac), (packet.target_ip, OUR_MAC));
+        let ours = IpAddr::V4(packet.sender_ip);
+        let mut other = NeighborCache::new(PEER_MAC, Addresses::new(PEER_MAC, &[Address::new(PEER_V4, 24)]));
+        let mut out = VecDeque::new();
+        other.learn(0, ours, PEER_MAC, &mut out);
+        other.handle(1, &packet, &mut out);
+        assert_eq!((other.lookup(ours), out.len()), (Some(OUR_MAC), 0));
+        assert!(frames.len() >= 2 && frames[1][..2] == [0x33, 0x33], "IPv6 says it to all nodes");
     }
 
     #[test]

@@ -10,7 +10,7 @@
 //! ```
 //! One hand-over operation is in flight at a time; it takes along every connection that waits for one
 //! (R-075). When the target is lost the connections that it rebuilt from host memory go on in the stack, and frames
-//! leave by [`Switch::take_frames`] (law L2).
+//! leave by [`Switch::take_frames`] (law L2), or by another target ([`Switch::change_target`]).
 //!
 //! Three files to read: this one (I/O), `handover.rs` (the life of an operation), `objects.rs` (the tree).
 
@@ -266,6 +266,15 @@ impl Switch {
         } else {
             Vec::new()
         }
+    }
+
+    /// After the target was lost: from now on [`Switch::poll`] is given another one. Connections go on in the stack over its ordinary
+    /// path, with the same addresses, and everybody hears where those are now.
+    pub fn change_target(&mut self) {
+        self.is_lost = false;
+        self.is_paused = false;
+        self.sends.clear();
+        self.stack.announce();
     }
 
     /// Does everything that is due: timers, frames, I/O at the target, hand-overs. Returns true if something happened.

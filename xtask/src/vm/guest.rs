@@ -1,14 +1,14 @@
 //! One boot of the guest: what is built for it, what is started, what it says, and what that means.
 
 use std::fs;
-use std::io::Read;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitCode, Stdio};
-use std::time::{Duration, Instant};
+use std::process::{Command, ExitCode};
+use std::time::Instant;
 
 use anyhow::{bail, ensure, Context, Result};
 
 use super::archive::Archive;
+use super::device::{Device, Outside};
 use super::kit::{Kit, MODULES};
 use crate::process::{self, Event};
 use crate::{paths, setup};
@@ -23,8 +23,8 @@ const END: &str = "END";
 const MEMORY: &str = "512M";
 /// Longest time of a boot and its checks, seconds, on a busy machine.
 const LIMIT_S: u32 = 600;
-/// How long the device may take to listen, or to end when its client is gone.
-const DEVICE_LIMIT: Duration = Duration::from_secs(60);
+/// How a line begins that wants the second NIC's process killed.
+const KILL: &str = "KILL";
 
 /// Options of `cargo xtask vm test`.
 #[derive(clap::Args)]
@@ -155,65 +155,24 @@ fn file_system(kit: &Kit, check: &Path) -> Result<Vec<u8>> {
     Ok(archive.finish())
 }
 
-/// The device's process; it does not outlive the boot.
-struct DeviceProcess(Child);
-
-impl Drop for DeviceProcess {
-    fn drop(&mut self) {
-        // It may have ended by itself.
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
-fn start_device(chimney: &Path, socket: &Path, is_golden: bool) -> Result<DeviceProcess> {
-    let _ = fs::remove_file(socket); // of a device that was killed
-    let mut command = Command::new(chimney);
-    command.args(["device", "--once", "--json", "--wire", "echo", "--socket"]).arg(socket);
-    command.args(["--model", if is_golden { "golden" } else { "rtl" }]);
-    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    let mut device = DeviceProcess(command.spawn().with_context(|| chimney.display().to_string())?);
-    let start = Instant::now();
-    while !socket.exists() {
-        if let Some(status) = device.0.try_wait().context("the device")? {
-            bail!(
-                "the device ended at once ({}): {}",
-                process::describe(status),
-                text(device.0.stderr.take())
-            );
-        }
-        ensure!(start.elapsed() < DEVICE_LIMIT, "the device does not listen");
-        std::thread::sleep(Duration::from_millis(10));
-    }
-    Ok(device)
-}
-
-/// All that comes out of a pipe whose writer has ended.
-fn text(pipe: Option<impl Read>) -> String {
-    let mut bytes = Vec::new();
-    if let Some(mut pipe) = pipe {
-        // What could be read of it is enough.
-        let _ = pipe.read_to_end(&mut bytes);
-    }
-    String::from_utf8_lossy(&bytes).trim().to_owned()
-}
-
 fn boot(kit: &Kit, chimney: &Path, dir: &Path, is_golden: bool) -> Result<Verdicts> {
-    let socket = dir.join("nic.sock");
-    let mut device = start_device(chimney, &socket, is_golden)?;
+    let mut outside = Outside::start(chimney, dir, is_golden)?;
     let mut console = Vec::new();
     let mut verdicts = Verdicts::default();
-    let status = process::run(qemu(kit, dir, &socket), |event| {
+    let status = process::run(qemu(kit, dir, &outside.devices), |event| {
         if let Event::Line(line) = event {
             if verdicts.read(line) {
                 println!("{}", line.trim_end());
+            }
+            if line.starts_with(KILL) {
+                outside.devices.get_mut(1).into_iter().for_each(Device::kill);
             }
             console.push(line.to_owned());
         }
     })?;
     fs::write(dir.join("console.log"), console.join("\n")).context("the log of the console")?;
     if verdicts.has_ended {
-        judge_device(&mut device, &mut verdicts)?;
+        judge_devices(&mut outside.devices, &mut verdicts)?;
     } else {
         let end = console.split_off(console.len().saturating_sub(20));
         verdicts.failed.push(format!(
@@ -225,33 +184,23 @@ fn boot(kit: &Kit, chimney: &Path, dir: &Path, is_golden: bool) -> Result<Verdic
     Ok(verdicts)
 }
 
-/// The device saw one client, QEMU, and nothing that it had to refuse or force, also where the kernel took bus master away from a
-/// NIC in mid-transfer.
-fn judge_device(device: &mut DeviceProcess, verdicts: &mut Verdicts) -> Result<()> {
-    let start = Instant::now();
-    while device.0.try_wait().context("the device")?.is_none() && start.elapsed() < DEVICE_LIMIT {
-        std::thread::sleep(Duration::from_millis(10));
-    }
-    let _ = device.0.kill(); // one that did not end by itself has no report
-    let (said, why) = (text(device.0.stdout.take()), text(device.0.stderr.take()));
-    let report: serde_json::Value = serde_json::from_str(&said).unwrap_or_default();
-    let is_zero = |name: &str| report[name] == 0;
-    if ["refused", "forced_resets", "broken"].into_iter().all(is_zero) {
-        verdicts.passed += 1;
-        println!("PASS the device was reset in order each time: {said}");
-    } else {
-        verdicts.failed.push(format!("the device: {said} {why}"));
+/// Each device saw one client, QEMU, and nothing that it had to refuse or force, also where the kernel took bus master away from a
+/// NIC in mid-transfer. The second one was killed.
+fn judge_devices(devices: &mut [Device], verdicts: &mut Verdicts) -> Result<()> {
+    for (number, device) in devices.iter_mut().enumerate().filter(|(number, _)| *number != 1) {
+        let (said, why) = device.report()?;
+        let report: serde_json::Value = serde_json::from_str(&said).unwrap_or_default();
+        if ["refused", "forced_resets", "broken"].into_iter().all(|name| report[name] == 0) {
+            verdicts.passed += 1;
+            println!("PASS device {number} was reset in order each time: {said}");
+        } else {
+            verdicts.failed.push(format!("device {number}: {said} {why}"));
+        }
     }
     Ok(())
 }
 
-fn qemu(kit: &Kit, dir: &Path, socket: &Path) -> Command {
-    let nic = serde_json::json!({
-        "driver": "vfio-user-pci", "id": "nic", "bus": "root0",
-        // A simulated NIC may be away for longer than the 5 s that QEMU allows.
-        "x-msg-timeout": LIMIT_S * 1000,
-        "socket": { "path": socket, "type": "unix" },
-    });
+fn qemu(kit: &Kit, dir: &Path, devices: &[Device]) -> Command {
     let memory = format!("memory-backend-memfd,id=mem,size={MEMORY},share=on");
     // Without no_timer_check a busy machine makes some boots fail: "timer doesn't work through IO-APIC".
     let kernel = "console=ttyS0 quiet panic=-1 intel_iommu=on no_timer_check nokaslr mitigations=off";
@@ -261,7 +210,16 @@ fn qemu(kit: &Kit, dir: &Path, socket: &Path) -> Command {
     command.args(["-nodefaults", "-no-user-config", "-display", "none", "-no-reboot", "-accel", "tcg"]);
     command.args(["-M", "q35,memory-backend=mem", "-cpu", "max", "-m", MEMORY, "-object", &memory]);
     command.args(["-device", "intel-iommu,intremap=on,caching-mode=on"]);
-    command.args(["-device", "pcie-root-port,id=root0,chassis=1,slot=1", "-device", &nic.to_string()]);
+    for (number, device) in devices.iter().enumerate() {
+        let port = format!("pcie-root-port,id=root{number},chassis={0},slot={0}", number + 1);
+        let nic = serde_json::json!({
+            "driver": "vfio-user-pci", "id": format!("nic{number}"), "bus": format!("root{number}"),
+            // A simulated NIC may be away for longer than the 5 s that QEMU allows.
+            "x-msg-timeout": LIMIT_S * 1000,
+            "socket": { "path": &device.socket, "type": "unix" },
+        });
+        command.args(["-device", &port, "-device", &nic.to_string()]);
+    }
     command.arg("-kernel").arg(kit.kernel()).arg("-initrd").arg(dir.join("initramfs.cpio"));
     command.args(["-serial", "stdio", "-append", kernel]);
     command

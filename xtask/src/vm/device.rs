@@ -1,0 +1,150 @@
+//! What is outside of the guest: the processes of the NICs, and a Linux peer for those that share a network.
+
+use std::fs;
+use std::io::{BufRead, BufReader, Read};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::{ensure, Context, Result};
+
+use crate::needs::{self, Role};
+use crate::process;
+
+/// How long a device may take to listen, or to end when its client is gone.
+const LIMIT: Duration = Duration::from_secs(60);
+/// Makes the peer.
+const PEER: &str = include_str!("../../vm/peer.sh");
+/// NICs on the peer's network: the names of their TAPs.
+const NICS: [&str; 2] = ["nic1", "nic2"];
+
+/// The process of a NIC; it does not outlive the boot.
+pub struct Device {
+    process: Child,
+    /// Where it listens.
+    pub socket: PathBuf,
+}
+
+impl Drop for Device {
+    fn drop(&mut self) {
+        self.kill();
+        let _ = self.process.wait();
+    }
+}
+
+impl Device {
+    /// Starts `command`, which is the program and the wire of a NIC, and waits until it listens.
+    fn start(mut command: Command, socket: PathBuf, is_golden: bool) -> Result<Self> {
+        let _ = fs::remove_file(&socket); // of a device that was killed
+        command.args(["--once", "--json", "--model", if is_golden { "golden" } else { "rtl" }]);
+        command.arg("--socket").arg(&socket);
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let process = command.spawn().with_context(|| format!("{command:?}"))?;
+        let mut device = Self { process, socket };
+        let start = Instant::now();
+        while !device.socket.exists() {
+            if let Some(status) = device.process.try_wait().context("the device")? {
+                let why = text(device.process.stderr.take());
+                anyhow::bail!("the device ended at once ({}): {why}", process::describe(status));
+            }
+            ensure!(start.elapsed() < LIMIT, "the device does not listen");
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        Ok(device)
+    }
+
+    /// Ends it in the middle of whatever it does.
+    pub fn kill(&mut self) {
+        // It may have ended by itself.
+        let _ = self.process.kill();
+    }
+
+    /// What it says when its client, QEMU, is gone: its report, and why there is none.
+    ///
+    /// # Errors
+    /// When it cannot be waited for.
+    pub fn report(&mut self) -> Result<(String, String)> {
+        let start = Instant::now();
+        while self.process.try_wait().context("the device")?.is_none() && start.elapsed() < LIMIT {
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        self.kill(); // one that did not end by itself has no report
+        Ok((text(self.process.stdout.take()), text(self.process.stderr.take())))
+    }
+}
+
+/// All that comes out of a pipe whose writer has ended.
+fn text(pipe: Option<impl Read>) -> String {
+    let mut bytes = Vec::new();
+    if let Some(mut pipe) = pipe {
+        // What could be read of it is enough.
+        let _ = pipe.read_to_end(&mut bytes);
+    }
+    String::from_utf8_lossy(&bytes).trim().to_owned()
+}
+
+/// A network namespace with a bridge and the echo service; removed when dropped, or when this process ends.
+struct Peer {
+    name: String,
+    script: Child,
+}
+
+impl Peer {
+    fn start() -> Result<Self> {
+        ensure!(needs::is_root(), "only root can make a network namespace");
+        needs::check(Role::Peer).map_err(anyhow::Error::msg)?;
+        ensure!(Path::new("/dev/net/tun").exists(), "there is no /dev/net/tun (modprobe tun)");
+        let name = format!("chimney-vm-{}", std::process::id());
+        let mut command = Command::new("sh");
+        command.args(["-c", PEER, "peer.sh", &name]).args(NICS);
+        let script = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn();
+        let mut peer = Self { name, script: script.context("sh")? };
+        let mut line = String::new();
+        if let Some(pipe) = peer.script.stdout.take() {
+            BufReader::new(pipe).read_line(&mut line).context("the peer")?;
+        }
+        ensure!(line.trim() == "READY", "the peer's network cannot be made (ip, bridge)");
+        Ok(peer)
+    }
+}
+
+impl Drop for Peer {
+    fn drop(&mut self) {
+        drop(self.script.stdin.take());
+        let _ = self.script.wait();
+    }
+}
+
+/// The NICs of a boot: one with the echo peer on its wire, and two on the network of a Linux peer, where this machine can have one.
+/// Dropped in the order of the fields.
+pub struct Outside {
+    /// The NICs in the order in which the guest finds them.
+    pub devices: Vec<Device>,
+    peer: Option<Peer>,
+}
+
+impl Outside {
+    /// Starts all of it, with sockets in `dir`.
+    ///
+    /// # Errors
+    /// When a device does not start. Without peer there is only one NIC, and why is said.
+    pub fn start(chimney: &Path, dir: &Path, is_golden: bool) -> Result<Self> {
+        let mut echo = Command::new(chimney);
+        echo.args(["device", "--wire", "echo"]);
+        let mut this =
+            Self { devices: vec![Device::start(echo, dir.join("nic0.sock"), is_golden)?], peer: None };
+        match Peer::start() {
+            Ok(peer) => {
+                for nic in NICS {
+                    let mut command = Command::new("ip");
+                    command.args(["netns", "exec", &peer.name]).arg(chimney);
+                    command.args(["device", "--wire", &format!("tap:{nic}")]);
+                    this.devices.push(Device::start(command, dir.join(format!("{nic}.sock")), is_golden)?);
+                }
+                this.peer = Some(peer);
+            }
+            Err(why) => println!("skipped: two NICs on a network with a Linux peer: {why:#}"),
+        }
+        Ok(this)
+    }
+}
