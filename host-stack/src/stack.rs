@@ -165,12 +165,12 @@ impl Stack {
         Some(event)
     }
 
-    /// Reports an event, unless it waits already: the queue is bounded by the number of objects.
     /// Says to everybody on the network where our addresses are; after the NIC below was exchanged.
     pub fn announce(&mut self) {
-        self.tx.extend(self.neighbors.announcements());
+        self.tx.extend(self.neighbors.announcements().into_iter().map(Frame::from));
     }
 
+    /// Reports an event, unless it waits already: the queue is bounded by the number of objects.
     pub(crate) fn report(&mut self, event: StackEvent) {
         if self.pending_events.insert(event) {
             self.events.push_back(event);

@@ -1,9 +1,10 @@
-//! Transfers that outlive their NIC: it is taken away in the middle, and every connection goes on over another one.
+//! Transfers that outlive their NIC, and transfers that last until somebody ends them.
 //!
 //! ```text
 //!   connections, all but one offloaded --> "working" is said --> NIC gone --> rebuilt from host memory --> the other NIC's
 //!                                                                             ordinary rings --> all bytes are back
 //! ```
+//! Bytes go on until the NIC is gone, so that this may be at any time.
 
 use crate::machine::{noise, Machine, CHUNK_BYTES, STALL_LIMIT};
 use crate::site::Site;
@@ -16,89 +17,150 @@ use std::time::Instant;
 
 /// Connections; the last one stays in the host.
 const FLOWS: u64 = 4;
-/// Bytes each way of each.
-const FLOW_BYTES: usize = 512 << 10;
+/// Bytes of each, over and over; no multiple of any buffer, so that a byte in the wrong place is a wrong byte.
+const PATTERN_BYTES: usize = 100_003;
 /// Bytes that are back on each connection before the NIC may be taken away.
-const WARM_BYTES: usize = 64 << 10;
+const WARM_BYTES: u64 = 64 << 10;
+/// Bytes that go each way of each when it is gone.
+const LAST_BYTES: u64 = 256 << 10;
 /// A NIC without heartbeat for so long is looked at, microseconds; a simulated one may be away for some time.
 const HEARTBEAT_LIMIT_US: u64 = 500_000;
 
 /// Bytes that go to the echo peer and back on one connection.
 struct Flow {
     id: ConnId,
-    bytes: Vec<u8>,
-    sent: usize,
-    received: usize,
-    hash: Sha256,
+    pattern: Vec<u8>,
+    sent: u64,
+    received: u64,
+    /// So many bytes in all, once that is known.
+    end: Option<u64>,
+    hash_sent: Sha256,
+    hash_received: Sha256,
 }
 
 impl Flow {
+    /// A connection with bytes of its own.
+    fn open<S: Site>(machine: &mut Machine<'_, S>, seed: u64, residence: Residence) -> Result<Self> {
+        let id = machine.connect()?;
+        if residence == Residence::Offloaded {
+            machine.move_to(id, residence)?;
+        }
+        let pattern = noise(PATTERN_BYTES, seed);
+        let (hash_sent, hash_received) = (Sha256::new(), Sha256::new());
+        Ok(Self { id, pattern, sent: 0, received: 0, end: None, hash_sent, hash_received })
+    }
+
     /// Sends and receives what can be at the moment; true if something moved.
     fn work<S: Site>(&mut self, machine: &mut Machine<'_, S>) -> Result<bool> {
+        let chunk = u64::from(CHUNK_BYTES);
+        let is_low = machine.switch.unfinished_bytes(self.id) as u64 <= chunk; // a length in memory
+        let left = self.end.map_or(chunk, |end| chunk.min(end.saturating_sub(self.sent)));
+        let mut sent = 0;
+        if is_low && left > 0 {
+            // `as`: both are below the length of the pattern.
+            let start = (self.sent % self.pattern.len() as u64) as usize;
+            let piece = &self.pattern[start..self.pattern.len().min(start + left as usize)];
+            sent = machine.switch.send(self.id, piece)?;
+            self.hash_sent.update(&piece[..sent]);
+        }
         let mut buffer = vec![0; CHUNK_BYTES as usize];
-        let is_low = machine.switch.unfinished_bytes(self.id) <= CHUNK_BYTES as usize;
-        let room = if is_low { CHUNK_BYTES as usize } else { 0 };
-        let end = self.bytes.len().min(self.sent + room);
-        let sent = machine.switch.send(self.id, &self.bytes[self.sent..end])?;
         let received = machine.switch.recv(&mut machine.driver, self.id, &mut buffer)?;
-        self.sent += sent;
-        self.received += received;
-        self.hash.update(&buffer[..received]);
+        self.hash_received.update(&buffer[..received]);
+        self.sent += sent as u64; // a length in memory
+        self.received += received as u64; // a length in memory
         Ok(sent + received > 0)
     }
 
     fn is_done(&self) -> bool {
-        self.received >= self.bytes.len()
+        self.end.is_some_and(|end| self.received >= end)
     }
 }
 
-fn flows<S: Site>(machine: &mut Machine<'_, S>) -> Result<Vec<Flow>> {
-    (0..FLOWS)
-        .map(|number| {
-            let id = machine.connect()?;
-            if number + 1 < FLOWS {
-                machine.move_to(id, Residence::Offloaded)?;
-            }
-            let bytes = noise(FLOW_BYTES, 30 + number);
-            Ok(Flow { id, bytes, sent: 0, received: 0, hash: Sha256::new() })
+/// Flows, and what was seen of them.
+struct Flows {
+    all: Vec<Flow>,
+    progress: Instant,
+    is_warm: bool,
+}
+
+impl Flows {
+    /// `count` connections, all offloaded but the last, if there are several.
+    fn open<S: Site>(machine: &mut Machine<'_, S>, count: u64) -> Result<Self> {
+        let residence = |n| if n > 0 && n + 1 == count { Residence::InHost } else { Residence::Offloaded };
+        let flow = |n| Flow::open(machine, 30 + n, residence(n));
+        Ok(Self {
+            all: (0..count).map(flow).collect::<Result<_>>()?,
+            progress: Instant::now(),
+            is_warm: false,
         })
-        .collect()
+    }
+
+    /// Moves what can be moved. Says "working" as soon as all have begun.
+    fn work<S: Site>(&mut self, machine: &mut Machine<'_, S>, say: &mut dyn FnMut(&str)) -> Result<()> {
+        for flow in &mut self.all {
+            if flow.work(machine)? {
+                self.progress = Instant::now();
+            }
+        }
+        if !self.is_warm && self.all.iter().all(|flow| flow.received >= WARM_BYTES) {
+            self.is_warm = true;
+            say("working");
+        }
+        let back: Vec<u64> = self.all.iter().map(|flow| flow.received).collect();
+        ensure!(self.progress.elapsed() < STALL_LIMIT, "stalled after {back:?} bytes");
+        Ok(())
+    }
+
+    fn is_done(&self) -> bool {
+        self.all.iter().all(Flow::is_done)
+    }
+
+    /// From now on they have an end. How many bytes were back so far.
+    fn end(&mut self) -> u64 {
+        for flow in &mut self.all {
+            flow.end = Some(flow.sent + LAST_BYTES);
+        }
+        self.all.iter().map(|flow| flow.received).sum()
+    }
+}
+
+/// Works on an offloaded connection until the device or this process is gone. Says "working" when bytes are on their way.
+///
+/// # Errors
+/// Always: why it ended.
+pub fn endless<S: Site>(site: &mut S, mut say: impl FnMut(&str)) -> Result<()> {
+    let mut machine = Machine::open(site, 17)?;
+    let mut flows = Flows::open(&mut machine, 1)?;
+    loop {
+        flows.work(&mut machine, &mut say)?;
+        machine.step()?;
+    }
 }
 
 /// Works on `site` until it is lost, and goes on over `spare`. Says "working" when the NIC may be taken away, and what was seen when all
 /// bytes are back; to close a NIC that is gone takes the kernel minutes after that.
 ///
 /// # Errors
-/// When it is not taken away, or a connection does not survive it.
+/// When a connection does not survive it.
 pub fn carry_on<S: Site>(site: &mut S, spare: &mut S, mut say: impl FnMut(&str)) -> Result<()> {
     let mut machine = Machine::open_with(site, 16, HEARTBEAT_LIMIT_US)?;
     machine.add_spare(spare).context("the other NIC")?;
-    let mut flows = flows(&mut machine)?;
-    let (mut progress, mut is_warm, mut lost) = (Instant::now(), false, None);
-    while !flows.iter().all(Flow::is_done) {
-        for flow in &mut flows {
-            if flow.work(&mut machine)? {
-                progress = Instant::now();
-            }
-        }
-        if !is_warm && flows.iter().all(|flow| flow.received >= WARM_BYTES) {
-            is_warm = true;
-            say("working");
-        }
+    let mut flows = Flows::open(&mut machine, FLOWS)?;
+    let mut lost = None;
+    while !flows.is_done() {
+        flows.work(&mut machine, &mut say)?;
         if let Err(error) = machine.step() {
-            let reason = machine.driver.lost();
-            let (Some(reason), None) = (reason, &lost) else { return Err(error) };
-            lost = Some((reason, flows.iter().map(|flow| flow.received).sum::<usize>()));
+            let (Some(reason), None) = (machine.driver.lost(), &lost) else { return Err(error) };
+            lost = Some((reason, flows.end()));
             let in_host = |flow: &Flow| machine.switch.residence(flow.id) == Residence::InHost;
-            ensure!(flows.iter().all(in_host), "a connection did not come back");
+            ensure!(flows.all.iter().all(in_host), "a connection did not come back");
             machine.take_spare()?;
         }
-        let back: Vec<usize> = flows.iter().map(|flow| flow.received).collect();
-        ensure!(progress.elapsed() < STALL_LIMIT, "stalled after {back:?} bytes");
     }
     let Some((reason, before)) = lost else { bail!("the NIC was not taken away") };
-    for flow in flows {
-        ensure!(flow.hash.finalize() == Sha256::digest(&flow.bytes), "other bytes came back than were sent");
+    for flow in flows.all {
+        let is_same = flow.hash_received.finalize() == flow.hash_sent.finalize();
+        ensure!(is_same && flow.received == flow.sent, "other bytes came back than were sent");
     }
     let frames = machine.driver.counter(&regs::CNT_TX_FRAMES)?;
     ensure!(frames > 0, "the other NIC sent nothing");

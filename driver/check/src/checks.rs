@@ -245,9 +245,11 @@ pub(crate) fn after_a_crash<S: Site>(site: &mut S) -> Result<String> {
     Ok(String::new())
 }
 
-/// After a stop the device does nothing.
+/// After a stop the device does nothing. What a driver costs is said.
 pub(crate) fn stopped<S: Site>(site: &mut S) -> Result<String> {
+    let start = Instant::now();
     let mut machine = Machine::open(site, 15)?;
+    let (up, locked) = (start.elapsed(), locked_kib());
     machine.step()?;
     machine.driver.stop()?;
     let bus = machine.driver.bus();
@@ -255,7 +257,18 @@ pub(crate) fn stopped<S: Site>(site: &mut S) -> Result<String> {
     let enabled = read(bus, &regs::CTRL)?;
     ensure!(enabled == 0, "CTRL reads {enabled}");
     ensure!(!bus.interrupt_pending(), "an interrupt is left");
-    Ok(String::new())
+    let start = Instant::now();
+    drop(machine);
+    let memory = locked.map_or_else(String::new, |kib| format!(", {kib} KiB locked"));
+    Ok(format!("up in {} ms, closed in {} ms{memory}", up.as_millis(), start.elapsed().as_millis()))
+}
+
+/// Memory of this process that is pinned or locked (`VmLck` in `proc(5)`), KiB, if there is any.
+fn locked_kib() -> Option<u64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmLck:"))?;
+    let kib = line.trim().trim_end_matches("kB").trim().parse().ok()?;
+    (kib > 0).then_some(kib)
 }
 
 fn read(bus: &mut impl Bus, reg: &Reg) -> Result<u32> {

@@ -16,7 +16,7 @@ mod checks;
 mod machine;
 mod site;
 
-pub use carry_on::carry_on;
+pub use carry_on::{carry_on, endless};
 pub use machine::Machine;
 pub use site::{Crossings, Site, SocketSite, VfioSite};
 
@@ -49,8 +49,11 @@ pub struct Args {
     #[arg(long, value_name = "TEXT", default_value = "")]
     pub only: String,
     /// Not the list: connections work on the device until it is taken away, and go on over this one
-    #[arg(long, value_name = "BDF", requires = "vfio")]
+    #[arg(long, value_name = "BDF", requires = "vfio", conflicts_with = "endless")]
     pub spare: Option<String>,
+    /// Not the list: an offloaded connection works until the device or this process is gone
+    #[arg(long, requires = "vfio")]
+    pub endless: bool,
 }
 
 /// Runs the list, one line for each check as soon as it ended; true if all of it passed.
@@ -61,6 +64,9 @@ pub fn check(args: &Args) -> Result<bool> {
     if let (Some(name), Some(spare)) = (&args.vfio, &args.spare) {
         carry_on(&mut VfioSite::at(name), &mut VfioSite::at(spare), |text| println!("{text}"))?;
         return Ok(true);
+    }
+    if let (Some(name), true) = (&args.vfio, args.endless) {
+        endless(&mut VfioSite::at(name), |text| println!("{text}"))?;
     }
     match (&args.socket, &args.vfio) {
         (Some(path), None) => check_site(&mut SocketSite::at(path), &args.only),

@@ -348,9 +348,10 @@ impl Bus for Vfio {
 
 impl Drop for Vfio {
     fn drop(&mut self) {
-        // Of one that does not answer the kernel ends DMA when it is closed; it tries to reset it for a minute, and we need not.
-        let mut vendor = [0; 2];
-        if self.config_read(pci::VENDOR, &mut vendor).is_ok() && vendor != [u8::MAX; 2] {
+        // Of one that does not answer the kernel ends DMA when it is closed; it tries to reset it for a minute, and we need not. The
+        // class is asked of the device each time; for the identity the kernel answers.
+        let mut class = [0; 4];
+        if self.config_read(pci::REVISION, &mut class).is_ok() && class != [u8::MAX; 4] {
             let _ = self.reset();
         }
         let mut space = self.space.lock();

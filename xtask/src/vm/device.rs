@@ -2,11 +2,14 @@
 
 use std::fs;
 use std::io::{BufRead, BufReader, Read};
+use std::net::Shutdown;
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{ensure, Context, Result};
+use rustix::process::{pidfd_getfd, pidfd_open, Pid, PidfdFlags, PidfdGetfdFlags};
 
 use crate::needs::{self, Role};
 use crate::process;
@@ -54,9 +57,17 @@ impl Device {
     }
 
     /// Ends it in the middle of whatever it does.
+    ///
+    /// QEMU 11.1 aborts if a read from its device fails, and that is how a socket ends whose process had not read everything (it
+    /// reports the failure twice). So the connection outlives the process until it is empty, and ends as QEMU can bear.
     pub fn kill(&mut self) {
-        // It may have ended by itself.
+        if !matches!(self.process.try_wait(), Ok(None)) {
+            return; // it has ended by itself
+        }
+        let connections = connections(self.process.id());
         let _ = self.process.kill();
+        let _ = self.process.wait();
+        connections.into_iter().for_each(hang_up);
     }
 
     /// What it says when its client, QEMU, is gone: its report, and why there is none.
@@ -71,6 +82,25 @@ impl Device {
         self.kill(); // one that did not end by itself has no report
         Ok((text(self.process.stdout.take()), text(self.process.stderr.take())))
     }
+}
+
+/// The connections of a process over UNIX sockets, as descriptors of our own.
+fn connections(process: u32) -> Vec<UnixStream> {
+    let pid = i32::try_from(process).ok().and_then(Pid::from_raw);
+    let Some(Ok(pidfd)) = pid.map(|pid| pidfd_open(pid, PidfdFlags::empty())) else { return Vec::new() };
+    let files = fs::read_dir(format!("/proc/{process}/fd")).into_iter().flatten().flatten();
+    let numbers = files.filter_map(|file| file.file_name().to_string_lossy().parse().ok());
+    let sockets = numbers.filter_map(|number| pidfd_getfd(&pidfd, number, PidfdGetfdFlags::empty()).ok());
+    // Only of a connection there is an address of the other end.
+    sockets.map(UnixStream::from).filter(|socket| socket.peer_addr().is_ok()).collect()
+}
+
+/// Ends a connection with nothing left to be read from it.
+fn hang_up(mut connection: UnixStream) {
+    // From now on nothing more is taken in; an error leaves what was there to be seen by the other end.
+    let _ = connection.shutdown(Shutdown::Read);
+    let mut bytes = [0; 4096];
+    while connection.read(&mut bytes).is_ok_and(|count| count > 0) {}
 }
 
 /// All that comes out of a pipe whose writer has ended.
@@ -146,5 +176,34 @@ impl Outside {
             Err(why) => println!("skipped: two NICs on a network with a Linux peer: {why:#}"),
         }
         Ok(this)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Write;
+    use std::os::unix::net::UnixListener;
+
+    /// A process that takes a connection and reads nothing of it.
+    fn deaf(socket: PathBuf) -> Result<(Device, UnixStream)> {
+        let listener = UnixListener::bind(&socket)?;
+        let client = UnixStream::connect(&socket)?;
+        let (taken, _) = listener.accept()?;
+        let mut process = Command::new("sleep");
+        process.arg("60").stdin(std::os::fd::OwnedFd::from(taken));
+        Ok((Device { process: process.spawn()?, socket }, client))
+    }
+
+    #[test]
+    fn who_waits_for_a_device_that_is_killed_sees_an_end_and_no_error() -> Result<()> {
+        let socket = std::env::temp_dir().join(format!("xtask-{}-kill.sock", std::process::id()));
+        let (mut device, mut client) = deaf(socket.clone())?;
+        client.write_all(b"a command that nobody reads")?;
+        device.kill();
+        let mut answer = Vec::new();
+        assert_eq!(client.read_to_end(&mut answer)?, 0);
+        assert!(client.write_all(b"another").is_err());
+        Ok(fs::remove_file(socket)?)
     }
 }

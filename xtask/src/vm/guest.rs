@@ -3,9 +3,10 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
-use std::time::Instant;
+use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::{bail, ensure, Context, Result};
+use sha2::{Digest, Sha256};
 
 use super::archive::Archive;
 use super::device::{Device, Outside};
@@ -25,6 +26,12 @@ const MEMORY: &str = "512M";
 const LIMIT_S: u32 = 600;
 /// How a line begins that wants the second NIC's process killed.
 const KILL: &str = "KILL";
+/// Environment variable that replays random moments.
+const SEED_VARIABLE: &str = "CHIMNEY_SEED";
+/// What happens at a random moment after the first bytes: a driver is killed, its function is unbound, a NIC is killed.
+const MOMENTS: [&str; 3] = ["kill_ms", "unbind_ms", "nic_ms"];
+/// The latest of them, milliseconds.
+const LATEST_MS: u64 = 2000;
 
 /// Options of `cargo xtask vm test`.
 #[derive(clap::Args)]
@@ -35,6 +42,27 @@ pub struct Args {
     /// So many boots, one after the other
     #[arg(long, default_value_t = 1)]
     boots: u32,
+    /// Only the parts whose names have this in them: kill, huge, unbind, two (NICs)
+    #[arg(long, value_name = "TEXT", default_value = "")]
+    only: String,
+}
+
+/// The moments of a seed, milliseconds.
+fn moments(seed: u64) -> [(&'static str, u64); 3] {
+    MOMENTS.map(|name| {
+        let hash = Sha256::digest(format!("{seed} {name}"));
+        let number = hash.iter().take(8).fold(0, |number, byte| number << 8 | u64::from(*byte));
+        (name, number % LATEST_MS)
+    })
+}
+
+/// The seed of the first boot; each further one has the next.
+fn first_seed() -> Result<u64> {
+    if let Some(text) = std::env::var_os(SEED_VARIABLE) {
+        return text.to_string_lossy().parse().with_context(|| format!("{SEED_VARIABLE} is no number"));
+    }
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+    Ok(since.map_or(0, |since| u64::from(since.subsec_nanos())))
 }
 
 /// What the guest said.
@@ -79,9 +107,12 @@ pub fn run(args: &Args) -> Result<ExitCode> {
     let disk = dir.join("initramfs.cpio");
     fs::write(&disk, file_system(&kit, &check)?).with_context(|| disk.display().to_string())?;
     let mut is_good = true;
+    let first = first_seed()?;
     for number in 1..=args.boots {
         let started = Instant::now();
-        let verdicts = boot(&kit, &chimney, &dir, args.golden)?;
+        let seed = first.wrapping_add(u64::from(number) - 1);
+        println!("boot {number} of {}, {SEED_VARIABLE}={seed}", args.boots);
+        let verdicts = boot(&kit, &chimney, &dir, args, seed)?;
         is_good &= verdicts.is_good();
         for what in &verdicts.failed {
             println!("test {what} ... FAILED");
@@ -155,24 +186,31 @@ fn file_system(kit: &Kit, check: &Path) -> Result<Vec<u8>> {
     Ok(archive.finish())
 }
 
-fn boot(kit: &Kit, chimney: &Path, dir: &Path, is_golden: bool) -> Result<Verdicts> {
-    let mut outside = Outside::start(chimney, dir, is_golden)?;
+fn boot(kit: &Kit, chimney: &Path, dir: &Path, args: &Args, seed: u64) -> Result<Verdicts> {
+    let mut outside = Outside::start(chimney, dir, args.golden)?;
+    let moments = moments(seed);
+    // The kernel hands what it does not know to the first process, as variables.
+    let mut words: Vec<String> = moments.iter().map(|(name, ms)| format!("{name}={ms}")).collect();
+    words.push(format!("only={}", args.only));
+    let mut was_killed = false;
     let mut console = Vec::new();
     let mut verdicts = Verdicts::default();
-    let status = process::run(qemu(kit, dir, &outside.devices), |event| {
+    let status = process::run(qemu(kit, dir, &outside.devices, &words), |event| {
         if let Event::Line(line) = event {
             if verdicts.read(line) {
                 println!("{}", line.trim_end());
             }
             if line.starts_with(KILL) {
+                std::thread::sleep(Duration::from_millis(moments[2].1));
                 outside.devices.get_mut(1).into_iter().for_each(Device::kill);
+                was_killed = true;
             }
             console.push(line.to_owned());
         }
     })?;
     fs::write(dir.join("console.log"), console.join("\n")).context("the log of the console")?;
     if verdicts.has_ended {
-        judge_devices(&mut outside.devices, &mut verdicts)?;
+        judge_devices(&mut outside.devices, was_killed, &mut verdicts)?;
     } else {
         let end = console.split_off(console.len().saturating_sub(20));
         verdicts.failed.push(format!(
@@ -185,9 +223,9 @@ fn boot(kit: &Kit, chimney: &Path, dir: &Path, is_golden: bool) -> Result<Verdic
 }
 
 /// Each device saw one client, QEMU, and nothing that it had to refuse or force, also where the kernel took bus master away from a
-/// NIC in mid-transfer. The second one was killed.
-fn judge_devices(devices: &mut [Device], verdicts: &mut Verdicts) -> Result<()> {
-    for (number, device) in devices.iter_mut().enumerate().filter(|(number, _)| *number != 1) {
+/// NIC in mid-transfer. One that was killed has no more to say.
+fn judge_devices(devices: &mut [Device], was_killed: bool, verdicts: &mut Verdicts) -> Result<()> {
+    for (number, device) in devices.iter_mut().enumerate().filter(|(n, _)| !(was_killed && *n == 1)) {
         let (said, why) = device.report()?;
         let report: serde_json::Value = serde_json::from_str(&said).unwrap_or_default();
         if ["refused", "forced_resets", "broken"].into_iter().all(|name| report[name] == 0) {
@@ -200,7 +238,7 @@ fn judge_devices(devices: &mut [Device], verdicts: &mut Verdicts) -> Result<()> 
     Ok(())
 }
 
-fn qemu(kit: &Kit, dir: &Path, devices: &[Device]) -> Command {
+fn qemu(kit: &Kit, dir: &Path, devices: &[Device], words: &[String]) -> Command {
     let memory = format!("memory-backend-memfd,id=mem,size={MEMORY},share=on");
     // Without no_timer_check a busy machine makes some boots fail: "timer doesn't work through IO-APIC".
     let kernel = "console=ttyS0 quiet panic=-1 intel_iommu=on no_timer_check nokaslr mitigations=off";
@@ -221,7 +259,7 @@ fn qemu(kit: &Kit, dir: &Path, devices: &[Device]) -> Command {
         command.args(["-device", &port, "-device", &nic.to_string()]);
     }
     command.arg("-kernel").arg(kit.kernel()).arg("-initrd").arg(dir.join("initramfs.cpio"));
-    command.args(["-serial", "stdio", "-append", kernel]);
+    command.args(["-serial", "stdio", "-append", &format!("{kernel} {}", words.join(" "))]);
     command
 }
 
@@ -241,6 +279,15 @@ mod tests {
         silent.read("PASS one");
         assert!(!silent.is_good(), "a guest that died");
         assert!(!Verdicts { has_ended: true, ..Verdicts::default() }.is_good(), "nothing was checked");
+    }
+
+    #[test]
+    fn a_seed_has_its_moments_and_the_guest_knows_them() {
+        assert_eq!(moments(7), moments(7));
+        assert_ne!(moments(7), moments(8));
+        assert!((0..100).flat_map(moments).all(|(_, ms)| ms < LATEST_MS));
+        // The last one happens outside.
+        assert!(MOMENTS[..2].iter().all(|name| INIT.contains(&format!("${name}"))));
     }
 
     #[test]
