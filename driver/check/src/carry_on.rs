@@ -11,6 +11,7 @@ use crate::site::Site;
 use anyhow::{bail, ensure, Context, Result};
 use chimney_abi::offload::Residence;
 use chimney_abi::regs;
+use chimney_driver::Bus;
 use chimney_host_stack::ConnId;
 use sha2::{Digest, Sha256};
 use std::time::Instant;
@@ -106,9 +107,14 @@ impl Flows {
             self.is_warm = true;
             say("working");
         }
-        let back: Vec<u64> = self.all.iter().map(|flow| flow.received).collect();
-        ensure!(self.progress.elapsed() < STALL_LIMIT, "stalled after {back:?} bytes");
-        Ok(())
+        if self.progress.elapsed() < STALL_LIMIT {
+            return Ok(());
+        }
+        let flows: Vec<_> = self.all.iter().map(|flow| (flow.sent, flow.received, flow.end)).collect();
+        let mut read = |reg| machine.driver.counter(reg).map_err(|error| error.to_string());
+        let (sent, received) = (read(&regs::CNT_TX_FRAMES), read(&regs::CNT_RX_FRAMES));
+        let status = machine.driver.bus().read32(regs::STATUS.offset);
+        bail!("stalled; (sent, back, end) {flows:?}, frames out {sent:?}, in {received:?}, STATUS {status:#x}, {:?}", machine.driver.stats())
     }
 
     fn is_done(&self) -> bool {
