@@ -50,6 +50,10 @@ pub struct DriverStats {
     pub mmio: MmioCounts,
     /// Entries that the device wrote and the driver took: events, frames, completed commands; and frames sent.
     pub completions: u64,
+    /// Ordinary frames queued for the device since bring-up.
+    pub frames_queued: u64,
+    /// Those of them that it has taken.
+    pub frames_taken: u64,
     /// Command completions that answer nothing.
     pub unexpected_completions: u64,
     /// Ordinary receive completions with an impossible length or order.
@@ -181,6 +185,8 @@ impl<B: Bus> Driver<B> {
         DriverStats {
             mmio: self.mmio.counts(),
             completions: self.completions,
+            frames_queued: self.queues.tx.queued(),
+            frames_taken: self.queues.tx.taken(),
             unexpected_completions: self.queues.mailbox.unexpected(),
             bad_frames: self.queues.rx.bad_entries(),
             double_frees: self.shared.pool.double_frees(),

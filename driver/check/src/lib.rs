@@ -48,11 +48,11 @@ pub struct Args {
     /// Only the checks whose names have this in them
     #[arg(long, value_name = "TEXT", default_value = "")]
     pub only: String,
-    /// Not the list: connections work on the device until it is taken away, and go on over this one
-    #[arg(long, value_name = "BDF", requires = "vfio", conflicts_with = "endless")]
+    /// Not the list: connections work on the device until it is taken away, and go on over this one, of the same kind
+    #[arg(long, value_name = "PATH or BDF", conflicts_with = "endless")]
     pub spare: Option<String>,
     /// Not the list: an offloaded connection works until the device or this process is gone
-    #[arg(long, requires = "vfio")]
+    #[arg(long)]
     pub endless: bool,
 }
 
@@ -61,18 +61,23 @@ pub struct Args {
 /// # Errors
 /// When there is no such device, or nothing can be said.
 pub fn check(args: &Args) -> Result<bool> {
-    if let (Some(name), Some(spare)) = (&args.vfio, &args.spare) {
-        carry_on(&mut VfioSite::at(name), &mut VfioSite::at(spare), |text| println!("{text}"))?;
-        return Ok(true);
-    }
-    if let (Some(name), true) = (&args.vfio, args.endless) {
-        endless(&mut VfioSite::at(name), |text| println!("{text}"))?;
-    }
     match (&args.socket, &args.vfio) {
-        (Some(path), None) => check_site(&mut SocketSite::at(path), &args.only),
-        (None, Some(name)) => check_site(&mut VfioSite::at(name), &args.only),
+        (Some(path), None) => work(args, SocketSite::at(path), |path| SocketSite::at(path.as_ref())),
+        (None, Some(name)) => work(args, VfioSite::at(name), VfioSite::at),
         _ => bail!("name one device: --socket PATH or --vfio BDF"),
     }
+}
+
+fn work<S: Site>(args: &Args, mut site: S, at: impl Fn(&str) -> S) -> Result<bool> {
+    let say = |text: &str| println!("{text}");
+    if let Some(spare) = &args.spare {
+        carry_on(&mut site, &mut at(spare), say)?;
+        return Ok(true);
+    }
+    if args.endless {
+        endless(&mut site, say)?;
+    }
+    check_site(&mut site, &args.only)
 }
 
 fn check_site<S: Site>(site: &mut S, only: &str) -> Result<bool> {
