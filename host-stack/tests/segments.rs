@@ -172,6 +172,21 @@ fn three_duplicates_retransmit_and_a_partial_acknowledgment_too() {
 }
 
 #[test]
+fn an_acknowledgment_lies_in_a_window_that_shrank() {
+    let mut rig = Rig::connected();
+    rig.stack.send(rig.id.expect("connected"), &[7; 4 * 536]).expect("open");
+    assert_eq!(rig.sent().len(), 4);
+    // It took the first two, had no room for the others, and sends something itself that wants an answer.
+    rig.ack = rig.ack.wrapping_add(2 * 536);
+    for _ in 0..2 {
+        rig.give(|h| h.window_size = 100, &[1; 1460]);
+        rig.seq = rig.seq.wrapping_add(1460);
+    }
+    let answer = rig.sent_one();
+    assert_eq!((answer.sequence_number, answer.acknowledgment_number), (rig.ack.wrapping_add(100), rig.seq));
+}
+
+#[test]
 fn retransmission_timeouts_double_and_end_the_connection() {
     let mut rig = Rig::connected();
     rig.stack.send(rig.id.expect("connected"), b"x").expect("open");

@@ -33,6 +33,20 @@ impl SendVars {
     pub fn flight_size(&self) -> u32 {
         self.snd_max - self.snd_una
     }
+
+    /// SEG.SEQ of a segment without text: SND.MAX, but never right of a window that shrank below what was sent (a Linux whose buffer
+    /// is full does that, whatever RFC 9293 3.8.6 thinks of it). The peer would drop it, its acknowledgment too, and both sides wait
+    /// for each other. `shift`: the peer's; less than its unit is rounding.
+    #[must_use]
+    pub fn bare_seq(&self, shift: u8) -> SeqNum {
+        let edge = self.snd_una + self.snd_wnd;
+        let is_beyond = self.snd_max.after(edge) && (self.snd_max - edge) >> shift > 0;
+        if is_beyond {
+            edge
+        } else {
+            self.snd_max
+        }
+    }
 }
 
 /// How SEG.ACK lies to what was sent.
@@ -116,6 +130,14 @@ mod tests {
             max_snd_wnd: 5000,
             snd_wl1: SeqNum(70),
             snd_wl2: SeqNum(una),
+        }
+    }
+
+    #[test]
+    fn what_has_no_text_lies_in_the_window() {
+        let table = [(1900, 0, 1900), (2000, 0, 2000), (2001, 0, 2000), (2007, 3, 2007), (2008, 3, 2000)];
+        for (max, shift, want) in table {
+            assert_eq!(vars(1000, max, max).bare_seq(shift), SeqNum(want), "{max} {shift}");
         }
     }
 

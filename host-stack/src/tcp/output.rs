@@ -233,8 +233,9 @@ impl Tcb {
     }
 
     fn bare_ack(&mut self, now_us: u64) -> Option<OutSegment> {
-        // SND.MAX, not SND.NXT: while going back, SND.NXT may be left of what the peer expects.
-        self.owed.ack.then(|| self.emit(now_us, self.snd.snd_max, Flags::ACK, Vec::new()))
+        // Not SND.NXT: while going back it may be left of what the peer expects.
+        let seq = self.snd.bare_seq(self.negotiated.snd_wind_shift);
+        self.owed.ack.then(|| self.emit(now_us, seq, Flags::ACK, Vec::new()))
     }
 
     /// The acknowledgment owed now or later, before the record is given away (spec 6, R-145).
