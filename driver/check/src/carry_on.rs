@@ -144,7 +144,7 @@ pub fn endless<S: Site>(site: &mut S, mut say: impl FnMut(&str)) -> Result<()> {
 }
 
 /// Works on `site` until it is lost, and goes on over `spare`. Says "working" when the NIC may be taken away, and what was seen when all
-/// bytes are back; to close a NIC that is gone takes the kernel minutes after that.
+/// bytes are back; to close a NIC that is gone takes the kernel a minute after that.
 ///
 /// # Errors
 /// When a connection does not survive it.

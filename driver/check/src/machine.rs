@@ -43,7 +43,7 @@ pub struct Machine<'a, S: Site> {
     events: Vec<StackEvent>,
     /// Another NIC, up and without connections.
     spare: Option<Driver<S::Bus>>,
-    /// A NIC that was lost. The kernel tries for minutes to reset one that does not answer before it closes it, so that waits
+    /// A NIC that was lost. The kernel tries for a minute to reset one that does not answer before it closes it, so that waits
     /// until nothing else is to be done.
     retired: Option<Driver<S::Bus>>,
 }
