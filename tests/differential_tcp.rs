@@ -128,6 +128,8 @@ fn acknowledgments_mean_the_same() {
         let (seq, ack, wnd) = (b(seg.seq.get()), b(seg.ack.get()), b(seg.wnd));
         assert_eq!(rk::classify(k, ack), want, "{v:?} {seg:?}");
         assert_eq!(rk::is_duplicate(k, b(seg.len()), ack, wnd), core::ack::is_duplicate(&v, &seg));
+        let shift = r.below(15) as u8;
+        assert_eq!(n(rk::bare_seq(k, u64::from(shift).into())), v.bare_seq(shift).get(), "{v:?} {shift}");
         core::ack::update_window(&mut v, &seg);
         assert_eq!(rk::update_window(k, seq, ack, wnd), ours(&v));
         if let AckClass::New(_) = class {

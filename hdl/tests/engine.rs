@@ -437,6 +437,24 @@ fn a_closed_window_is_probed() {
     assert!(rest.len() >= 2, "sending goes on: {rest:?}");
 }
 
+/// It took nothing of what was sent, its window shrank, and what it sends itself wants an answer: it would drop one that lies right
+/// of the window.
+#[test]
+fn an_acknowledgment_lies_in_a_window_that_shrank() {
+    let mut w = World::with(4, &image());
+    w.bell(false, 1, OURS + 2000, 0);
+    w.run();
+    assert_eq!(w.e.sent.len(), 2);
+    for i in 0..2 {
+        let mut small = seg(PEER.wrapping_add(i * 1000), OURS, 0, 1000);
+        small.wnd = 100u64.into();
+        w.e.plan(Todo::Seg(small.into(), text(1000, 1)));
+    }
+    w.run();
+    let answers: Vec<u32> = w.e.sent[2..].iter().filter(|s| s.len == 0).map(|s| s.seq).collect();
+    assert_eq!(answers, [OURS + 100]);
+}
+
 /// Verifies: R-260
 #[test]
 fn an_idle_peer_is_probed_and_given_up() {

@@ -85,3 +85,16 @@ pub fn advance(snd: SendVars, ack: Bits<32>) -> SendVars {
     r.nxt = later(snd.nxt, ack);
     r
 }
+
+/// SEG.SEQ of a segment without text: SND.MAX, but never right of a window that shrank below what was sent: the peer would drop it, its
+/// acknowledgment too (a Linux of 6.17 and later does). `shift`: the peer's; less than its unit is rounding.
+#[kernel]
+pub fn bare_seq(snd: SendVars, shift: Bits<8>) -> Bits<32> {
+    let edge = snd.una + snd.wnd;
+    let beyond = (snd.max - edge) >> shift;
+    if after(snd.max, edge) && beyond.any() {
+        edge
+    } else {
+        snd.max
+    }
+}

@@ -162,6 +162,11 @@ impl Conn {
         }
     }
 
+    /// SEG.SEQ of a segment without text.
+    pub fn bare_seq(&self) -> SeqNum {
+        self.send_vars().bare_seq(self.rec.snd_wind_shift)
+    }
+
     pub fn set_send_vars(&mut self, v: &SendVars) {
         let SendVars { snd_una, snd_nxt, snd_max, snd_wnd, max_snd_wnd, snd_wl1, snd_wl2 } = *v;
         let r = &mut self.rec;

@@ -210,13 +210,13 @@ impl<D: Dma> Golden<D> {
     /// An empty acknowledgment.
     pub(super) fn send_ack(&mut self, conn: &mut Conn) {
         // RFC 9293: SND.NXT; after going back, the highest sent is what the peer expects.
-        let seq = conn.snd_max();
+        let seq = conn.bare_seq();
         self.emit(conn, &Outgoing { seq, flags: Flags::ACK, text: &[] });
     }
 
     /// the reset of an abort; the only one a target sends.
     pub(super) fn send_reset(&mut self, conn: &mut Conn) {
-        let seq = conn.snd_max();
+        let seq = conn.bare_seq();
         self.emit(conn, &Outgoing { seq, flags: Flags::RST.with(Flags::ACK), text: &[] });
     }
 

@@ -6,6 +6,7 @@ use super::step::{
     is_active, Plan, Step, Why, CLOSED, CLOSE_WAIT, CLOSING, ESTABLISHED, FIN_WAIT_1, LAST_ACK,
 };
 use crate::prelude::*;
+use crate::tcp::ack::bare_seq;
 use crate::tcp::cwnd::send_limit;
 use crate::tcp::ranges::{sack_blocks, Sack};
 use crate::tcp::rtt::backed_off;
@@ -110,10 +111,10 @@ fn choose(w: Work, smss: Bits<32>, silent: bool) -> Plan {
     let is_again = before(snd.nxt, snd.max);
     let data = has_voice(w) && !silent;
     let new = fresh(w, usable, smss);
-    let at = snd.max;
+    let at = bare_seq(snd, w.fixed.snd_wind_shift);
     let probe = is_pending(w);
     if w.side.reset {
-        Plan { why: Why::Reset, seq: snd.max, len: bits::<16>(0), fin: false }
+        Plan { why: Why::Reset, seq: at, len: bits::<16>(0), fin: false }
     } else if data && w.flags.retransmit && snd.una != snd.max {
         repeat(w, Why::Lost, snd.una, first)
     } else if data && known.why != Why::Nothing {
