@@ -36,14 +36,20 @@ pub struct WatchLimits {
     pub out_of_order: u8,
 }
 
-/// Where the fields of the registers begin.
-const PROGRESS: usize = regs::WATCH_LEAST.field_at("progress");
-const SEGMENTS: usize = regs::WATCH_LEAST.field_at("segments");
-const DROP_RATE: usize = regs::WATCH_SHARES.field_at("drop_rate");
-const SMALL_IO: usize = regs::WATCH_SHARES.field_at("small_io");
-const NO_PREPOSTING: usize = regs::WATCH_SHARES.field_at("no_preposting");
-const FRAGMENTATION: usize = regs::WATCH_SHARES.field_at("fragmentation");
-const OUT_OF_ORDER: usize = regs::WATCH_ORDER.field_at("out_of_order");
+/// `WATCH_LEAST.progress`: its lowest bit. See [`WatchLimits::least_progress`].
+pub const PROGRESS: usize = regs::WATCH_LEAST.field_at("progress");
+/// `WATCH_LEAST.segments`: its lowest bit. See [`WatchLimits::least_segments`].
+pub const SEGMENTS: usize = regs::WATCH_LEAST.field_at("segments");
+/// `WATCH_SHARES.drop_rate`: its lowest bit. See [`WatchLimits::drop_rate`].
+pub const DROP_RATE: usize = regs::WATCH_SHARES.field_at("drop_rate");
+/// `WATCH_SHARES.small_io`: its lowest bit. See [`WatchLimits::small_io`].
+pub const SMALL_IO: usize = regs::WATCH_SHARES.field_at("small_io");
+/// `WATCH_SHARES.no_preposting`: its lowest bit. See [`WatchLimits::no_preposting`].
+pub const NO_PREPOSTING: usize = regs::WATCH_SHARES.field_at("no_preposting");
+/// `WATCH_SHARES.fragmentation`: its lowest bit. See [`WatchLimits::fragmentation`].
+pub const FRAGMENTATION: usize = regs::WATCH_SHARES.field_at("fragmentation");
+/// `WATCH_ORDER.out_of_order`: its lowest bit. See [`WatchLimits::out_of_order`].
+pub const OUT_OF_ORDER: usize = regs::WATCH_ORDER.field_at("out_of_order");
 
 impl WatchLimits {
     /// The registers and what to write into them.

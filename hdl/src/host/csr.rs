@@ -20,6 +20,9 @@ use crate::stream::AxilSlave;
 use crate::tcp::watchdog::Limits;
 use crate::types::{Doorbell, TcpParams};
 use chimney_abi::regs;
+use chimney_abi::watch::{
+    DROP_RATE, FRAGMENTATION, NO_PREPOSTING, OUT_OF_ORDER, PROGRESS, SEGMENTS, SMALL_IO,
+};
 
 /// Clocks that a soft reset lasts at least.
 const RESET_CLOCKS: u64 = 8;
@@ -58,13 +61,6 @@ const WATCH_PERIOD: usize = at(&regs::WATCH_PERIOD_US);
 const WATCH_LEAST: usize = at(&regs::WATCH_LEAST);
 const WATCH_SHARES: usize = at(&regs::WATCH_SHARES);
 const WATCH_ORDER: usize = at(&regs::WATCH_ORDER);
-const LEAST_PROGRESS: usize = regs::WATCH_LEAST.field_at("progress");
-const LEAST_SEGMENTS: usize = regs::WATCH_LEAST.field_at("segments");
-const DROP_RATE: usize = regs::WATCH_SHARES.field_at("drop_rate");
-const SMALL_IO: usize = regs::WATCH_SHARES.field_at("small_io");
-const NO_PREPOSTING: usize = regs::WATCH_SHARES.field_at("no_preposting");
-const FRAGMENTATION: usize = regs::WATCH_SHARES.field_at("fragmentation");
-const OUT_OF_ORDER: usize = regs::WATCH_ORDER.field_at("out_of_order");
 
 const RESET_AT: u64 = regs::RESET.offset as u64;
 const TIME_SET_AT: u64 = regs::TIME_SET.offset as u64;
@@ -262,8 +258,8 @@ fn params(value: [Bits<32>; PLAIN]) -> TcpParams {
         pool_base: pair(value[POOL_BASE], value[POOL_BASE + 1]),
         watch: Limits {
             period_us: value[WATCH_PERIOD],
-            least_progress: value[WATCH_LEAST].get_bits::<8>(LEAST_PROGRESS),
-            least_segments: value[WATCH_LEAST].get_bits::<8>(LEAST_SEGMENTS),
+            least_progress: value[WATCH_LEAST].get_bits::<8>(PROGRESS),
+            least_segments: value[WATCH_LEAST].get_bits::<8>(SEGMENTS),
             drop_rate: value[WATCH_SHARES].get_bits::<8>(DROP_RATE),
             small_io: value[WATCH_SHARES].get_bits::<8>(SMALL_IO),
             no_preposting: value[WATCH_SHARES].get_bits::<8>(NO_PREPOSTING),
