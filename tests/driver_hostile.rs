@@ -86,6 +86,6 @@ fn corrupted_memory_never_brings_the_driver_down() {
         }
     }
     println!("{changes} words changed; {lost} of {lives} devices were given up: {reasons:?}");
-    assert!(lost > 0 && lost < lives);
+    assert!(changes >= CHANGES[0] && lost > 0 && lost < lives);
     assert!(reasons.iter().all(|why| !why.is_empty()));
 }

@@ -4,6 +4,7 @@ use super::*;
 use crate::device::Limit;
 use crate::golden::{Config, Golden};
 use crate::host_mem::DmaPort;
+use crate::model::RtlNic;
 use crate::rng::{test_seed, Rng};
 use chimney_abi::desc::{StatusLine, HEARTBEAT_US};
 use chimney_abi::regs;
@@ -15,24 +16,33 @@ use rustix::io::Errno;
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::time::Instant;
 
-/// Messages of the random test.
-const FUZZ_MESSAGES: usize = 120_000;
+/// Random messages that the server with the golden model takes at least.
+const GOLDEN_MESSAGES: u64 = 100_000;
+/// The same with the RTL: for the short run, or for the long one.
+const RTL_MESSAGES: [u64; 2] = [2_000, 100_000];
 
 /// A server with its device, and a client.
-struct Rig {
+struct Rig<D> {
     server: Server,
-    device: Golden<DmaPort>,
+    device: D,
     memory: HostMemory,
     path: PathBuf,
     client: Channel,
 }
 
-impl Rig {
-    /// The client has agreed on a version.
+impl Rig<Golden<DmaPort>> {
+    /// The golden model. The client has agreed on a version.
     fn new(name: &str) -> Self {
+        Self::with(name, |memory| Golden::new(Config::default(), memory.port()))
+    }
+}
+
+impl<D: Device> Rig<D> {
+    /// The device that `make` makes. The client has agreed on a version.
+    fn with(name: &str, make: impl FnOnce(&HostMemory) -> D) -> Self {
         let path = std::env::temp_dir().join(format!("chimney-{}-{name}", std::process::id()));
         let memory = HostMemory::new();
-        let device = Golden::new(Config::default(), memory.port());
+        let device = make(&memory);
         let server = Server::bind(&path, memory.clone()).unwrap();
         let client = Channel::new(UnixStream::connect(&path).unwrap()).unwrap();
         let mut rig = Self { server, device, memory, path, client };
@@ -113,6 +123,18 @@ impl Rig {
         let command = pci::COMMAND_MASTER | pci::COMMAND_MEMORY;
         self.write(region::CONFIG, pci::COMMAND.into(), &command.to_le_bytes()).unwrap();
         self.set_register(&regs::CTRL, 1);
+    }
+
+    /// Another client finds the device as it should be.
+    fn is_in_order(&mut self) {
+        self.reconnect();
+        self.agree();
+        assert_eq!(self.register(&regs::ID) >> 16, regs::ID_MAGIC);
+        let (memory, fd) = SharedMemory::create("test", 4096).unwrap();
+        self.map(IOVA, 4096, MAP_READ | MAP_WRITE, &fd).unwrap();
+        self.start(IOVA);
+        self.run(2 * PERIOD_US);
+        assert!(heartbeat(&memory) > 0);
     }
 }
 
@@ -379,13 +401,12 @@ impl Fuzz {
     }
 }
 
-/// Whatever a client sends, the server goes on, and the next client finds the device as it should be.
-#[test]
-fn survives_whatever_a_client_sends() {
-    let mut rig = Rig::new("fuzz");
+/// Whatever a client sends, the server goes on, and the next client finds the device as it should be. `least`: so many messages it
+/// takes.
+fn survives<D: Device>(mut rig: Rig<D>, least: u64) -> Rig<D> {
     let mut fuzz = Fuzz::new(test_seed(4711));
-    let start = Instant::now();
-    for step in 0..FUZZ_MESSAGES {
+    let (start, mut sent) = (Instant::now(), 0_u64);
+    while rig.server.counters().messages < least {
         let mut goes_on = fuzz.send(&mut rig.client);
         rig.server.poll(&mut rig.device);
         while goes_on {
@@ -395,29 +416,37 @@ fn survives_whatever_a_client_sends() {
                 Err(_) => goes_on = false,
             }
         }
-        if step % 64 == 0 {
+        if sent.is_multiple_of(64) {
             rig.run(100);
             rig.device.rx_frame(&fuzz.bytes(80), false);
             while rig.device.pop_tx_frame().is_some() {}
         }
+        sent += 1;
         if !goes_on || fuzz.rng.below(500) == 0 {
             rig.reconnect();
-            assert_eq!(rig.memory.regions(), 0, "step {step}: nothing is left of a client that is gone");
+            assert_eq!(rig.memory.regions(), 0, "message {sent}: nothing is left of a client that is gone");
             if fuzz.rng.below(10) != 0 {
                 rig.agree();
             }
         }
     }
-    rig.reconnect();
-    rig.agree();
-    assert_eq!(rig.register(&regs::ID) >> 16, regs::ID_MAGIC);
-    let (memory, fd) = SharedMemory::create("test", 4096).unwrap();
-    rig.map(IOVA, 4096, MAP_READ | MAP_WRITE, &fd).unwrap();
-    rig.start(IOVA);
-    rig.run(2 * PERIOD_US);
-    assert!(heartbeat(&memory) > 0);
+    rig.is_in_order();
     let counters = rig.server.counters();
-    println!("{FUZZ_MESSAGES} messages in {:.1} s: {counters:?}", start.elapsed().as_secs_f64());
-    assert!(counters.messages > FUZZ_MESSAGES as u64 / 2 && counters.function.forced_resets == 0);
+    println!("{sent} messages in {:.1} s: {counters:?}", start.elapsed().as_secs_f64());
+    assert!(sent >= least && counters.messages >= least && counters.function.forced_resets == 0);
     assert!(counters.refused > 0 && counters.broken > 0 && counters.maps > 0 && counters.function.resets > 0);
+    rig
+}
+
+#[test]
+fn survives_whatever_a_client_sends() {
+    survives(Rig::new("fuzz"), GOLDEN_MESSAGES);
+}
+
+#[test]
+fn survives_whatever_a_client_sends_with_the_rtl() {
+    let is_long = std::env::var_os("CHIMNEY_LONG").is_some();
+    let rig = Rig::with("fuzz-rtl", |memory| RtlNic::virtual_time(memory, 8.0));
+    let rig = survives(rig, RTL_MESSAGES[usize::from(is_long)]);
+    assert_eq!(rig.device.violations(), None, "the buses kept their rules");
 }
