@@ -366,7 +366,7 @@ impl<B: Bus> Driver<B> {
         let count = self.queues.status().heartbeat;
         match self.heartbeat.check(count, self.now_us, self.config.heartbeat_limit_us) {
             Pulse::Alive => None,
-            Pulse::Dead => Some(DriverError::Timeout { what: "a heartbeat" }),
+            Pulse::Dead => Some(DriverError::Timeout { what: nic::HEARTBEAT }),
             Pulse::Suspicious => match self.mmio.read(&regs::ID) {
                 Ok(ALL_ONES) => Some(DriverError::Gone { register: regs::ID.name }),
                 Ok(_) => None,

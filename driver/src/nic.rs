@@ -300,6 +300,9 @@ pub struct Heartbeat {
     polls: u32,
 }
 
+/// What a device that is given up for its heartbeat did not finish ([`DriverError::Timeout`]).
+pub const HEARTBEAT: &str = "a heartbeat";
+
 /// What the heartbeat says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Pulse {

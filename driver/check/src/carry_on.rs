@@ -11,7 +11,8 @@ use crate::site::Site;
 use anyhow::{bail, ensure, Context, Result};
 use chimney_abi::offload::Residence;
 use chimney_abi::regs;
-use chimney_driver::Bus;
+use chimney_driver::nic::HEARTBEAT;
+use chimney_driver::{Bus, DriverError};
 use chimney_host_stack::ConnId;
 use sha2::{Digest, Sha256};
 use std::time::Instant;
@@ -143,6 +144,13 @@ pub fn endless<S: Site>(site: &mut S, mut say: impl FnMut(&str)) -> Result<()> {
     }
 }
 
+/// Whether a driver can lose a NIC for this reason whose process ended: it does not beat any more, or its identity reads all ones.
+/// Anything else (a command that takes too long, an index that cannot be, somebody who wants it back) is another story.
+fn is_death(reason: DriverError) -> bool {
+    reason == DriverError::Timeout { what: HEARTBEAT }
+        || reason == DriverError::Gone { register: regs::ID.name }
+}
+
 /// Works on `site` until it is lost, and goes on over `spare`. Says "working" when the NIC may be taken away, and what was seen when all
 /// bytes are back; to close a NIC that is gone takes the kernel a minute after that.
 ///
@@ -157,6 +165,10 @@ pub fn carry_on<S: Site>(site: &mut S, spare: &mut S, mut say: impl FnMut(&str))
         flows.work(&mut machine, &mut say)?;
         if let Err(error) = machine.step() {
             let (Some(reason), None) = (machine.driver.lost(), &lost) else { return Err(error) };
+            ensure!(is_death(reason), "the NIC was not lost because it was gone: {reason}");
+            // A heartbeat alone could be that of a NIC that is only slow.
+            let id = machine.driver.bus().read32(regs::ID.offset);
+            ensure!(id == u32::MAX, "a NIC that is there was given up: {reason}; ID reads {id:#010x}");
             lost = Some((reason, flows.end()));
             let in_host = |flow: &Flow| machine.switch.residence(flow.id) == Residence::InHost;
             ensure!(flows.all.iter().all(in_host), "a connection did not come back");
@@ -175,4 +187,27 @@ pub fn carry_on<S: Site>(site: &mut S, spare: &mut S, mut say: impl FnMut(&str))
         "PASS every connection survives the loss of its NIC: {reason}; {before} bytes were back then, the rest came in the host over {frames} frames of the other"
     ));
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use chimney_driver::{Alarm, BusError};
+
+    #[test]
+    fn a_nic_that_is_gone_is_lost_for_one_of_two_reasons() {
+        assert!(is_death(DriverError::Timeout { what: HEARTBEAT }));
+        assert!(is_death(DriverError::Gone { register: regs::ID.name }));
+        let index = DriverError::BadIndex { ring: "transmit", index: 1, consumer: 2, producer: 3 };
+        for other in [
+            index,
+            DriverError::Timeout { what: "a command" },
+            DriverError::Gone { register: regs::CTRL.name },
+            DriverError::Alarm(Alarm::Wanted),
+            DriverError::Alarm(Alarm::Uncorrected),
+            DriverError::Bus(BusError::Gone { what: "a read" }),
+        ] {
+            assert!(!is_death(other), "{other}");
+        }
+    }
 }
