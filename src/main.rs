@@ -19,7 +19,7 @@ enum Command {
     /// The NIC as a PCI device for anything that speaks vfio-user.
     Device(chimney::device::Args),
     /// Run the driver's list of checks on such a device.
-    Check(chimney_check::Args),
+    Check(chimney::transports::CheckArgs),
     /// Measure something and write it as JSON, too.
     Bench(chimney::bench::Args),
 }
@@ -38,7 +38,7 @@ fn main() -> ExitCode {
     let result = match args.command {
         Command::Demo(args) => chimney::demo::run(&args),
         Command::Device(args) => chimney::device::run(&args),
-        Command::Check(args) => chimney_check::check(&args),
+        Command::Check(args) => chimney::transports::check(&args),
         Command::Bench(args) => chimney::bench::run(&args),
     };
     match result {
@@ -78,6 +78,12 @@ fn one_line(error: &anyhow::Error) -> String {
 mod tests {
     use super::*;
     use anyhow::Context;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_options_do_not_contradict_each_other() {
+        Args::command().debug_assert();
+    }
 
     #[test]
     fn an_error_is_one_line_that_says_nothing_twice() {

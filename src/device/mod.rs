@@ -2,15 +2,18 @@
 //!
 //! ```text
 //!   client -- socket --> Server (PCI function) --+-- Card: device, wire --> TAP | second socket | echo | reflector
-//!                          counters, one JSON line for each client
+//!                          |     counters, one JSON line for each client
+//!   asker -- counter socket --   the same so far, one JSON line for each question
 //! ```
 
 mod card;
+mod counter_port;
 mod far;
 mod frame_socket;
 
 pub use card::Card;
-pub use far::{EchoPeer, Far, ECHO_PORT};
+pub use counter_port::CounterPort;
+pub use far::{EchoPeer, Far, WireChoice, ECHO_PORT};
 pub use frame_socket::FrameSocket;
 
 use crate::output::listened;
@@ -23,7 +26,6 @@ use chimney_sim::model::RtlNic;
 use chimney_sim::net::impairment::Impairment;
 use chimney_sim::net::wire::{FarEnd, Wire};
 use chimney_sim::vfio_user::{Server, ServerCounters};
-use far::WireChoice;
 use serde::Serialize;
 use std::io::Write;
 use std::path::PathBuf;
@@ -56,6 +58,9 @@ pub struct Args {
     /// Impairments of the wire each way, spelled like netem: "delay 2ms loss 1%"
     #[arg(long, default_value = "", value_parser = far::impairment)]
     pub link: Impairment,
+    /// Where the counters so far can be asked for while the device works: a socket that answers each line with a line of JSON
+    #[arg(long, value_name = "PATH")]
+    pub counters: Option<PathBuf>,
     /// End after the first client
     #[arg(long)]
     pub once: bool,
@@ -156,6 +161,7 @@ fn serve<D: Device>(
     memory: HostMemory,
     stop: &AtomicBool,
 ) -> Result<bool> {
+    let mut port = args.counters.as_deref().map(CounterPort::listen).transpose()?;
     let mut server = Server::bind(&args.socket, memory)?;
     if !args.json {
         listened(writeln!(std::io::stdout(), "listening at {}", args.socket.display()))?;
@@ -166,6 +172,10 @@ fn serve<D: Device>(
         step(&mut card, &mut server)?;
         let now_us = card.now_us();
         card.wire.far().poll(now_us);
+        if let Some(port) = &mut port {
+            let so_far = || ClientReport::between(&ServerCounters::default(), &server.counters());
+            port.poll(|| Ok(serde_json::to_string(&so_far())?))?;
+        }
         if had_client && !server.has_client() {
             let after = server.counters();
             let report = ClientReport::between(&before, &after);

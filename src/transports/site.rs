@@ -1,12 +1,17 @@
 //! Where a device is, and how it is reached: those that this program makes itself.
 
 use crate::cosim::CosimBus;
-use crate::device::{self, Card, Far};
+use crate::device::{self, Card, Far, Model};
+use crate::pace::Pace;
 use anyhow::{bail, Result};
-use chimney_check::{Crossings, Site, SocketSite};
+use chimney_check::{check_site, Crossings, Site, SocketSite};
 use chimney_driver::vfio_user::VfioUser;
 use chimney_sim::device::Device;
-use chimney_sim::host_mem::HostMemory;
+use chimney_sim::golden::{self, Golden};
+use chimney_sim::host_mem::{DmaPort, HostMemory};
+use chimney_sim::model::RtlNic;
+use chimney_sim::net::impairment::Impairment;
+use chimney_sim::net::wire::Wire;
 use chimney_sim::pci::{Function, FunctionCounters};
 use chimney_sim::vfio_user::{Server, ServerCounters};
 use std::cell::RefCell;
@@ -16,11 +21,60 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{mpsc, Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
+/// Clock period of an RTL whose time nobody shares, nanoseconds.
+const CLOCK_NS: f64 = 8.0;
+/// Simulated time of one step of the golden model, and of the RTL, microseconds.
+const STEP_US: [u64; 2] = [20, 200];
+
+/// A wire with the echo peer.
+///
+/// # Errors
+/// Never in practice: the ports of a new stack are free.
+pub fn echo_wire() -> Result<Wire<Far>> {
+    Ok(Wire::new(Far::open(&device::WireChoice::Echo)?, Impairment::default()))
+}
+
+/// Runs the list of checks on a device in this process, as `chimney_check::check` does on others.
+///
+/// # Errors
+/// When nothing can be said.
+pub fn check_in_process(model: Model, args: &chimney_check::Args) -> Result<bool> {
+    let (only, report) = (args.only.as_str(), args.report.as_deref());
+    match model {
+        Model::Golden => check_site(&mut InProcess::golden()?, only, report),
+        Model::Rtl => check_site(&mut InProcess::rtl()?, only, report),
+    }
+}
+
 /// The device in this process and on this thread.
 pub struct InProcess<D: Device> {
     card: Card<D, Far>,
     memory: HostMemory,
     function: Option<Rc<RefCell<Function>>>,
+}
+
+impl InProcess<Golden<DmaPort>> {
+    /// The golden model with the echo peer, in simulated time.
+    ///
+    /// # Errors
+    /// Never in practice.
+    pub fn golden() -> Result<Self> {
+        let memory = HostMemory::new();
+        let device = Golden::new(golden::Config::default(), memory.port());
+        Ok(Self::new(Card::new(device, echo_wire()?, Pace::Virtual(STEP_US[0])), memory))
+    }
+}
+
+impl InProcess<RtlNic> {
+    /// The RTL with the echo peer, in simulated time.
+    ///
+    /// # Errors
+    /// Never in practice.
+    pub fn rtl() -> Result<Self> {
+        let memory = HostMemory::new();
+        let device = RtlNic::virtual_time(&memory, CLOCK_NS);
+        Ok(Self::new(Card::new(device, echo_wire()?, Pace::Virtual(STEP_US[1])), memory))
+    }
 }
 
 impl<D: Device> InProcess<D> {
@@ -51,9 +105,9 @@ impl<D: Device> Site for InProcess<D> {
         self.card.now_us()
     }
 
-    fn crossings(&self) -> Option<Crossings> {
-        let function = self.function.as_ref()?.borrow().counters();
-        Some(crossings(&function, self.memory.violations().0))
+    fn crossings(&mut self) -> Result<Option<Crossings>> {
+        let Some(function) = &self.function else { return Ok(None) };
+        Ok(Some(crossings(&function.borrow().counters(), self.memory.violations().0)))
     }
 }
 
@@ -140,9 +194,9 @@ impl Site for VfioUserSite {
         self.socket.now_us()
     }
 
-    fn crossings(&self) -> Option<Crossings> {
+    fn crossings(&mut self) -> Result<Option<Crossings>> {
         let counters = *self.thread.counters.lock().unwrap_or_else(PoisonError::into_inner);
-        Some(crossings(&counters.function, counters.dma_faults))
+        Ok(Some(crossings(&counters.function, counters.dma_faults)))
     }
 }
 

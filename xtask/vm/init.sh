@@ -1,7 +1,8 @@
 #!/bin/busybox sh
 # The first and only process of the guest: binds the NIC to vfio-pci, runs the checks on it, and switches the machine off. A line
-# for each check: PASS or FAIL, what, and why. The last line is "END". The kernel's command line has the variables kill_ms and unbind_ms
-# (how long after its first bytes a driver is killed, or its function unbound) and only (a part of the names of the parts that run).
+# for each check: PASS or FAIL, what, and why; behind the word OUTCOME the outcomes of one whole list as JSON. The last line is
+# "END". The kernel's command line has the variables kill_ms and unbind_ms (how long after its first bytes a driver is killed, or
+# its function unbound) and only (a part of the names of the parts that run).
 /bin/busybox --install -s /bin
 mount -t proc none /proc
 mount -t sysfs none /sys
@@ -41,9 +42,13 @@ bind() { # a function
     echo $1 >$pci/drivers_probe
 }
 
-for module in irqbypass vfio vfio_iommu_type1 vfio-pci-core vfio-pci; do
-    insmod /mod/$module.ko || echo "FAIL module $module"
+for module in $(cat /mod/order); do
+    insmod $module || echo "FAIL module $module"
 done
+# Where the first NIC is asked for its counters without a look at its registers.
+port=/dev/ttyS1
+stty -F $port raw -echo min 0 time 200 && chown user $port
+verdict $? 'the NIC can be asked for its counters'
 nics=
 for device in $pci/devices/*; do
     [ "$(cat $device/vendor)$(cat $device/device)" = 0x12340x4843 ] && nics="$nics ${device##*/}"
@@ -80,19 +85,20 @@ if part kill; then
     wait $pid
     [ $? = 137 ]
     verdict $? "a driver is killed in the middle of a transfer, $kill_ms ms after its first bytes"
-    list 'small pages, not root, after kill -9' su user -c "chimney-check --vfio $bdf"
+    list 'small pages, not root, after kill -9' su user -c "chimney-check --vfio $bdf --counters $port"
 fi
 
 echo 64 >/proc/sys/vm/nr_hugepages
 if part huge; then
     least=64
-    chimney-check --vfio $bdf >/huge.txt 2>&1 &
+    chimney-check --vfio $bdf --counters $port --report /huge.json >/huge.txt 2>&1 &
     while kill -0 $! 2>/dev/null; do
         free=$(sed -n 's/HugePages_Free: *//p' /proc/meminfo)
         [ "$free" -lt $least ] && least=$free
         usleep 50000
     done
     list 'huge pages' cat /huge.txt
+    sed 's/^/OUTCOME /' /huge.json
     [ $least -lt 60 ]
     verdict $? 'huge pages are used'
 fi
@@ -108,7 +114,7 @@ if part unbind; then
     verdict $? "unbind in the middle of a transfer, $unbind_ms ms after its first bytes, waits at most 2 s ($took ms)"
     says 'the driver hears of it' 'wanted back'
     bind $bdf
-    list 'after unbind' chimney-check --vfio $bdf --only offload
+    list 'after unbind' chimney-check --vfio $bdf --counters $port --only offload
 fi
 
 # Two NICs on one network, if they are there: the first one's process is killed by whoever reads this console.

@@ -3,11 +3,11 @@
 # and the network; not root, and nothing of this machine is changed: apt works in folders of its own, and the packages are
 # unpacked, not installed.
 #
-#   sh kit.sh DIR
+#   sh kit.sh DIR MODULE ...
 #
 # DIR/root     QEMU from the backports of Debian 13 (10.1 or newer has vfio-user-pci) and the libraries that it needs
 # DIR/vmlinuz  the kernel that Debian ships for clouds
-# DIR/mod      its modules, in the form that insmod takes
+# DIR/mod      its modules of these names (drivers/vfio/vfio), in the form that insmod takes
 # DIR/busybox  statically linked
 set -eu
 dir=$1
@@ -15,7 +15,7 @@ root=$dir/root
 apt=$dir/apt
 mirror=${DEBIAN_MIRROR:-http://deb.debian.org/debian}
 keys=/usr/share/keyrings/debian-archive-keyring.gpg
-modules='virt/lib/irqbypass drivers/vfio/vfio drivers/vfio/vfio_iommu_type1 drivers/vfio/pci/vfio-pci-core drivers/vfio/pci/vfio-pci'
+shift
 
 rm -rf "$dir"
 mkdir -p "$dir/mod" "$root" "$apt/lists/partial" "$apt/archives/partial" "$apt/preferences"
@@ -60,7 +60,7 @@ for package in "$apt"/archives/*.deb; do
 done
 mv "$root/usr/bin/busybox" "$dir/busybox"
 cp "$dir/kernel/boot/vmlinuz-${kernel#linux-image-}" "$dir/vmlinuz"
-for module in $modules; do
+for module in "$@"; do
     "$dir/busybox" xz -dc <"$dir/kernel/usr/lib/modules/${kernel#linux-image-}/kernel/$module.ko.xz" \
         >"$dir/mod/$(basename "$module").ko"
 done

@@ -13,19 +13,23 @@
 
 mod carry_on;
 mod checks;
+mod counters;
 mod machine;
+mod outcome;
 mod site;
 
 pub use carry_on::{carry_on, endless};
+pub use counters::{Counters, Crossings};
 pub use machine::Machine;
-pub use site::{Crossings, Site, SocketSite, VfioSite};
+pub use outcome::{Count, Outcome, Seen};
+pub use site::{FarSite, Site, SocketSite, VfioSite};
 
 use anyhow::{bail, ensure, Context, Result};
-use std::fmt;
+use std::fs::File;
 use std::io::{ErrorKind, Write};
 use std::net::{IpAddr, Ipv4Addr};
-use std::path::PathBuf;
-use std::time::{Duration, Instant};
+use std::path::{Path, PathBuf};
+use std::time::Instant;
 
 /// TCP port of the echo peer (RFC 862).
 pub const ECHO_PORT: u16 = 7;
@@ -40,7 +44,7 @@ pub const MTU: u16 = 1500;
 #[derive(clap::Args, Clone, Debug)]
 pub struct Args {
     /// The socket of a device in another process: `chimney device --wire echo --socket PATH`
-    #[arg(long, value_name = "PATH", required_unless_present = "vfio", conflicts_with = "vfio")]
+    #[arg(long, value_name = "PATH", conflicts_with = "vfio")]
     pub socket: Option<PathBuf>,
     /// A PCI function that is bound to vfio-pci, for example 0000:01:00.0
     #[arg(long, value_name = "BDF")]
@@ -48,6 +52,13 @@ pub struct Args {
     /// Only the checks whose names have this in them
     #[arg(long, value_name = "TEXT", default_value = "")]
     pub only: String,
+    /// Where the device's side can be asked for its counters: the socket of `chimney device --counters PATH`, or a serial port that
+    /// ends there
+    #[arg(long, value_name = "PATH")]
+    pub counters: Option<PathBuf>,
+    /// Write a line of JSON for each check to this file, too
+    #[arg(long, value_name = "PATH")]
+    pub report: Option<PathBuf>,
     /// Not the list: connections work on the device until it is taken away, and go on over this one, of the same kind
     #[arg(long, value_name = "PATH or BDF", conflicts_with = "endless")]
     pub spare: Option<String>,
@@ -61,9 +72,12 @@ pub struct Args {
 /// # Errors
 /// When there is no such device, or nothing can be said.
 pub fn check(args: &Args) -> Result<bool> {
+    let counters = args.counters.as_deref().map(Counters::open).transpose()?;
     match (&args.socket, &args.vfio) {
-        (Some(path), None) => work(args, SocketSite::at(path), |path| SocketSite::at(path.as_ref())),
-        (None, Some(name)) => work(args, VfioSite::at(name), VfioSite::at),
+        (Some(path), None) => {
+            work(args, SocketSite::at(path).with_counters(counters), |path| SocketSite::at(path.as_ref()))
+        }
+        (None, Some(name)) => work(args, VfioSite::at(name).with_counters(counters), VfioSite::at),
         _ => bail!("name one device: --socket PATH or --vfio BDF"),
     }
 }
@@ -77,24 +91,36 @@ fn work<S: Site>(args: &Args, mut site: S, at: impl Fn(&str) -> S) -> Result<boo
     if args.endless {
         endless(&mut site, say)?;
     }
-    check_site(&mut site, &args.only)
+    check_site(&mut site, &args.only, args.report.as_deref())
 }
 
-fn check_site<S: Site>(site: &mut S, only: &str) -> Result<bool> {
+/// Runs those of the list that have `only` in their names, as [`check`] does. Each is a line of JSON in the file `report`, too.
+///
+/// # Errors
+/// When there is no device, nothing to do, or nothing can be said.
+pub fn check_site<S: Site>(site: &mut S, only: &str, report: Option<&Path>) -> Result<bool> {
     ensure!(list::<S>().iter().any(|(name, _)| name.contains(only)), "no check has '{only}' in its name");
+    let create = |path: &Path| File::create(path).with_context(|| path.display().to_string());
+    let mut report = report.map(create).transpose()?;
     // One reason is enough for a device that cannot be opened at all.
     drop(site.connect()?);
-    let mut out = std::io::stdout();
     let mut said = Ok(());
     let outcomes = run_each(site, only, &mut |outcome| {
-        let written = writeln!(out, "{outcome}").and_then(|()| out.flush());
-        // That nobody listens any more is no reason to leave the device in the middle of something.
-        if let Err(error) = written.or_else(no_listener) {
+        if let Err(error) = say(outcome, report.as_mut()) {
             said = Err(error);
         }
     });
-    said.context("standard output")?;
-    Ok(outcomes.iter().all(|outcome| outcome.result.is_ok()))
+    said?;
+    Ok(outcomes.iter().all(Outcome::has_passed))
+}
+
+fn say(outcome: &Outcome, report: Option<&mut File>) -> Result<()> {
+    if let Some(report) = report {
+        writeln!(report, "{}", outcome.json()?).context("the report")?;
+    }
+    let mut out = std::io::stdout();
+    // That nobody listens any more is no reason to leave the device in the middle of something.
+    writeln!(out, "{outcome}").and_then(|()| out.flush()).or_else(no_listener).context("standard output")
 }
 
 fn no_listener(error: std::io::Error) -> std::io::Result<()> {
@@ -106,32 +132,7 @@ fn no_listener(error: std::io::Error) -> std::io::Result<()> {
 }
 
 /// A check.
-type Check<S> = fn(&mut S) -> Result<String>;
-
-/// What became of a check.
-#[derive(Debug)]
-pub struct Outcome {
-    /// What was checked.
-    pub name: &'static str,
-    /// What was seen, or why it failed.
-    pub result: Result<String, String>,
-    /// How long it took.
-    pub took: Duration,
-}
-
-impl fmt::Display for Outcome {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (verdict, text) = match &self.result {
-            Ok(seen) => ("PASS", seen),
-            Err(why) => ("FAIL", why),
-        };
-        write!(f, "{verdict} {} ({:.2} s)", self.name, self.took.as_secs_f64())?;
-        if !text.is_empty() {
-            write!(f, ": {text}")?;
-        }
-        Ok(())
-    }
-}
+type Check<S> = fn(&mut S) -> Result<Seen>;
 
 /// The list, in order: first what later ones rest on.
 fn list<S: Site>() -> [(&'static str, Check<S>); 9] {
@@ -165,44 +166,9 @@ pub fn run_each<S: Site>(site: &mut S, only: &str, each: &mut dyn FnMut(&Outcome
     list().into_iter().filter(|(name, _)| name.contains(only)).map(one).collect()
 }
 
-/// The list with a column for each site: its name and what became of its checks.
-pub fn table(columns: &[(String, Vec<Outcome>)]) -> String {
-    let mut text = format!("{:<56}", "check");
-    for (name, _) in columns {
-        text += &format!(" {name:>20}");
-    }
-    let rows = columns.first().map_or(0, |(_, outcomes)| outcomes.len());
-    for row in 0..rows {
-        text += &format!("\n{:<56}", columns[0].1[row].name);
-        for (_, outcomes) in columns {
-            let outcome = &outcomes[row];
-            let verdict = if outcome.result.is_ok() { "PASS" } else { "FAIL" };
-            text += &format!(" {verdict:>11} {:>6.2} s", outcome.took.as_secs_f64());
-        }
-    }
-    for (name, outcomes) in columns {
-        for outcome in outcomes {
-            match &outcome.result {
-                Ok(seen) if seen.is_empty() => {}
-                Ok(seen) => text += &format!("\n  {name}, {}: {seen}", outcome.name),
-                Err(why) => text += &format!("\n  {name}, {} FAILED: {why}", outcome.name),
-            }
-        }
-    }
-    text
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn an_outcome_is_one_line_with_its_verdict_first() {
-        let outcome = |result| Outcome { name: "a check", result, took: Duration::from_millis(1500) };
-        assert_eq!(outcome(Ok(String::new())).to_string(), "PASS a check (1.50 s)");
-        assert_eq!(outcome(Ok("seen".into())).to_string(), "PASS a check (1.50 s): seen");
-        assert_eq!(outcome(Err("why".into())).to_string(), "FAIL a check (1.50 s): why");
-    }
 
     #[test]
     fn a_device_that_is_not_there_fails_each_check_with_the_reason() {

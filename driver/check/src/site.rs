@@ -1,31 +1,16 @@
 //! Where a device is, and how it is reached.
 
+use crate::counters::{Counters, Crossings};
 use anyhow::Result;
 use chimney_driver::vfio::Vfio;
 use chimney_driver::vfio_user::{VfioUser, DEFAULT_TIMEOUT};
 use chimney_driver::Bus;
-use std::path::{Path, PathBuf};
+use std::ffi::{OsStr, OsString};
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 /// How long a driver with nothing to do sleeps: device and driver may share few processors.
 const IDLE: Duration = Duration::from_micros(20);
-
-/// What crossed the boundary of the device so far, as its own side counted it.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Crossings {
-    /// Words read from BAR0.
-    pub mmio_reads: u64,
-    /// Words written to BAR0, doorbells included.
-    pub mmio_writes: u64,
-    /// Send doorbells rung.
-    pub send_doorbells: u64,
-    /// Receive doorbells rung.
-    pub receive_doorbells: u64,
-    /// Interrupts signalled.
-    pub interrupts: u64,
-    /// DMA refused.
-    pub dma_faults: u64,
-}
 
 /// A device with the echo peer on its wire. One bus to it at a time.
 pub trait Site {
@@ -48,74 +33,58 @@ pub trait Site {
     fn now_us(&self) -> u64;
 
     /// What the device's side counted, if it can be asked.
-    fn crossings(&self) -> Option<Crossings>;
+    ///
+    /// # Errors
+    /// When it should answer and does not.
+    fn crossings(&mut self) -> Result<Option<Crossings>>;
 }
 
-/// The host's own time.
-#[derive(Clone, Copy, Debug)]
-struct Clock(Instant);
-
-impl Clock {
-    fn now_us(self) -> u64 {
-        // `as`: half a million years.
-        self.0.elapsed().as_micros() as u64
-    }
+/// A device that works by itself: nobody turns it, and its time is the host's own.
+#[derive(Debug)]
+pub struct FarSite<B> {
+    name: OsString,
+    open: fn(&OsStr) -> Result<B>,
+    start: Instant,
+    counters: Option<Counters>,
 }
 
 /// A device in another process, behind a socket.
-#[derive(Debug)]
-pub struct SocketSite {
-    path: PathBuf,
-    clock: Clock,
-}
+pub type SocketSite = FarSite<VfioUser>;
+
+/// A PCI function of this machine, through the kernel's VFIO.
+pub type VfioSite = FarSite<Vfio>;
 
 impl SocketSite {
     /// The device that listens at `path`.
     pub fn at(path: &Path) -> Self {
-        Self { path: path.to_owned(), clock: Clock(Instant::now()) }
+        Self::new(path.as_os_str(), |path| Ok(VfioUser::open(Path::new(path), DEFAULT_TIMEOUT)?))
     }
-}
-
-impl Site for SocketSite {
-    type Bus = VfioUser;
-
-    fn connect(&mut self) -> Result<VfioUser> {
-        Ok(VfioUser::open(&self.path, DEFAULT_TIMEOUT)?)
-    }
-
-    fn turn(&mut self) -> Result<()> {
-        std::thread::sleep(IDLE);
-        Ok(())
-    }
-
-    fn now_us(&self) -> u64 {
-        self.clock.now_us()
-    }
-
-    fn crossings(&self) -> Option<Crossings> {
-        None
-    }
-}
-
-/// A PCI function of this machine, through the kernel's VFIO.
-#[derive(Debug)]
-pub struct VfioSite {
-    name: String,
-    clock: Clock,
 }
 
 impl VfioSite {
     /// The function of this name (`0000:01:00.0`), bound to `vfio-pci`.
     pub fn at(name: &str) -> Self {
-        Self { name: name.to_owned(), clock: Clock(Instant::now()) }
+        Self::new(OsStr::new(name), |name| Ok(Vfio::open(&name.to_string_lossy())?))
     }
 }
 
-impl Site for VfioSite {
-    type Bus = Vfio;
+impl<B> FarSite<B> {
+    fn new(name: &OsStr, open: fn(&OsStr) -> Result<B>) -> Self {
+        Self { name: name.to_owned(), open, start: Instant::now(), counters: None }
+    }
 
-    fn connect(&mut self) -> Result<Vfio> {
-        Ok(Vfio::open(&self.name)?)
+    /// The same, with somebody on the device's side who can be asked.
+    #[must_use]
+    pub fn with_counters(self, counters: Option<Counters>) -> Self {
+        Self { counters, ..self }
+    }
+}
+
+impl<B: Bus> Site for FarSite<B> {
+    type Bus = B;
+
+    fn connect(&mut self) -> Result<B> {
+        (self.open)(&self.name)
     }
 
     fn turn(&mut self) -> Result<()> {
@@ -124,10 +93,11 @@ impl Site for VfioSite {
     }
 
     fn now_us(&self) -> u64 {
-        self.clock.now_us()
+        // `as`: half a million years.
+        self.start.elapsed().as_micros() as u64
     }
 
-    fn crossings(&self) -> Option<Crossings> {
-        None
+    fn crossings(&mut self) -> Result<Option<Crossings>> {
+        self.counters.as_mut().map(Counters::ask).transpose()
     }
 }

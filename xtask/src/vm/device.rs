@@ -26,6 +26,8 @@ pub struct Device {
     process: Child,
     /// Where it listens.
     pub socket: PathBuf,
+    /// Where it says its counters while it works.
+    pub counters: PathBuf,
 }
 
 impl Drop for Device {
@@ -36,14 +38,27 @@ impl Drop for Device {
 }
 
 impl Device {
+    /// One with the echo peer on its wire, that listens at `socket`.
+    ///
+    /// # Errors
+    /// When it does not start.
+    pub fn with_echo(chimney: &Path, socket: PathBuf, is_golden: bool, args: &[&str]) -> Result<Self> {
+        let mut command = Command::new(chimney);
+        command.args(["device", "--wire", "echo"]).args(args);
+        Self::start(command, socket, is_golden)
+    }
+
     /// Starts `command`, which is the program and the wire of a NIC, and waits until it listens.
     fn start(mut command: Command, socket: PathBuf, is_golden: bool) -> Result<Self> {
-        let _ = fs::remove_file(&socket); // of a device that was killed
-        command.args(["--once", "--json", "--model", if is_golden { "golden" } else { "rtl" }]);
-        command.arg("--socket").arg(&socket);
+        let counters = socket.with_extension("counters");
+        for left in [&socket, &counters] {
+            let _ = fs::remove_file(left); // of a device that was killed
+        }
+        command.args(["--json", "--model", if is_golden { "golden" } else { "rtl" }]);
+        command.arg("--socket").arg(&socket).arg("--counters").arg(&counters);
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let process = command.spawn().with_context(|| format!("{command:?}"))?;
-        let mut device = Self { process, socket };
+        let mut device = Self { process, socket, counters };
         let start = Instant::now();
         while !device.socket.exists() {
             if let Some(status) = device.process.try_wait().context("the device")? {
@@ -159,16 +174,14 @@ impl Outside {
     /// # Errors
     /// When a device does not start. Without peer there is only one NIC, and why is said.
     pub fn start(chimney: &Path, dir: &Path, is_golden: bool) -> Result<Self> {
-        let mut echo = Command::new(chimney);
-        echo.args(["device", "--wire", "echo"]);
-        let mut this =
-            Self { devices: vec![Device::start(echo, dir.join("nic0.sock"), is_golden)?], peer: None };
+        let first = Device::with_echo(chimney, dir.join("nic0.sock"), is_golden, &["--once"])?;
+        let mut this = Self { devices: vec![first], peer: None };
         match Peer::start() {
             Ok(peer) => {
                 for nic in NICS {
                     let mut command = Command::new("ip");
                     command.args(["netns", "exec", &peer.name]).arg(chimney);
-                    command.args(["device", "--wire", &format!("tap:{nic}")]);
+                    command.args(["device", "--once", "--wire", &format!("tap:{nic}")]);
                     this.devices.push(Device::start(command, dir.join(format!("{nic}.sock")), is_golden)?);
                 }
                 this.peer = Some(peer);
@@ -192,7 +205,7 @@ mod tests {
         let (taken, _) = listener.accept()?;
         let mut process = Command::new("sleep");
         process.arg("60").stdin(std::os::fd::OwnedFd::from(taken));
-        Ok((Device { process: process.spawn()?, socket }, client))
+        Ok((Device { process: process.spawn()?, counters: socket.clone(), socket }, client))
     }
 
     #[test]

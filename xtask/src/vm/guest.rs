@@ -9,8 +9,9 @@ use anyhow::{bail, ensure, Context, Result};
 use sha2::{Digest, Sha256};
 
 use super::archive::Archive;
+use super::columns::{Column, Table};
 use super::device::{Device, Outside};
-use super::kit::{Kit, MODULES};
+use super::kit::{self, Kit};
 use crate::process::{self, Event};
 use crate::{paths, setup};
 
@@ -24,6 +25,8 @@ const END: &str = "END";
 const MEMORY: &str = "512M";
 /// Longest time of a boot and its checks, seconds, on a busy machine.
 const LIMIT_S: u32 = 600;
+/// The table of transports, for programs.
+const TABLE: &str = "transports.json";
 /// How a line begins that wants the second NIC's process killed.
 const KILL: &str = "KILL";
 /// Environment variable that replays random moments.
@@ -45,6 +48,9 @@ pub struct Args {
     /// Only the parts whose names have this in them: kill, huge, unbind, two (NICs)
     #[arg(long, value_name = "TEXT", default_value = "")]
     only: String,
+    /// The table of transports as a line of JSON, last; it is in the target directory in any case
+    #[arg(long)]
+    json: bool,
 }
 
 /// The moments of a seed, milliseconds.
@@ -106,13 +112,19 @@ pub fn run(args: &Args) -> Result<ExitCode> {
     fs::create_dir_all(&dir).with_context(|| format!("cannot create {}", dir.display()))?;
     let disk = dir.join("initramfs.cpio");
     fs::write(&disk, file_system(&kit, &check)?).with_context(|| disk.display().to_string())?;
+    // One part alone is no column.
+    let outside =
+        if args.only.is_empty() { Column::outside(&chimney, &dir, args.golden)? } else { Vec::new() };
     let mut is_good = true;
     let first = first_seed()?;
     for number in 1..=args.boots {
         let started = Instant::now();
         let seed = first.wrapping_add(u64::from(number) - 1);
         println!("boot {number} of {}, {SEED_VARIABLE}={seed}", args.boots);
-        let verdicts = boot(&kit, &chimney, &dir, args, seed)?;
+        let (mut verdicts, console) = boot(&kit, &chimney, &dir, args, seed)?;
+        if !outside.is_empty() {
+            compare(&outside, &Column::of_guest(&console), &dir, args, &mut verdicts)?;
+        }
         is_good &= verdicts.is_good();
         for what in &verdicts.failed {
             println!("test {what} ... FAILED");
@@ -127,6 +139,29 @@ pub fn run(args: &Args) -> Result<ExitCode> {
         );
     }
     Ok(if is_good { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Puts the guest's column beside the others.
+fn compare(
+    outside: &[Column],
+    guest: &Column,
+    dir: &Path,
+    args: &Args,
+    verdicts: &mut Verdicts,
+) -> Result<()> {
+    let table = Table(outside.iter().chain([guest]).collect());
+    let (failures, json) = (table.failures(), table.json().to_string());
+    println!("\n{table}");
+    if args.json {
+        println!("{json}");
+    }
+    fs::write(dir.join(TABLE), json).context(TABLE)?;
+    if failures.is_empty() {
+        println!("PASS the same list on {} transports", outside.len() + 1);
+        verdicts.passed += 1;
+    }
+    verdicts.failed.extend(failures);
+    Ok(())
 }
 
 /// Rust's library for programs that need none of the system's.
@@ -180,13 +215,16 @@ fn file_system(kit: &Kit, check: &Path) -> Result<Vec<u8>> {
     archive.program("init", INIT.as_bytes());
     archive.copy("bin/busybox", &kit.dir.join("busybox"))?;
     archive.copy("bin/chimney-check", check)?;
-    for module in MODULES {
-        archive.copy(&format!("mod/{module}.ko"), &kit.dir.join(format!("mod/{module}.ko")))?;
+    for module in kit::modules() {
+        archive.copy(&module, &kit.dir.join(&module))?;
     }
+    let order: String = kit::modules().map(|module| format!("/{module}\n")).collect();
+    archive.program("mod/order", order.as_bytes());
     Ok(archive.finish())
 }
 
-fn boot(kit: &Kit, chimney: &Path, dir: &Path, args: &Args, seed: u64) -> Result<Verdicts> {
+/// Boots once: what was said in verdicts, and all that was said.
+fn boot(kit: &Kit, chimney: &Path, dir: &Path, args: &Args, seed: u64) -> Result<(Verdicts, Vec<String>)> {
     let mut outside = Outside::start(chimney, dir, args.golden)?;
     let moments = moments(seed);
     // The kernel hands what it does not know to the first process, as variables.
@@ -212,14 +250,14 @@ fn boot(kit: &Kit, chimney: &Path, dir: &Path, args: &Args, seed: u64) -> Result
     if verdicts.has_ended {
         judge_devices(&mut outside.devices, was_killed, &mut verdicts)?;
     } else {
-        let end = console.split_off(console.len().saturating_sub(20));
+        let end = &console[console.len().saturating_sub(20)..];
         verdicts.failed.push(format!(
             "the guest did not come to its end ({}); the last lines of its console:\n  {}",
             process::describe(status),
             end.join("\n  ")
         ));
     }
-    Ok(verdicts)
+    Ok((verdicts, console))
 }
 
 /// Each device saw one client, QEMU, and nothing that it had to refuse or force, also where the kernel took bus master away from a
@@ -260,6 +298,11 @@ fn qemu(kit: &Kit, dir: &Path, devices: &[Device], words: &[String]) -> Command 
     }
     command.arg("-kernel").arg(kit.kernel()).arg("-initrd").arg(dir.join("initramfs.cpio"));
     command.args(["-serial", "stdio", "-append", &format!("{kernel} {}", words.join(" "))]);
+    // The guest's second serial port ends where the first NIC is asked for its counters.
+    if let Some(device) = devices.first() {
+        let socket = format!("socket,id=counters,path={}", device.counters.display());
+        command.args(["-chardev", &socket, "-serial", "chardev:counters"]);
+    }
     command
 }
 
@@ -288,11 +331,5 @@ mod tests {
         assert!((0..100).flat_map(moments).all(|(_, ms)| ms < LATEST_MS));
         // The last one happens outside.
         assert!(MOMENTS[..2].iter().all(|name| INIT.contains(&format!("${name}"))));
-    }
-
-    #[test]
-    fn the_guest_loads_the_modules_of_the_kit() {
-        let line = INIT.lines().find(|line| line.starts_with("for module in ")).expect("a list");
-        assert_eq!(line, format!("for module in {}; do", MODULES.join(" ")));
     }
 }

@@ -16,14 +16,25 @@ use sha2::{Digest, Sha256};
 use crate::process::{self, Event};
 use crate::{apt, paths};
 
-/// Modules in the order in which they are loaded.
-pub const MODULES: &[&str] = &["irqbypass", "vfio", "vfio_iommu_type1", "vfio-pci-core", "vfio-pci"];
+/// Modules in the order in which they are loaded: where they lie among the kernel's, without the ending `.ko`.
+const MODULES: &[&str] = &[
+    "virt/lib/irqbypass",
+    "drivers/vfio/vfio",
+    "drivers/vfio/vfio_iommu_type1",
+    "drivers/vfio/pci/vfio-pci-core",
+    "drivers/vfio/pci/vfio-pci",
+];
 /// The script that makes it.
 const SCRIPT: &str = include_str!("../../vm/kit.sh");
 /// Where QEMU lies in the kit.
 const QEMU: &str = "root/usr/bin/qemu-system-x86_64";
 /// The list of checksums.
 const LIST: &str = "sha256.txt";
+
+/// The names of their files in the kit and in the guest, in this order.
+pub fn modules() -> impl Iterator<Item = String> {
+    MODULES.iter().map(|path| format!("mod/{}.ko", path.rsplit('/').next().unwrap_or(path)))
+}
 
 /// A kit that is whole.
 pub struct Kit {
@@ -77,7 +88,7 @@ impl Kit {
 
 fn make(dir: &Path) -> Result<()> {
     let mut command = Command::new("sh");
-    command.args(["-c", SCRIPT, "kit.sh"]).arg(dir);
+    command.args(["-c", SCRIPT, "kit.sh"]).arg(dir).args(MODULES);
     let mut last = String::new();
     let status = process::run(command, |event| {
         if let Event::Line(line) = event {
@@ -94,8 +105,7 @@ fn make(dir: &Path) -> Result<()> {
 /// A line for the script and for each file that a guest is made of.
 fn checksums(dir: &Path) -> Result<String> {
     let mut list = format!("{}  kit.sh\n", hex(&Sha256::digest(SCRIPT)));
-    let modules = MODULES.iter().map(|module| format!("mod/{module}.ko"));
-    for name in ["vmlinuz", "busybox", "versions.txt", QEMU].map(String::from).into_iter().chain(modules) {
+    for name in ["vmlinuz", "busybox", "versions.txt", QEMU].map(String::from).into_iter().chain(modules()) {
         let path = dir.join(&name);
         let mut file = fs::File::open(&path).with_context(|| path.display().to_string())?;
         let mut hash = Sha256::new();
@@ -123,8 +133,8 @@ mod tests {
         for file in ["vmlinuz", "busybox", "versions.txt", QEMU] {
             write(&dir, file, file);
         }
-        for module in MODULES {
-            write(&dir, &format!("mod/{module}.ko"), module);
+        for module in modules() {
+            write(&dir, &module, &module);
         }
         dir
     }
@@ -149,10 +159,8 @@ mod tests {
     }
 
     #[test]
-    fn the_script_takes_the_modules_that_the_guest_loads() {
-        let line = SCRIPT.lines().find(|line| line.starts_with("modules=")).expect("a list");
-        let names = line.trim_start_matches("modules='").trim_end_matches('\'').split(' ');
-        let names: Vec<&str> = names.filter_map(|path| path.rsplit('/').next()).collect();
-        assert_eq!(names, MODULES);
+    fn modules_have_names_of_files() {
+        assert_eq!(modules().next().as_deref(), Some("mod/irqbypass.ko"));
+        assert_eq!(modules().last().as_deref(), Some("mod/vfio-pci.ko"));
     }
 }

@@ -8,9 +8,11 @@
 //! | [`mod@kit`] | QEMU, kernel, modules, busybox: made once, checked before each use |
 //! | [`archive`] | the guest's file system |
 //! | [`device`] | the NICs outside, and a Linux peer for two of them |
+//! | [`columns`] | the list of checks on each transport, side by side |
 //! | [`guest`] | one boot: what is built, started, said and judged |
 
 mod archive;
+mod columns;
 mod device;
 mod guest;
 mod kit;
