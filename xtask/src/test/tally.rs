@@ -18,7 +18,7 @@ pub struct Tally {
 /// What a line of test output means to the display.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
-    /// The name of a test program, or its `test result:`; always shown.
+    /// The name of a test program, or its `test result:`, or a row of a table (`| ... |`); always shown.
     Summary,
     /// Anything else; shown only while it is the newest.
     Other,
@@ -28,7 +28,7 @@ impl Tally {
     /// Reads one line; adds what a `test result:` line counts.
     pub fn read(&mut self, line: &str) -> Kind {
         let text = line.trim_start();
-        if text.starts_with("Running ") || text.starts_with("Doc-tests ") {
+        if ["Running ", "Doc-tests ", "| "].iter().any(|start| text.starts_with(start)) {
             return Kind::Summary;
         }
         if let Some(name) = text.strip_prefix("test ").and_then(|t| t.strip_suffix(" ... FAILED")) {
@@ -88,12 +88,15 @@ mod tests {
         let output = [
             "     Running unittests src/lib.rs (target/debug/deps/x-1)",
             "running 13 tests",
+            "| check | in-process |",
             "test result: ok. 12 passed; 0 failed; 1 ignored; 0 measured; 0 filtered out; finished in 0.1s",
             "test tcp::late ... FAILED",
             "test result: FAILED. 3 passed; 2 failed; 0 ignored; 0 measured; 0 filtered out; finished in 0.1s",
         ];
         let kinds: Vec<Kind> = output.iter().map(|line| tally.read(line)).collect();
-        assert_eq!(kinds, [Kind::Summary, Kind::Other, Kind::Summary, Kind::Summary, Kind::Summary]);
+        let mut expected = [Kind::Summary; 6];
+        expected[1] = Kind::Other;
+        assert_eq!(kinds, expected);
         assert_eq!((tally.passed, tally.failed, tally.ignored), (15, 2, 1));
         assert_eq!(tally.failures, ["tcp::late"]);
         assert_eq!(tally.to_string(), "15 tests passed, 2 failed, 1 ignored");

@@ -165,20 +165,20 @@ impl Table<'_> {
 impl fmt::Display for Table<'_> {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
         for (part, title) in self.parts().iter().zip(["check", "counted by the device's side, of allowed"]) {
-            write!(f, "{title:<NAME_WIDTH$}")?;
+            write!(f, "| {title:<NAME_WIDTH$} |")?;
             for column in &self.0 {
-                write!(f, " {:>16}", column.name)?;
+                write!(f, " {:>14} |", column.name)?;
             }
             writeln!(f)?;
             for Row(name, cells) in part {
-                write!(f, "{name:<NAME_WIDTH$}")?;
+                write!(f, "| {name:<NAME_WIDTH$} |")?;
                 for cell in cells {
                     let (verdict, text) = match cell {
                         Some((true, text)) => ("PASS", text.as_str()),
                         Some((false, text)) => ("FAIL", text.as_str()),
                         None => ("FAIL", "missing"),
                     };
-                    write!(f, " {:>16}", format!("{verdict} {text:>9}"))?;
+                    write!(f, " {verdict} {text:>9} |")?;
                 }
                 writeln!(f)?;
             }
@@ -215,13 +215,14 @@ mod tests {
         let other = Column::read("in-process", [FIRST, SECOND].into_iter());
         let table = Table(vec![&other, &guest]);
         assert_eq!(table.failures(), [""; 0]);
-        let name = |name: &str| format!("{name:<56}");
+        let row = |name: &str, cell: &str| format!("| {name:<56} | {cell} | {cell} |");
+        let head = |name: &str| format!("| {name:<56} |     in-process |    kernel VFIO |");
         let lines = [
-            name("check") + "       in-process      kernel VFIO",
-            name("first") + "   PASS    0.13 s   PASS    0.13 s",
-            name("second") + "   PASS    2.50 s   PASS    2.50 s",
-            name("counted by the device's side, of allowed") + "       in-process      kernel VFIO",
-            name("reads") + "   PASS    0 of 0   PASS    0 of 0",
+            head("check"),
+            row("first", "PASS    0.13 s"),
+            row("second", "PASS    2.50 s"),
+            head("counted by the device's side, of allowed"),
+            row("reads", "PASS    0 of 0"),
         ];
         assert_eq!(table.to_string(), lines.join("\n") + "\n");
         let json = table.json();
@@ -235,10 +236,7 @@ mod tests {
         assert_eq!(failures([&[SECOND], &[FIRST, SECOND]]), ["a or b: first (was not checked)"]);
         let other = SECOND.replace("reads", "writes");
         let missing = ["a or b: reads (was not counted)", "a or b: writes (was not counted)"];
-        assert_eq!(
-            failures([&[SECOND], &[&other]]),
-            missing.map(String::from).iter().rev().cloned().collect::<Vec<_>>()
-        );
+        assert_eq!(failures([&[SECOND], &[&other]]), missing);
         assert_eq!(failures([&[FIRST], &[FIRST]]), ["nothing was counted on any transport"]);
         assert_eq!(failures([&[], &[]]).len(), 2);
     }
