@@ -7,18 +7,22 @@ use chimney_abi::cmd::TcpState;
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 
-/// First port of the range for active opens (RFC 6335 6).
+/// First port of the range for active opens (RFC 6335 6); it ends with the last of all.
 const FIRST_EPHEMERAL_PORT: u16 = 49_152;
+/// Ports in it.
+const EPHEMERAL_PORTS: u16 = u16::MAX - FIRST_EPHEMERAL_PORT + 1;
 
 impl Stack {
-    /// Opens a connection. [`StackEvent::Connected`](crate::socket::StackEvent) or `Closed` follows.
+    /// Opens a connection from a port that nobody outside can guess (RFC 6056 3.3.3: one port after the other from a start of its own for each
+    /// peer, so that none comes again soon). [`StackEvent::Connected`](crate::socket::StackEvent) or `Closed` follows.
     ///
     /// # Errors
     /// `NoAddress`, `NoFreePort`.
     pub fn connect(&mut self, now_us: u64, remote: SocketAddr) -> Result<ConnId, StackError> {
-        let count = u16::MAX - FIRST_EPHEMERAL_PORT;
-        for _ in 0..=count {
-            let port = FIRST_EPHEMERAL_PORT + self.next_port % (count + 1).max(1);
+        let ip = self.addresses.source_for(remote.ip()).ok_or(StackError::NoAddress)?;
+        let first = self.secret.first_port(ip, remote);
+        for _ in 0..EPHEMERAL_PORTS {
+            let port = FIRST_EPHEMERAL_PORT + first.wrapping_add(self.next_port) % EPHEMERAL_PORTS;
             self.next_port = self.next_port.wrapping_add(1);
             match self.connect_from(now_us, port, remote) {
                 Err(StackError::PortInUse) => {}

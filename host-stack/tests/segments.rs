@@ -171,6 +171,21 @@ fn three_duplicates_retransmit_and_a_partial_acknowledgment_too() {
     assert_eq!(rig.stack.stats(id).expect("known").timeouts, 0);
 }
 
+/// RFC 6056 3.3.3: one after the other, from anywhere in the range.
+#[test]
+fn active_opens_take_one_port_after_the_other() {
+    let mut rig = Rig::new(TcpConfig::default());
+    let peer = SocketAddr::new(PEER_IP.into(), PORT);
+    let mut ports = Vec::new();
+    for _ in 0..300 {
+        rig.stack.connect(rig.now_us, peer).expect("a free port");
+        ports.push(rig.sent_one().source_port);
+    }
+    assert!(ports.iter().all(|port| *port >= 49_152), "{ports:?}");
+    assert!(ports.windows(2).all(|two| two[1] == two[0].wrapping_add(1).max(49_152)), "{ports:?}");
+    assert!(ports[0] > 49_152, "a start of its own: {}", ports[0]);
+}
+
 #[test]
 fn an_acknowledgment_lies_in_a_window_that_shrank() {
     let mut rig = Rig::connected();

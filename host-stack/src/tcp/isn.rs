@@ -1,10 +1,11 @@
 //! Numbers that nobody outside should guess: initial sequence numbers (RFC 9293 3.4.1: a 4-microsecond clock plus a keyed
-//! hash of the 4-tuple), starts of timestamp clocks, flow labels.
+//! hash of the 4-tuple), starts of timestamp clocks, flow labels, local ports.
 
 use super::tcb::FourTuple;
 use chimney_abi::wire::ipv6::FLOW_LABEL_BITS;
 use chimney_abi::SeqNum;
 use std::hash::{DefaultHasher, Hash, Hasher};
+use std::net::{IpAddr, SocketAddr};
 
 /// Secret of one stack; chosen at random by its owner, or fixed in a test.
 #[derive(Clone, Copy)]
@@ -30,6 +31,13 @@ impl Secret {
         self.hash(2, tuple) & ((1 << FLOW_LABEL_BITS) - 1)
     }
 
+    /// Where the local ports for a peer begin (RFC 6056 3.3.3).
+    #[must_use]
+    pub fn first_port(&self, local: IpAddr, remote: SocketAddr) -> u16 {
+        // `as`: half of the hash.
+        self.hash(3, &FourTuple { local: SocketAddr::new(local, 0), remote }) as u16
+    }
+
     fn hash(&self, purpose: u8, tuple: &FourTuple) -> u32 {
         let mut hasher = DefaultHasher::new();
         (self.0, purpose, tuple, !self.0).hash(&mut hasher);
@@ -42,5 +50,22 @@ impl Secret {
 impl std::fmt::Debug for Secret {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("Secret(..)")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ports_begin_elsewhere_for_each_peer_and_each_secret() {
+        let local = IpAddr::from([10, 0, 0, 1]);
+        let begins = |secret: u64, last: u8| {
+            Secret(secret).first_port(local, SocketAddr::from(([10, 0, 0, last], 80)))
+        };
+        let all: std::collections::HashSet<u16> =
+            (0..100).flat_map(|i| [begins(i, 2), begins(7, 100 + i as u8)]).collect();
+        assert!(all.len() > 190, "{}", all.len());
+        assert_eq!(begins(1, 2), begins(1, 2));
     }
 }
