@@ -97,6 +97,9 @@ impl<B: Bus> Offload for Driver<B> {
             return Err(OffloadError::WrongPhase);
         }
         let SendRequest { buffer, offset_bytes, len_bytes } = request;
+        if !conn.send.can_take(len_bytes) {
+            return Err(OffloadError::OutOfRange);
+        }
         let at = self.shared.buffers.lend(buffer, offset_bytes, len_bytes)?;
         if let Some(conn) = self.conns.get_mut(token) {
             conn.post_send(buffer, at, len_bytes);

@@ -339,6 +339,108 @@ fn an_mtu_that_shrinks_shortens_segments_at_once() {
     assert_eq!((back.eff_mss, back.cwnd), (MSS as u16, 500));
 }
 
+/// The same as `images_that_cannot_be_run_are_refused_by_name` of the golden model.
+/// Verifies: R-066
+#[test]
+fn images_that_cannot_be_run_are_refused() {
+    type Change = fn(&mut TcpRecord);
+    let table: [(&str, Change); 20] = [
+        ("state", |r| r.tcp_state = TcpState::SynSent.code()),
+        ("unknown state", |r| r.tcp_state = 99),
+        ("shift", |r| r.snd_wind_shift = 15),
+        ("ring", |r| r.send_ring_log2 = 16),
+        ("producer", |r| r.recv_producer = 0x8001),
+        ("no segment", |r| r.eff_mss = 0),
+        ("phase", |r| r.phase = 3),
+        ("next before una", |r| r.snd_nxt = r.snd_una.wrapping_sub(1)),
+        ("next behind max", |r| r.snd_nxt = r.snd_max.wrapping_add(1)),
+        ("max behind limit", |r| r.snd_max = r.snd_limit.wrapping_add(1)),
+        ("max before una", |r| (r.snd_nxt, r.snd_max) = (r.snd_una, r.snd_una.wrapping_sub(1 << 30))),
+        ("all around", |r| {
+            let at = |part: u32| r.snd_una.wrapping_add(part);
+            (r.snd_nxt, r.snd_max, r.snd_limit) = (at(0x5000_0000), at(0xa000_0000), at(0x1000_0000));
+        }),
+        ("too much posted", |r| r.snd_limit = r.snd_una.wrapping_add(1 << 30)),
+        ("range at the next byte", |r| (r.ooo0_start, r.ooo0_end) = (r.rcv_nxt, r.rcv_nxt.wrapping_add(1))),
+        ("range beyond the window", |r| {
+            (r.ooo0_start, r.ooo0_end) = (r.rcv_nxt.wrapping_add(9), r.rcv_right.wrapping_add(1));
+        }),
+        ("range before the window", |r| {
+            (r.ooo0_start, r.ooo0_end) = (r.rcv_nxt.wrapping_sub(9), r.rcv_nxt.wrapping_sub(5));
+        }),
+        ("range backwards", |r| {
+            (r.ooo0_start, r.ooo0_end) = (r.rcv_nxt.wrapping_add(9), r.rcv_nxt.wrapping_add(5));
+        }),
+        ("ranges that touch", |r| {
+            (r.ooo0_start, r.ooo0_end) = (r.rcv_nxt.wrapping_add(5), r.rcv_nxt.wrapping_add(9));
+            (r.ooo1_start, r.ooo1_end) = (r.rcv_nxt.wrapping_add(9), r.rcv_nxt.wrapping_add(12));
+        }),
+        ("ranges not sorted", |r| {
+            (r.ooo0_start, r.ooo0_end) = (r.rcv_nxt.wrapping_add(50), r.rcv_nxt.wrapping_add(90));
+            (r.ooo1_start, r.ooo1_end) = (r.rcv_nxt.wrapping_add(9), r.rcv_nxt.wrapping_add(12));
+        }),
+        ("a hole in the list", |r| {
+            (r.ooo1_start, r.ooo1_end) = (r.rcv_nxt.wrapping_add(9), r.rcv_nxt.wrapping_add(12));
+        }),
+    ];
+    let mut w = World::new(4);
+    for (name, change) in table {
+        let mut r = image();
+        change(&mut r);
+        w.e.offload(2, GEN, &r, &[0; 32]);
+        w.run();
+        assert_eq!(w.e.answers.pop().map(|a| a.0), Some(code(Status::Rejected)), "{name}");
+    }
+}
+
+/// Estimates out of range come back within bounds (programmer's guide 5), and timers that must run do.
+#[test]
+fn estimates_of_an_image_are_clamped() {
+    let wild = TcpRecord {
+        cwnd: u32::MAX,
+        ssthresh: u32::MAX,
+        cwnd_acc: u32::MAX,
+        snd_wnd: u32::MAX,
+        max_snd_wnd: 5,
+        srtt_us_x8: u32::MAX,
+        rttvar_us_x4: u32::MAX,
+        rto_us: u32::MAX,
+        ooo_recent: 200,
+        cached_flags: CACHED_KEEP_ALIVE,
+        ka_timeout_us: 5_000_000,
+        ka_deadline: NO_TIMER,
+        ..image()
+    };
+    let mut w = World::with(4, &wild);
+    let back = w.take().1;
+    let most = 1 << 30;
+    assert_eq!((back.cwnd, back.ssthresh, back.cwnd_acc), (most, most, most));
+    assert_eq!((back.snd_wnd, back.max_snd_wnd), (most, most));
+    assert_eq!((back.srtt_us_x8, back.rttvar_us_x4), (60_000_000 << 3, 60_000_000 << 2));
+    assert!(back.rto_us < u32::MAX && back.rto_us > 0, "{}", back.rto_us);
+    assert_eq!(back.ooo_recent, 0);
+    assert!(back.ka_deadline <= 5_000_000, "keepalive is on");
+    let small = TcpRecord { cwnd: 1, rto_us: 0, ..image() };
+    let mut w = World::with(4, &small);
+    let back = w.take().1;
+    assert_eq!(back.cwnd, MSS);
+    assert!(back.rto_us > 0);
+}
+
+/// More than 2^30 - 1 bytes beyond SND.UNA cannot be posted: differences would no longer say what comes first.
+#[test]
+fn a_send_doorbell_that_goes_too_far_is_refused() {
+    let mut w = World::with(4, &image());
+    let refused = w.e.counts;
+    w.bell(false, 1, OURS.wrapping_add(1 << 30), 0);
+    w.run();
+    assert_ne!(w.e.counts, refused, "counted");
+    assert!(w.e.sent.is_empty());
+    w.bell(false, 1, OURS + 100, 0);
+    w.run();
+    assert_eq!(w.e.sent.len(), 1);
+}
+
 /// Verifies
 #[test]
 fn an_image_whose_segments_do_not_fit_into_the_path_is_rejected() {

@@ -231,7 +231,7 @@ fn offload_and_upload_are_the_identity_on_the_record() {
 fn images_that_cannot_be_run_are_refused_by_name() {
     let mut rig = Rig::new();
     type Change = fn(&mut TcpRecord);
-    let table: [(&str, Change, Status); 12] = [
+    let table: [(&str, Change, Status); 16] = [
         ("state", |r| r.tcp_state = TcpState::SynSent.code(), Status::Rejected),
         ("unknown state", |r| r.tcp_state = 99, Status::Rejected),
         ("window", |r| r.rcv_right = r.rcv_nxt + MAX_RCV_WINDOW + 1, Status::TcpRcvWindow),
@@ -244,6 +244,18 @@ fn images_that_cannot_be_run_are_refused_by_name() {
         ("ipv6", |r| r.const_flags = CONST_IPV6, Status::Rejected),
         ("ranges", |r| (r.ooo0_start, r.ooo0_end) = (IRS, IRS + 1), Status::Rejected),
         ("phase", |r| r.phase = 3, Status::Rejected),
+        (
+            "max before una",
+            |r| (r.snd_nxt, r.snd_max) = (r.snd_una, r.snd_una.wrapping_sub(1 << 30)),
+            Status::Rejected,
+        ),
+        (
+            "all around",
+            |r| (r.snd_nxt, r.snd_max) = (r.snd_una.wrapping_add(5 << 28), r.snd_una.wrapping_add(10 << 28)),
+            Status::Rejected,
+        ),
+        ("too much posted", |r| r.snd_limit = r.snd_una.wrapping_add(1 << 30), Status::Rejected),
+        ("a hole in the list", |r| (r.ooo1_start, r.ooo1_end) = (IRS + 9, IRS + 12), Status::Rejected),
     ];
     for (name, change, want) in table {
         assert_eq!(rig.offload(0, 1, change), want, "{name}");

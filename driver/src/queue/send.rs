@@ -10,7 +10,7 @@
 
 use std::collections::VecDeque;
 
-use chimney_abi::desc::{SendDesc, MAX_DESC_PER_SEGMENT, SEND_PUSH};
+use chimney_abi::desc::{SendDesc, MAX_DESC_PER_SEGMENT, MAX_POSTED, SEND_PUSH};
 use chimney_abi::offload::BufferId;
 use chimney_abi::SeqNum;
 
@@ -144,6 +144,11 @@ impl<M: DmaMemory> SendQueue<M> {
         true
     }
 
+    /// A request of so many bytes can ever be posted: the ring has entries for it, and it is no more than may be posted.
+    pub fn can_take(&self, len: u32) -> bool {
+        is_postable(len, self.ring.log2())
+    }
+
     /// Accepts a request; it goes to the ring with the next [`SendQueue::fill`].
     pub fn push(&mut self, buffer: BufferId, at: usize, len: u32) {
         self.end += len;
@@ -266,10 +271,10 @@ impl<M: DmaMemory> SendQueue<M> {
         true
     }
 
-    /// Posts a request in place. False if the ring has no room for all of its pieces.
+    /// Posts a request in place. False if the ring has no room for all of its pieces, or more would be posted than may be.
     fn post_whole(&mut self, buffers: &Buffers<M>, request: Request) -> bool {
         let pieces = request.len.div_ceil(MAX_PIECE_BYTES);
-        if self.ring.room() < pieces {
+        if self.ring.room() < pieces || self.limit - self.una > MAX_POSTED.saturating_sub(request.len) {
             return false;
         }
         let mut done = 0;
@@ -302,9 +307,21 @@ impl<M: DmaMemory> SendQueue<M> {
     }
 }
 
+/// A request of so many bytes finds entries in a ring of `1 << log2`, and is no more than may be posted at once.
+fn is_postable(len: u32, log2: u8) -> bool {
+    len <= MAX_POSTED && len.div_ceil(MAX_PIECE_BYTES) <= 1 << log2
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_request_that_would_wait_for_ever_is_not_taken() {
+        assert!(is_postable(0, 1) && is_postable(2 * MAX_PIECE_BYTES, 1) && is_postable(MAX_POSTED, 7));
+        assert!(!is_postable(2 * MAX_PIECE_BYTES + 1, 1), "three entries");
+        assert!(!is_postable(MAX_POSTED + 1, 15));
+    }
 
     #[test]
     fn a_segment_of_any_length_touches_at_most_sixteen_descriptors() {

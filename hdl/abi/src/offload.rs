@@ -320,7 +320,7 @@ pub enum OffloadError {
     StaleToken,
     /// The buffer id names nothing, or is the driver's already.
     BadBuffer,
-    /// A range lies outside its buffer.
+    /// A range lies outside its buffer, or is longer than can ever be posted.
     OutOfRange,
     /// No arena memory of that size.
     NoMemory,
@@ -337,7 +337,7 @@ impl core::fmt::Display for OffloadError {
         f.write_str(match self {
             Self::StaleToken => "no offloaded object has this token",
             Self::BadBuffer => "no such buffer, or the driver owns it",
-            Self::OutOfRange => "range outside the buffer",
+            Self::OutOfRange => "range outside the buffer, or longer than can be posted",
             Self::NoMemory => "no arena memory of that size left",
             Self::WrongPhase => "not allowed while the object is being offloaded or uploaded",
             Self::BadTree => "malformed state tree",

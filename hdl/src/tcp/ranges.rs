@@ -53,6 +53,26 @@ pub fn is_full_for(l: Ranges, r: SeqRange) -> bool {
     l.r3.start != l.r3.end && !touches(l.r0, r) && !touches(l.r1, r) && !touches(l.r2, r) && !touches(l.r3, r)
 }
 
+/// The list of an image: the used ones first, sorted, apart from each other and from `nxt`, the next byte expected, none beyond the right edge.
+#[kernel]
+pub fn is_sound(l: Ranges, nxt: Bits<32>, right: Bits<32>) -> bool {
+    let none = SeqRange { start: nxt, end: nxt };
+    is_behind(l.r0, none, nxt, right)
+        && is_behind(l.r1, l.r0, nxt, right)
+        && is_behind(l.r2, l.r1, nxt, right)
+        && is_behind(l.r3, l.r2, nxt, right)
+        && !(l.r0.start == l.r0.end && l.r1.start != l.r1.end)
+        && !(l.r1.start == l.r1.end && l.r2.start != l.r2.end)
+        && !(l.r2.start == l.r2.end && l.r3.start != l.r3.end)
+}
+
+/// `r` is empty, or in the window and behind `before`, with a gap.
+#[kernel]
+fn is_behind(r: SeqRange, before: SeqRange, nxt: Bits<32>, right: Bits<32>) -> bool {
+    let (start, end) = (r.start - nxt, r.end - nxt);
+    r.start == r.end || (before.end - nxt < start && start < end && end <= right - nxt)
+}
+
 /// One as three bits.
 #[kernel]
 fn one_if(c: bool) -> Bits<3> {

@@ -7,7 +7,7 @@ use super::build::text_room;
 use super::conn::Conn;
 use super::{Dma, DmaError, Golden};
 use chimney_abi::cmd::{Phase, Status, TcpState};
-use chimney_abi::desc::{PageMapEntry, MAX_RCV_WINDOW, PAGE_MAP_STRIDE, PAGE_SLOTS};
+use chimney_abi::desc::{PageMapEntry, MAX_POSTED, MAX_RCV_WINDOW, PAGE_MAP_STRIDE, PAGE_SLOTS};
 use chimney_abi::state::{
     ImageHeader, TcpRecord, CACHED_KEEP_ALIVE, CACHED_NAGLE, DELEG_ABORTED, DELEG_ARRIVING, DELEG_FIN_SENT,
     DELEG_INVALID, DELEG_PERSIST, DELEG_POST_LOADED, DELEG_STOPPED, NO_TIMER, TIMER_DELACK, TIMER_KEEP_ALIVE,
@@ -143,9 +143,6 @@ impl<D: Dma> Golden<D> {
 /// R-066 and what the engine relies on: refuse rather than guess.
 fn check_image(r: &TcpRecord, room: u16) -> Result<(), Status> {
     let seq = |from: u32, to: u32| SeqNum(to) - SeqNum(from);
-    if seq(r.rcv_nxt, r.rcv_right) > MAX_RCV_WINDOW {
-        return Err(Status::TcpRcvWindow);
-    }
     let state_ok = TcpState::try_from(r.tcp_state).is_ok_and(TcpState::may_offload);
     let rings_ok = (1..=15).contains(&r.send_ring_log2) && (1..=15).contains(&r.recv_ring_log2);
     let entries_ok = u32::from(r.send_producer) <= 1 << r.send_ring_log2.min(15)
@@ -155,15 +152,22 @@ fn check_image(r: &TcpRecord, room: u16) -> Result<(), Status> {
     let max = seq(r.snd_una, r.snd_max);
     // One more than the limit for a FIN, if it was sent.
     let is_fin_sent = r.deleg_flags & DELEG_FIN_SENT != 0;
+    let posted = seq(r.snd_una, r.snd_limit);
     let order_ok = seq(r.snd_una, r.snd_nxt) <= max
-        && SeqNum(r.snd_max).at_or_before(SeqNum(r.snd_limit) + u32::from(is_fin_sent))
-        && seq(r.snd_una, r.snd_limit).wrapping_add(1) <= MAX_CWND;
+        && max <= posted.wrapping_add(is_fin_sent.into())
+        && posted.wrapping_add(1) <= MAX_POSTED + 1;
     let phase_ok = Phase::try_from(r.phase).is_ok();
     let ok = state_ok && rings_ok && entries_ok && shifts_ok && mss_ok && order_ok && phase_ok;
-    ok.then_some(()).ok_or(Status::Rejected)
+    if !ok || load_ranges(r).is_none() {
+        return Err(Status::Rejected);
+    }
+    if seq(r.rcv_nxt, r.rcv_right) > MAX_RCV_WINDOW {
+        return Err(Status::TcpRcvWindow);
+    }
+    Ok(())
 }
 
-/// The ranges of an image, sorted, disjoint and inside the window; `None` if they are not.
+/// The ranges of an image: those in use first, sorted, apart, inside the window; `None` if they are not.
 fn load_ranges(r: &TcpRecord) -> Option<RangeList> {
     let pairs = [
         (r.ooo0_start, r.ooo0_end),
@@ -172,11 +176,15 @@ fn load_ranges(r: &TcpRecord) -> Option<RangeList> {
         (r.ooo3_start, r.ooo3_end),
     ];
     let mut ranges = Vec::new();
-    let mut floor = r.rcv_nxt;
+    let (mut floor, mut is_last) = (r.rcv_nxt, false);
     for (start, end) in pairs {
         let range = SeqRange { start: SeqNum(start), end: SeqNum(end) };
         if range.is_empty() {
+            is_last = true;
             continue;
+        }
+        if is_last {
+            return None;
         }
         let window = SeqNum(r.rcv_right) - SeqNum(floor);
         let offset = range.start - SeqNum(floor);

@@ -11,8 +11,6 @@ fn flag(reg: &Reg, name: &str) -> u32 {
     1 << field.offset_bits
 }
 
-/// Most bytes that one connection may have posted and not acknowledged.
-const MAX_UNACKNOWLEDGED: i32 = 1 << 30;
 /// Fraction bits of `TIME_INC`.
 const TIME_FRACTION_BITS: u32 = 24;
 
@@ -140,7 +138,7 @@ impl<D: Dma> Golden<D> {
         let is_good = u32::from(entries) <= 1 << r.send_ring_log2
             && producer.wrapping_sub(r.send_producer) <= entries
             && limit.at_or_after(conn.snd_limit())
-            && limit.distance_from(conn.snd_una()) < MAX_UNACKNOWLEDGED
+            && (limit - conn.snd_una()).wrapping_add(1) <= desc::MAX_POSTED + 1
             && !(grows && conn.has(DELEG_FIN_POSTED));
         if is_good {
             conn.rec.send_producer = producer;

@@ -10,7 +10,7 @@ use crate::tcp::ack::SendVars;
 use crate::tcp::cwnd::{Cwnd, Recovery};
 use crate::tcp::hystart::fresh;
 use crate::tcp::place::order::Posts;
-use crate::tcp::ranges::{Ranges, SeqRange};
+use crate::tcp::ranges::{Ranges, SeqRange, RANGES};
 use crate::tcp::rtt::Rtt;
 use crate::tcp::seq::before;
 use chimney_abi::state::NO_TIMER;
@@ -97,15 +97,23 @@ fn clocks(r: TcpRecord, now: Bits<32>) -> Clocks {
     }
 }
 
-/// The four ranges.
+/// The four ranges. What is not the number of one in use says nothing of which came last.
 #[kernel]
-fn ranges(r: TcpRecord) -> Ranges {
+pub fn ranges(r: TcpRecord) -> Ranges {
+    let list = [
+        SeqRange { start: r.ooo0_start, end: r.ooo0_end },
+        SeqRange { start: r.ooo1_start, end: r.ooo1_end },
+        SeqRange { start: r.ooo2_start, end: r.ooo2_end },
+        SeqRange { start: r.ooo3_start, end: r.ooo3_end },
+    ];
+    let newest = select(list, bit_cast::<2, 8>(r.ooo_recent));
+    let is_one = r.ooo_recent < RANGES as u64 && newest.start != newest.end;
     Ranges {
-        r0: SeqRange { start: r.ooo0_start, end: r.ooo0_end },
-        r1: SeqRange { start: r.ooo1_start, end: r.ooo1_end },
-        r2: SeqRange { start: r.ooo2_start, end: r.ooo2_end },
-        r3: SeqRange { start: r.ooo3_start, end: r.ooo3_end },
-        recent: bit_cast::<2, 8>(r.ooo_recent),
+        r0: list[0],
+        r1: list[1],
+        r2: list[2],
+        r3: list[3],
+        recent: if is_one { bit_cast::<2, 8>(r.ooo_recent) } else { bits::<2>(0) },
     }
 }
 

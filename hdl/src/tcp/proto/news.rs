@@ -1,5 +1,6 @@
 //! What is not a segment: doorbells, durable shadow records, failed jobs, deadlines; and the end of every pass.
 use super::guard::{timed_out, waited};
+use super::op::is_too_far;
 use super::record::{Cached, Clocks, Fixed, Receive, Side, Work};
 use super::rx::is_pending;
 use super::step::{
@@ -30,11 +31,12 @@ pub fn bell(s: Step, d: Doorbell, now: Bits<32>) -> Step {
     let w = s.w;
     let fin = (d.flags & bits::<8>(FIN)) != 0;
     let backwards = after(w.limit, d.limit) || (w.flags.fin_posted && d.limit != w.limit);
+    let refused = backwards || is_too_far(w.snd.una, d.limit);
     let mut n = s;
     if w.fixed.generation == 0 || w.fixed.generation != d.generation {
         n.c.counts.stale = true; // law L1
         n.c.forget = true;
-    } else if !d.receive && backwards {
+    } else if !d.receive && refused {
         n.c.counts.bad_request = true;
         n.c.forget = true;
     } else if !d.receive {

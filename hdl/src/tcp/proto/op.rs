@@ -1,6 +1,6 @@
 //! Commands for one connection (programmer's guide 4, 5, 9).
 use super::guard::handed_over;
-use super::image::{cached, load};
+use super::image::{cached, load, ranges};
 use super::record::{Flags, Work};
 use super::step::{
     reason, Step, BAD_REQUEST, CLOSED, CLOSE_WAIT, CLOSING, ESTABLISHED, FIN_WAIT_1, FIN_WAIT_2,
@@ -8,11 +8,15 @@ use super::step::{
 };
 use crate::mirror::{PageMapEntry, TcpRecord};
 use crate::prelude::*;
+use crate::tcp::cwnd::{MAX_CWND, PHASE_RTO};
 use crate::tcp::pages::PageSlot;
-use crate::tcp::seq::at_or_before;
+use crate::tcp::ranges::is_sound as is_sound_list;
+use crate::tcp::rtt::MAX_SAMPLE_US;
+use crate::tcp::seq::{max32, min32};
 use crate::tcp::window::MAX_WINDOW;
 use crate::types::{ConnOp, TcpParams};
 use chimney_abi::cmd::Opcode;
+use chimney_abi::desc::MAX_POSTED;
 
 /// `Opcode` numbers.
 pub const INITIATE: u64 = Opcode::Initiate.code() as u64;
@@ -26,6 +30,13 @@ pub const UPDATE: u64 = Opcode::Update.code() as u64;
 pub const INVALIDATE: u64 = Opcode::Invalidate.code() as u64;
 /// See [`INITIATE`].
 pub const ABORT: u64 = Opcode::Abort.code() as u64;
+
+/// The highest bits of a window lie here.
+const MAX_CWND_LOG2: usize = MAX_CWND.ilog2() as usize;
+/// The last of the phases.
+const PHASE_LAST: u64 = PHASE_RTO;
+/// One more than [`MAX_POSTED`].
+const FARTHEST: u64 = MAX_POSTED as u64 + 1;
 
 /// Beats of a record in an image.
 pub const RECORD_BEATS: u64 = 36;
@@ -47,20 +58,28 @@ fn is_ring(log2: Bits<8>, producer: Bits<16>) -> bool {
     log2 != 0 && log2 < 16 && producer <= (bits::<16>(1) << log2)
 }
 
+/// More is posted up to `limit` than may be ([`MAX_POSTED`]). One more counts: the FIN behind it may be acknowledged.
+#[kernel]
+pub fn is_too_far(una: Bits<32>, limit: Bits<32>) -> bool {
+    (limit + 1 - una) > FARTHEST
+}
+
 /// The image's numbers fit together, and its segments into the path (programmer's guide 5).
 #[kernel]
 fn is_sound(r: TcpRecord, room: Bits<16>) -> bool {
     let flags = unpack::<Flags, 16>(r.deleg_flags);
-    let end = r.snd_limit + flags.fin_sent;
+    let max = r.snd_max - r.snd_una;
     r.eff_mss != 0
         && r.eff_mss <= room
         && r.snd_wind_shift < 15
         && r.rcv_wind_shift < 15
         && is_ring(r.send_ring_log2, r.send_producer)
         && is_ring(r.recv_ring_log2, r.recv_producer)
-        && at_or_before(r.snd_una, r.snd_nxt)
-        && at_or_before(r.snd_nxt, r.snd_max)
-        && at_or_before(r.snd_max, end)
+        && r.phase <= PHASE_LAST
+        && r.snd_nxt - r.snd_una <= max
+        && max <= r.snd_limit + flags.fin_sent - r.snd_una
+        && !is_too_far(r.snd_una, r.snd_limit)
+        && is_sound_list(ranges(r), r.rcv_nxt, r.rcv_right)
 }
 
 /// May this image be taken over under this id?
@@ -88,14 +107,42 @@ fn begin(x: Work, now: Bits<32>, p: TcpParams) -> Work {
     w.flags.invalid = false;
     w.flags.post_loaded = false;
     w.side.sent_us = now;
-    let rto = if x.tm.rto_us == 0 { p.min_rto_us } else { x.tm.rto_us };
+    let rto = min32(max32(x.tm.rto_us, p.min_rto_us), p.max_rto_us);
     w.tm.rto_us = rto;
     // With nothing unacknowledged the timer is FIN_WAIT_2's or persist's, or off.
-    let needed = x.snd.una != x.snd.max || x.state == FIN_WAIT_2;
-    w.tm.on.rtx = needed || (x.tm.on.rtx && x.flags.persist);
+    let needed = x.snd.una != x.snd.max || x.state == FIN_WAIT_2 || x.flags.persist;
+    w.tm.on.rtx = needed;
     if needed && !x.tm.on.rtx {
         w.tm.rtx = now + if x.state == FIN_WAIT_2 { p.fin_wait_2_us } else { rto };
     }
+    if x.cached.flags.keep_alive && !x.tm.on.keep_alive {
+        w.tm.on.keep_alive = true;
+        w.tm.keep_alive = now + x.cached.ka_timeout_us;
+    }
+    w
+}
+
+/// At most `MAX_CWND`, a power of two.
+#[kernel]
+fn window(x: Bits<32>) -> Bits<32> {
+    if x.get_bits::<2>(MAX_CWND_LOG2).any() {
+        bits::<32>(MAX_CWND)
+    } else {
+        x
+    }
+}
+
+/// Estimates within the bounds that the arithmetic relies on (programmer's guide 5).
+#[kernel]
+fn bounded(x: Work) -> Work {
+    let mut w = x;
+    w.rc.cw.cwnd = max32(window(x.rc.cw.cwnd), bit_cast::<32, 16>(x.fixed.eff_mss));
+    w.rc.cw.ssthresh = window(x.rc.cw.ssthresh);
+    w.rc.cw.acked_sum = window(x.rc.cw.acked_sum);
+    w.snd.wnd = window(x.snd.wnd);
+    w.snd.max_wnd = max32(window(x.snd.max_wnd), w.snd.wnd);
+    w.rtt.srtt_x8 = min32(x.rtt.srtt_x8, bits::<32>(MAX_SAMPLE_US << 3));
+    w.rtt.rttvar_x4 = min32(x.rtt.rttvar_x4, bits::<32>(MAX_SAMPLE_US << 2));
     w
 }
 
@@ -108,7 +155,7 @@ pub fn initiate(s: Step, op: ConnOp, r: TcpRecord, at: (Bits<32>, Bits<32>, Bits
     n.c.status = status;
     n.c.forget = status != SUCCESS;
     if status == SUCCESS {
-        n.w = begin(load(r, op.generation, op.path, now_us, now_ms), now_us, p);
+        n.w = begin(bounded(load(r, op.generation, op.path, now_us, now_ms)), now_us, p);
         // What the slow unit knows is of the connection before.
         n.w.rc.epoch = s.w.rc.epoch + 1;
         n.c.load = true;
