@@ -344,7 +344,7 @@ fn an_mtu_that_shrinks_shortens_segments_at_once() {
 #[test]
 fn images_that_cannot_be_run_are_refused() {
     type Change = fn(&mut TcpRecord);
-    let table: [(&str, Change); 20] = [
+    let table: [(&str, Change); 21] = [
         ("state", |r| r.tcp_state = TcpState::SynSent.code()),
         ("unknown state", |r| r.tcp_state = 99),
         ("shift", |r| r.snd_wind_shift = 15),
@@ -361,6 +361,9 @@ fn images_that_cannot_be_run_are_refused() {
             (r.snd_nxt, r.snd_max, r.snd_limit) = (at(0x5000_0000), at(0xa000_0000), at(0x1000_0000));
         }),
         ("too much posted", |r| r.snd_limit = r.snd_una.wrapping_add(1 << 30)),
+        ("limit before una", |r| {
+            (r.snd_limit, r.snd_max) = (r.snd_una.wrapping_sub(1), r.snd_una.wrapping_add(1 << 30));
+        }),
         ("range at the next byte", |r| (r.ooo0_start, r.ooo0_end) = (r.rcv_nxt, r.rcv_nxt.wrapping_add(1))),
         ("range beyond the window", |r| {
             (r.ooo0_start, r.ooo0_end) = (r.rcv_nxt.wrapping_add(9), r.rcv_right.wrapping_add(1));
@@ -427,7 +430,7 @@ fn estimates_of_an_image_are_clamped() {
     assert!(back.rto_us > 0);
 }
 
-/// More than 2^30 - 1 bytes beyond SND.UNA cannot be posted: differences would no longer say what comes first.
+/// 2^30 bytes beyond SND.UNA and more cannot be posted: differences would no longer say what comes first.
 #[test]
 fn a_send_doorbell_that_goes_too_far_is_refused() {
     let mut w = World::with(4, &image());

@@ -27,6 +27,8 @@ const LARGE_PER_SEGMENT: u32 = (MAX_DESC_PER_SEGMENT - 2) / 2;
 const MERGED_BYTES: u32 = 4096;
 /// Most bytes of one descriptor (the field has 24 bits).
 const MAX_PIECE_BYTES: u32 = 1 << 23;
+/// Bytes that may be posted and not acknowledged; there is room for a FIN behind them.
+const MOST_POSTED: u32 = MAX_POSTED - 1;
 
 /// Requests below this length are merged, when a segment has at most `mss` bytes.
 fn small_bytes(mss: u16) -> u32 {
@@ -274,7 +276,7 @@ impl<M: DmaMemory> SendQueue<M> {
     /// Posts a request in place. False if the ring has no room for all of its pieces, or more would be posted than may be.
     fn post_whole(&mut self, buffers: &Buffers<M>, request: Request) -> bool {
         let pieces = request.len.div_ceil(MAX_PIECE_BYTES);
-        if self.ring.room() < pieces || self.limit - self.una > MAX_POSTED.saturating_sub(request.len) {
+        if self.ring.room() < pieces || self.limit - self.una > MOST_POSTED.saturating_sub(request.len) {
             return false;
         }
         let mut done = 0;
@@ -309,7 +311,7 @@ impl<M: DmaMemory> SendQueue<M> {
 
 /// A request of so many bytes finds entries in a ring of `1 << log2`, and is no more than may be posted at once.
 fn is_postable(len: u32, log2: u8) -> bool {
-    len <= MAX_POSTED && len.div_ceil(MAX_PIECE_BYTES) <= 1 << log2
+    len <= MOST_POSTED && len.div_ceil(MAX_PIECE_BYTES) <= 1 << log2
 }
 
 #[cfg(test)]
@@ -318,9 +320,9 @@ mod tests {
 
     #[test]
     fn a_request_that_would_wait_for_ever_is_not_taken() {
-        assert!(is_postable(0, 1) && is_postable(2 * MAX_PIECE_BYTES, 1) && is_postable(MAX_POSTED, 7));
+        assert!(is_postable(0, 1) && is_postable(2 * MAX_PIECE_BYTES, 1) && is_postable(MOST_POSTED, 7));
         assert!(!is_postable(2 * MAX_PIECE_BYTES + 1, 1), "three entries");
-        assert!(!is_postable(MAX_POSTED + 1, 15));
+        assert!(!is_postable(MOST_POSTED + 1, 15));
     }
 
     #[test]

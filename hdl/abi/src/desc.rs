@@ -31,9 +31,9 @@ pub const PAGE_SLOTS: u32 = 32;
 /// Largest right edge minus `rcv_nxt` that any connection may promise, bytes.
 pub const MAX_RCV_WINDOW: u32 = (PAGE_SLOTS - 1) * PAGE_BYTES;
 
-/// Largest distance from `snd_una` to `snd_limit`, bytes: what may be posted and not acknowledged. Sequence numbers are compared by their
-/// difference, and that is right up to 2^31 only; no window is larger than 2^30 (RFC 7323 2.3).
-pub const MAX_POSTED: u32 = (1 << 30) - 1;
+/// Largest distance from `snd_una` to our FIN behind `snd_limit`, whether it is posted or not: what may be unacknowledged. Sequence numbers
+/// are compared by their difference, and that is right up to 2^31 only; no window is larger than 2^30 (RFC 7323 2.3).
+pub const MAX_POSTED: u32 = 1 << 30;
 
 /// How far [`aligned_edge`] may carry the right edge beyond the limit that the host rang, bytes.
 pub const EDGE_SLACK: u32 = PAGE_BYTES;

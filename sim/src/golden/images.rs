@@ -152,10 +152,11 @@ fn check_image(r: &TcpRecord, room: u16) -> Result<(), Status> {
     let max = seq(r.snd_una, r.snd_max);
     // One more than the limit for a FIN, if it was sent.
     let is_fin_sent = r.deleg_flags & DELEG_FIN_SENT != 0;
-    let posted = seq(r.snd_una, r.snd_limit);
+    let posted = seq(r.snd_una, r.snd_limit).wrapping_add(is_fin_sent.into());
     let order_ok = seq(r.snd_una, r.snd_nxt) <= max
-        && max <= posted.wrapping_add(is_fin_sent.into())
-        && posted.wrapping_add(1) <= MAX_POSTED + 1;
+        && max <= posted
+        && posted <= MAX_POSTED
+        && seq(r.snd_una, r.snd_limit).wrapping_add(1) <= MAX_POSTED;
     let phase_ok = Phase::try_from(r.phase).is_ok();
     let ok = state_ok && rings_ok && entries_ok && shifts_ok && mss_ok && order_ok && phase_ok;
     if !ok || load_ranges(r).is_none() {

@@ -138,7 +138,7 @@ impl<D: Dma> Golden<D> {
         let is_good = u32::from(entries) <= 1 << r.send_ring_log2
             && producer.wrapping_sub(r.send_producer) <= entries
             && limit.at_or_after(conn.snd_limit())
-            && (limit - conn.snd_una()).wrapping_add(1) <= desc::MAX_POSTED + 1
+            && (limit - conn.snd_una()).wrapping_add(1) <= desc::MAX_POSTED
             && !(grows && conn.has(DELEG_FIN_POSTED));
         if is_good {
             conn.rec.send_producer = producer;

@@ -31,7 +31,7 @@ pub fn bell(s: Step, d: Doorbell, now: Bits<32>) -> Step {
     let w = s.w;
     let fin = (d.flags & bits::<8>(FIN)) != 0;
     let backwards = after(w.limit, d.limit) || (w.flags.fin_posted && d.limit != w.limit);
-    let refused = backwards || is_too_far(w.snd.una, d.limit);
+    let refused = backwards || is_too_far(w.snd.una, d.limit, w.flags.fin_sent);
     let mut n = s;
     if w.fixed.generation == 0 || w.fixed.generation != d.generation {
         n.c.counts.stale = true; // law L1

@@ -35,8 +35,8 @@ pub const ABORT: u64 = Opcode::Abort.code() as u64;
 const MAX_CWND_LOG2: usize = MAX_CWND.ilog2() as usize;
 /// The last of the phases.
 const PHASE_LAST: u64 = PHASE_RTO;
-/// One more than [`MAX_POSTED`].
-const FARTHEST: u64 = MAX_POSTED as u64 + 1;
+/// See [`MAX_POSTED`].
+const FARTHEST: u64 = MAX_POSTED as u64;
 
 /// Beats of a record in an image.
 pub const RECORD_BEATS: u64 = 36;
@@ -58,10 +58,10 @@ fn is_ring(log2: Bits<8>, producer: Bits<16>) -> bool {
     log2 != 0 && log2 < 16 && producer <= (bits::<16>(1) << log2)
 }
 
-/// More is posted up to `limit` than may be ([`MAX_POSTED`]). One more counts: the FIN behind it may be acknowledged.
+/// More is posted up to `limit`, with our FIN behind it, than may be ([`MAX_POSTED`]), or less than was acknowledged.
 #[kernel]
-pub fn is_too_far(una: Bits<32>, limit: Bits<32>) -> bool {
-    (limit + 1 - una) > FARTHEST
+pub fn is_too_far(una: Bits<32>, limit: Bits<32>, fin_sent: Bit) -> bool {
+    (limit + 1 - una) > FARTHEST || (limit + fin_sent - una) > FARTHEST
 }
 
 /// The image's numbers fit together, and its segments into the path (programmer's guide 5).
@@ -78,7 +78,7 @@ fn is_sound(r: TcpRecord, room: Bits<16>) -> bool {
         && r.phase <= PHASE_LAST
         && r.snd_nxt - r.snd_una <= max
         && max <= r.snd_limit + flags.fin_sent - r.snd_una
-        && !is_too_far(r.snd_una, r.snd_limit)
+        && !is_too_far(r.snd_una, r.snd_limit, flags.fin_sent)
         && is_sound_list(ranges(r), r.rcv_nxt, r.rcv_right)
 }
 

@@ -257,7 +257,9 @@ fn ack_timers(w: Work, is_new: bool, is_current: bool, now: Bits<32>, p: TcpPara
         n.flags.probe = false;
         n.tm.probe_round = bits::<8>(0);
         n.tm.retransmit_count = bits::<8>(0);
-        n.tm.on.rtx = false;
+        // RFC 6298 5.1: the timer never stands while something is unacknowledged, whether or not the window lets it be sent again now.
+        n.tm.on.rtx = w.snd.una != w.snd.max;
+        n.tm.rtx = now + n.tm.rto_us;
         n.snd.nxt = if w.fixed.flags.sack { w.snd.nxt } else { w.snd.una };
     }
     n
