@@ -41,11 +41,15 @@ const IMPORTS: &[(&str, &[&str])] = &[
     ("hdl/proof", &["chimney-hdl-kernel"]),
     ("hdl", &["chimney-abi", "chimney-hdl-kernel", "chimney-hdl-macros"]),
     ("driver", &["chimney-abi", "chimney-vfio-user"]),
-    ("driver/check", &["chimney-abi", "chimney-driver", "chimney-host-stack", "chimney-vfio-user"]),
+    (
+        "driver/check",
+        &["chimney-abi", "chimney-driver", "chimney-host-stack", "chimney-rng", "chimney-vfio-user"],
+    ),
     ("driver/vfio-user", &[]),
     ("host-stack/core", &["chimney-abi"]),
     ("host-stack", &["chimney-abi", "chimney-host-stack-core"]),
-    ("sim", &["chimney-abi", "chimney-hdl", "chimney-host-stack-core", "chimney-vfio-user"]),
+    ("sim", &["chimney-abi", "chimney-hdl", "chimney-host-stack-core", "chimney-rng", "chimney-vfio-user"]),
+    ("sim/rng", &[]),
     ("xtask", &[]),
 ];
 

@@ -33,6 +33,7 @@ pub mod net;
 pub mod pci;
 pub mod pins;
 pub mod rig;
-pub mod rng;
 pub mod vfio_user;
 pub mod yardstick;
+
+pub use chimney_rng as rng;

@@ -2,6 +2,7 @@
 
 use chimney_abi::wire::ethernet::{MAX_JUMBO_MTU, MAX_MTU};
 use chimney_sim::net::impairment::Impairment;
+use std::ffi::OsString;
 use std::path::PathBuf;
 
 /// Options of `chimney demo`.
@@ -50,6 +51,14 @@ pub struct Args {
     /// Only the JSON on standard output
     #[arg(long)]
     pub json: bool,
+    /// Driver and host stack in a guest: a stock kernel in QEMU, with the NIC as a PCI device outside of it. With `cargo xtask
+    /// demo`, which makes the guest
+    #[arg(long)]
+    pub vm: bool,
+    /// A command that starts a machine for driver and host stack, for example `chimney check`; the NIC's socket and the job are
+    /// added to it as --socket PATH --job JOB
+    #[arg(last = true, value_name = "COMMAND")]
+    pub machine: Vec<OsString>,
 }
 
 /// Who is at the other end.

@@ -1,8 +1,7 @@
 //! The far end: the Linux kernel with programs that nobody here wrote, or a second instance of our stack.
 
-use super::args::Args;
-use super::transfer::{file_bytes, DOWNLOAD_PORT, UPLOAD_PORT};
 use anyhow::{bail, Context, Result};
+use chimney_check::job::{file_bytes, hex, Job, DOWNLOAD_PORT, UPLOAD_PORT};
 use chimney_host_stack::{Address, ConnId, ListenerId, MacAddr, Stack, StackConfig, StackEvent, TcpConfig};
 use chimney_sim::net::counters::Counters;
 use chimney_sim::net::netns::{PeerConfig, PeerNet};
@@ -12,11 +11,6 @@ use chimney_sim::net::wire::{FarEnd, QueueEnd};
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
 use std::path::Path;
-
-/// Lower-case hexadecimal.
-pub fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|b| format!("{b:02x}")).collect()
-}
 
 /// What the far end says about the whole run.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -151,13 +145,13 @@ impl BuiltinPeer {
     ///
     /// # Errors
     /// Never in practice: the ports of a new stack are free.
-    pub fn new(net: &PeerConfig, args: &Args) -> Result<Self> {
+    pub fn new(net: &PeerConfig, job: &Job) -> Result<Self> {
         let mut stack = Stack::new(StackConfig {
             mac: BUILTIN_MAC,
             addresses: vec![Address::new(net.peer_ip, net.prefix_len)],
             mtu: net.mtu,
-            secret: args.seed ^ 0x5eed,
-            tcp: TcpConfig { is_ecn: args.ecn, ..TcpConfig::default() },
+            secret: job.seed ^ 0x5eed,
+            tcp: TcpConfig { is_ecn: job.ecn, ..TcpConfig::default() },
         });
         let http = stack.listen(DOWNLOAD_PORT, 8)?;
         let sink = stack.listen(UPLOAD_PORT, 8)?;
@@ -169,7 +163,7 @@ impl BuiltinPeer {
             downloads: BTreeMap::new(),
             uploads: BTreeMap::new(),
             upload_hash: None,
-            file: file_bytes(args.seed, args.bytes),
+            file: file_bytes(job.seed, job.bytes),
             resets: 0,
         })
     }

@@ -1,50 +1,16 @@
 //! What the demo says at its end: a table for a person, `result.json` for a program.
 
-use chimney_host_stack::switch::{Direction, Handover};
+use super::args::Args;
+use crate::device::ClientReport;
+use chimney_abi::layout::Reg;
+use chimney_abi::regs;
+use chimney_check::job::{HandoverRow, HostSide};
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::io::{self, Write};
 
-/// One hand-over.
-#[derive(Clone, Debug, Serialize)]
-pub struct HandoverRow {
-    /// "download" or "upload": which transfer.
-    pub transfer: &'static str,
-    /// "offload", "upload" or "rebuild".
-    pub direction: &'static str,
-    /// "Success" or the reason why not.
-    pub status: String,
-    /// When, milliseconds of the common clock.
-    pub at_ms: f64,
-    /// Posted, never sent, bytes.
-    pub unsent: u32,
-    /// Sent, not acknowledged, bytes.
-    pub unacknowledged: u32,
-    /// Received in order, not delivered, bytes.
-    pub undelivered: u32,
-    /// Received ahead of a hole, bytes.
-    pub out_of_order: u32,
-}
-
-impl HandoverRow {
-    /// A row about a hand-over of a transfer.
-    pub fn new(transfer: &'static str, h: &Handover) -> Self {
-        Self {
-            transfer,
-            direction: match h.direction {
-                Direction::Offload => "offload",
-                Direction::Upload => "upload",
-                Direction::Rebuild => "rebuild",
-            },
-            status: format!("{:?}", h.status),
-            at_ms: h.at_us as f64 / 1000.0,
-            unsent: h.unsent_bytes,
-            unacknowledged: h.unacknowledged_bytes,
-            undelivered: h.undelivered_bytes,
-            out_of_order: h.out_of_order_bytes,
-        }
-    }
-}
+/// Least share of the bytes that must go through the NIC.
+const LEAST_NIC_SHARE: f64 = 0.8;
 
 /// Wall time minus simulated time.
 #[derive(Clone, Copy, Debug, Default, Serialize)]
@@ -112,12 +78,14 @@ pub struct Report {
     pub bytes_per_cycle: f64,
     /// NIC cycles per second of wall time.
     pub cycles_per_second: f64,
-    /// How far the simulation was behind the wall clock.
+    /// How far the simulation was behind the wall clock; nothing if the host is another machine, which the NIC waits for.
     pub clock_lag: Lag,
     /// Wall time, seconds.
     pub seconds: f64,
     /// The NIC's counters by register name.
-    pub nic_counters: BTreeMap<&'static str, u64>,
+    pub nic_counters: BTreeMap<String, u64>,
+    /// What crossed the boundary of a NIC in another process during the transfers, as its own side counted it.
+    pub device_side: Option<ClientReport>,
     /// Why not ok.
     pub problems: Vec<String>,
     /// The capture.
@@ -130,6 +98,66 @@ impl Report {
     /// Share of the bytes that went through the engine.
     pub fn nic_share(&self) -> f64 {
         self.bytes_by_nic as f64 / (self.bytes_by_nic + self.bytes_by_host).max(1) as f64
+    }
+
+    /// A report that has nothing to say yet.
+    pub fn new(args: &Args, device: &'static str, peer: &'static str) -> Self {
+        let capture = super::capture(args).display().to_string();
+        Self { device, peer, seed: args.seed, loss: args.loss, capture, ..Self::default() }
+    }
+
+    /// The NIC worked for so many cycles while `bytes` went each way; the time is known.
+    pub fn set_cycles(&mut self, cycles: u64, bytes: u64) {
+        self.nic_cycles = cycles;
+        if cycles > 0 {
+            self.bytes_per_cycle = 2.0 * bytes as f64 / cycles as f64;
+            self.cycles_per_second = cycles as f64 / self.seconds;
+        }
+    }
+
+    /// Takes over what the host says; `wanted` is the SHA-256 of the file.
+    pub fn take(&mut self, side: HostSide, wanted: &str) {
+        let counters = &side.nic_counters;
+        let read = |reg: &Reg| counters.get(reg.name).copied().unwrap_or(0);
+        let sum = |a: &Reg, b: &Reg| read(a).saturating_add(read(b));
+        self.bytes_by_nic = sum(&regs::CNT_RX_OFFLOADED_BYTES, &regs::CNT_TX_OFFLOADED_BYTES);
+        self.segments_by_nic = sum(&regs::CNT_RX_OFFLOADED, &regs::CNT_TX_OFFLOADED);
+        self.bytes_by_host = sum(&regs::CNT_RX_BYTES, &regs::CNT_TX_BYTES).saturating_sub(self.bytes_by_nic);
+        let frames = sum(&regs::CNT_RX_FRAMES, &regs::CNT_TX_FRAMES);
+        self.segments_by_host = frames.saturating_sub(self.segments_by_nic);
+        self.retransmits_by_nic = read(&regs::CNT_RETRANSMITS);
+        self.received_ok = side.received_sha256 == wanted;
+        self.retransmits_by_host = side.retransmits;
+        self.large_frames_by_host = side.large_frames;
+        self.segments_of_large_frames = side.segments_of_large_frames;
+        self.handovers = side.handover.iter().filter(|h| h.status == "Success").count();
+        self.handover = side.handover;
+        self.nic_counters = side.nic_counters;
+    }
+
+    /// Looks for what is not as it should be.
+    pub fn judge(&mut self, args: &Args) {
+        let (share, total) = (self.nic_share(), self.bytes_by_nic.saturating_add(self.bytes_by_host));
+        let checks = [
+            (self.received_ok, "the download's SHA-256 is wrong".to_owned()),
+            (self.sent_ok, "the upload's SHA-256 is wrong".to_owned()),
+            (
+                // A link that damages frames is not the NIC's fault.
+                self.peer_checksum_errors == 0 || args.link.corrupt > 0.0,
+                format!("the peer counted {} checksum errors", self.peer_checksum_errors),
+            ),
+            (self.peer_resets == 0, format!("the peer counted {} resets", self.peer_resets)),
+            (
+                share >= LEAST_NIC_SHARE || args.in_host,
+                format!("only {:.1} % of the bytes went through the NIC", 100.0 * share),
+            ),
+            (
+                total == self.bytes_in_capture,
+                format!("the MAC port counted {total} bytes, the capture has {}", self.bytes_in_capture),
+            ),
+        ];
+        self.problems.extend(checks.into_iter().filter(|(ok, _)| !ok).map(|(_, text)| text));
+        self.ok = self.problems.is_empty();
     }
 
     /// Writes the tables.
@@ -185,9 +213,17 @@ impl Report {
             let (cycles, hz, rate) = (self.nic_cycles, self.cycles_per_second, self.bytes_per_cycle);
             row("NIC clock", &format!("{cycles} cycles, {hz:.0} cycles/s, {rate:.2} file bytes per cycle"))?;
         }
-        let Lag { mean_us, max_us } = self.clock_lag;
-        row("clock lag", &format!("{mean_us:.0} us mean, {max_us:.0} us at most"))?;
+        if self.device_side.is_none() {
+            let Lag { mean_us, max_us } = self.clock_lag;
+            row("clock lag", &format!("{mean_us:.0} us mean, {max_us:.0} us at most"))?;
+        }
         row("time", &format!("{:.1} s", self.seconds))?;
+        if let Some(d) = &self.device_side {
+            let (reads, send, receive) = (d.mmio_reads, d.send_doorbells, d.receive_doorbells);
+            row("read by the driver", &format!("{reads} registers during the transfers"))?;
+            row("rung by the driver", &format!("{send} send doorbells, {receive} receive doorbells"))?;
+            row("interrupts", &format!("{} for {} register writes in all", d.interrupts, d.mmio_writes))?;
+        }
         row("capture", &self.capture)?;
         self.wave.iter().try_for_each(|wave| row("wave", wave))?;
         self.problems.iter().try_for_each(|problem| row("problem", problem))

@@ -34,7 +34,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 /// NIC cycles between two looks at socket and wire: 150 microseconds of the simulation.
-const CYCLES_PER_STEP: u64 = 64;
+pub(crate) const CYCLES_PER_STEP: u64 = 64;
 /// First guess of the simulation speed, cycles per second.
 const EXPECTED_HZ: f64 = 400_000.0;
 /// How long a device without client, or one that is not enabled, sleeps between two looks.

@@ -4,13 +4,14 @@
 //!   run.rs      starts the program, waits for moments, ends it, looks for what it left behind
 //!   capture.rs  what Wireshark's dissector says about the capture
 //!   result.rs   what result.json promises
-//!   transfers.rs, matrix.rs, seeds.rs, wave.rs, errors.rs   the tests
+//!   transfers.rs, matrix.rs, outside.rs, seeds.rs, wave.rs, errors.rs   the tests
 //! ```
 //! A test that needs root, a TAP or a tool that is not there says so and passes.
 
 mod capture;
 mod errors;
 mod matrix;
+mod outside;
 mod result;
 mod run;
 mod seeds;

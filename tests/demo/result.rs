@@ -43,6 +43,7 @@ const FIELDS: &[(&str, Kind)] = &[
     ("clock_lag", Value::is_object),
     ("seconds", TIME),
     ("nic_counters", |v| v.as_object().is_some_and(|c| !c.is_empty() && c.values().all(Value::is_u64))),
+    ("device_side", |v| v.is_null() || v["mmio_reads"].is_u64()),
     ("problems", |v| v.as_array().is_some_and(|p| p.iter().all(Value::is_string))),
     ("capture", WORD),
     ("wave", |v| v.is_null() || WORD(v)),

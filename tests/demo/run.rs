@@ -162,7 +162,8 @@ fn left_behind(pid: u32) -> Vec<String> {
     }
 }
 
-fn processes_that_name(word: &str) -> Vec<String> {
+/// Processes with this in their command line, as "process PID: command line".
+pub fn processes_that_name(word: &str) -> Vec<String> {
     let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
     let lines = entries.filter_map(|entry| {
         let bytes = fs::read(entry.path().join("cmdline")).ok()?;

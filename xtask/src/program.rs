@@ -6,7 +6,10 @@ use std::process::ExitCode;
 use anyhow::{Context, Result};
 
 use crate::needs::{self, Role};
-use crate::{paths, setup};
+use crate::{paths, setup, vm};
+
+/// The option of the demo that wants a guest.
+const VM: &str = "--vm";
 
 /// What follows `demo` or `bench` on the command line; the program knows what it means.
 #[derive(clap::Args)]
@@ -29,6 +32,10 @@ pub fn run(command: &str, args: Args) -> Result<ExitCode> {
         needs::check(Role::Wave).map_err(anyhow::Error::msg).context("--wave")?;
         cargo.args(["--features", "trace"]);
     }
-    cargo.args(["--", command]).args(args.args);
+    cargo.args(["--", command]).args(&args.args);
+    if command == "demo" && args.args.iter().any(|arg| arg == VM) {
+        let machine = vm::demo::prepare().context(VM)?;
+        cargo.arg("--").args(machine);
+    }
     Err(cargo.exec()).context("cannot start cargo")
 }

@@ -14,6 +14,7 @@
 mod carry_on;
 mod checks;
 mod counters;
+pub mod job;
 mod machine;
 mod outcome;
 mod site;
@@ -23,6 +24,8 @@ pub use counters::{Counters, Crossings};
 pub use machine::Machine;
 pub use outcome::{Count, Outcome, Seen};
 pub use site::{FarSite, Site, SocketSite, VfioSite};
+
+use job::Job;
 
 use anyhow::{bail, ensure, Context, Result};
 use std::fs::File;
@@ -60,11 +63,14 @@ pub struct Args {
     #[arg(long, value_name = "PATH")]
     pub report: Option<PathBuf>,
     /// Not the list: connections work on the device until it is taken away, and go on over this one, of the same kind
-    #[arg(long, value_name = "PATH or BDF", conflicts_with = "endless")]
+    #[arg(long, value_name = "PATH or BDF", conflicts_with_all = ["endless", "job"])]
     pub spare: Option<String>,
     /// Not the list: an offloaded connection works until the device or this process is gone
     #[arg(long)]
     pub endless: bool,
+    /// Not the list: driver and host stack of the demo, which has another peer on the wire and says what is to be done
+    #[arg(long, value_name = "JOB", conflicts_with = "endless")]
+    pub job: Option<Job>,
 }
 
 /// Runs the list, one line for each check as soon as it ended; true if all of it passed.
@@ -87,6 +93,9 @@ fn work<S: Site>(args: &Args, mut site: S, at: impl Fn(&str) -> S) -> Result<boo
     if let Some(spare) = &args.spare {
         carry_on(&mut site, &mut at(spare), say)?;
         return Ok(true);
+    }
+    if let Some(job) = &args.job {
+        return job::work(&mut site, job);
     }
     if args.endless {
         endless(&mut site, say)?;

@@ -13,7 +13,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::{Duration, Instant};
 
 /// A transfer that makes no progress for so long has failed.
-pub(crate) const STALL_LIMIT: Duration = Duration::from_secs(30);
+pub const STALL_LIMIT: Duration = Duration::from_secs(30);
 /// Length of one send request, bytes.
 pub(crate) const CHUNK_BYTES: u32 = 64 << 10;
 /// Another chunk is sent when no more than this waits for acknowledgment, bytes.
@@ -23,9 +23,9 @@ const HOLDOFF_US: u32 = 2000;
 /// Time without work after which interrupts come again, microseconds: a simulated NIC takes a millisecond for a segment.
 const POLL_US: u64 = 20_000;
 /// A simulated device on a busy machine may be away for this long, microseconds.
-const PATIENCE_US: u64 = 10_000_000;
+pub(crate) const PATIENCE_US: u64 = 10_000_000;
 /// MAC address of every host.
-const HOST_MAC: MacAddr = MacAddr([0x02, 0xc4, 0x1e, 0, 0, 0x02]);
+pub(crate) const HOST_MAC: MacAddr = MacAddr([0x02, 0xc4, 0x1e, 0, 0, 0x02]);
 
 /// Bytes without a pattern: at least `len` of them, for each seed others.
 pub(crate) fn noise(len: usize, seed: u64) -> Vec<u8> {
@@ -48,7 +48,7 @@ pub struct Machine<'a, S: Site> {
     retired: Option<Driver<S::Bus>>,
 }
 
-fn open<S: Site>(site: &mut S, heartbeat_limit_us: u64) -> Result<Driver<S::Bus>> {
+pub(crate) fn open<S: Site>(site: &mut S, heartbeat_limit_us: u64) -> Result<Driver<S::Bus>> {
     let config = Config {
         mac: HOST_MAC.0,
         irq_holdoff_us: HOLDOFF_US,

@@ -117,7 +117,7 @@ impl Receiver {
     fn start(plan: &Plan) -> Result<(Self, Tap)> {
         let (net, tap) = PeerNet::create(PeerConfig::default())?;
         let process = PeerProcess::upload_receiver(&net, PORT)?;
-        let wanted = crate::demo::hex(&Sha256::digest(pattern_bytes(plan.bytes)));
+        let wanted = chimney_check::job::hex(&Sha256::digest(pattern_bytes(plan.bytes)));
         Ok((Self { process, _net: net, wanted, bytes: plan.bytes }, tap))
     }
 

@@ -10,9 +10,11 @@
 //! | [`device`] | the NICs outside, and a Linux peer for two of them |
 //! | [`columns`] | the list of checks on each transport, side by side |
 //! | [`guest`] | one boot: what is built, started, said and judged |
+//! | [`demo`] | the guest of `cargo xtask demo --vm` |
 
 mod archive;
 mod columns;
+pub mod demo;
 mod device;
 mod guest;
 mod kit;
@@ -35,6 +37,9 @@ enum What {
     Kit,
     /// Boot the guest and run the checks in it
     Test(guest::Args),
+    /// Become the guest of `cargo xtask demo --vm`: a machine that does one job with a NIC that is there
+    #[command(hide = true)]
+    Boot(demo::Args),
 }
 
 /// Runs it.
@@ -48,6 +53,7 @@ pub fn run(args: &Args) -> Result<ExitCode> {
             Ok(ExitCode::SUCCESS)
         }
         What::Test(args) => guest::run(args),
+        What::Boot(args) => demo::boot(args),
     }
 }
 

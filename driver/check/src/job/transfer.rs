@@ -4,18 +4,19 @@
 //!   open -> 64 KiB in the host -> NIC -> half of the file -> host -> a little -> NIC -> end -> host -> closed
 //! ```
 
-use super::args::Args;
 use super::moment::{Moment, Place};
-use crate::world::World;
+use super::{Host, Job, Losses};
 use anyhow::{bail, Context, Result};
 use chimney_abi::cmd::TcpState;
 use chimney_abi::offload::Residence;
+use chimney_driver::Bus;
+use chimney_host_stack::switch::Switch;
 use chimney_host_stack::{ConnId, StackEvent};
-use chimney_sim::device::Device;
-use chimney_sim::net::wire::FarEnd;
-use chimney_sim::rng::Rng;
+use chimney_rng::Rng;
+use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
-use std::net::{IpAddr, SocketAddr};
+use std::fmt;
+use std::net::SocketAddr;
 
 /// Port of the peer's HTTP server.
 pub const DOWNLOAD_PORT: u16 = 8000;
@@ -41,12 +42,22 @@ pub fn file_bytes(seed: u64, len: u64) -> Vec<u8> {
 }
 
 /// Which way the file goes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Way {
     /// From the peer to us.
     Download,
     /// From us to the peer.
     Upload,
+}
+
+impl fmt::Display for Way {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Download => "download",
+            Self::Upload => "upload",
+        })
+    }
 }
 
 /// What the connection waits for next.
@@ -83,16 +94,10 @@ impl Transfer {
     ///
     /// # Errors
     /// When the stack has no port left.
-    pub fn open<D: Device, F: FarEnd>(
-        world: &mut World<D, F>,
-        way: Way,
-        peer: IpAddr,
-        args: &Args,
-    ) -> Result<Self> {
-        let (seed, total) = (args.seed, args.bytes);
+    pub fn open<B: Bus, L: Losses>(host: &mut Host<'_, B, L>, way: Way, job: &Job) -> Result<Self> {
+        let (seed, total) = (job.seed, job.bytes);
         let port = if way == Way::Download { DOWNLOAD_PORT } else { UPLOAD_PORT };
-        let now_us = world.now_us();
-        let id = world.switch.stack().connect(now_us, SocketAddr::new(peer, port))?;
+        let id = host.switch.stack().connect(host.now_us, SocketAddr::new(job.peer, port))?;
         let request = match way {
             Way::Download => format!("GET /{FILE_NAME} HTTP/1.0\r\n\r\n").into_bytes(),
             Way::Upload => Vec::new(),
@@ -108,7 +113,7 @@ impl Transfer {
             body_bytes: 0,
             in_body: false,
             hash: Sha256::new(),
-            step: if args.in_host { Step::Finish } else { Step::FirstOffload },
+            step: if job.offload { Step::FirstOffload } else { Step::Finish },
             moment: Moment::new(seed, port),
             is_connected: false,
             is_shut: false,
@@ -131,13 +136,13 @@ impl Transfer {
 
     /// SHA-256 of what was downloaded.
     pub fn hash(&self) -> String {
-        super::peer::hex(&self.hash.clone().finalize())
+        super::hex(&self.hash.clone().finalize())
     }
 
     /// The file was transferred and the connection has ended, in the host.
-    pub fn is_finished<D: Device, F: FarEnd>(&self, world: &World<D, F>) -> bool {
-        let is_home = world.switch.residence(self.id) == Residence::InHost;
-        is_home && (self.is_closed || world.switch.state(self.id) == Some(TcpState::TimeWait))
+    pub fn is_finished(&self, switch: &Switch) -> bool {
+        let is_home = switch.residence(self.id) == Residence::InHost;
+        is_home && (self.is_closed || switch.state(self.id) == Some(TcpState::TimeWait))
     }
 
     /// A stack event about this connection.
@@ -153,8 +158,8 @@ impl Transfer {
     ///
     /// # Errors
     /// When the connection broke or the peer answered nonsense.
-    pub fn poll<D: Device, F: FarEnd>(&mut self, world: &mut World<D, F>) -> Result<()> {
-        if let Some(error) = world.switch.stack().status(self.id).ok().and_then(|s| s.error) {
+    pub fn poll<B: Bus, L: Losses>(&mut self, host: &mut Host<'_, B, L>) -> Result<()> {
+        if let Some(error) = host.switch.stack().status(self.id).ok().and_then(|s| s.error) {
             bail!("the connection to the peer ended: {error}");
         }
         if self.is_closed && self.done_bytes() < self.total {
@@ -163,15 +168,15 @@ impl Transfer {
         if !self.is_connected {
             return Ok(());
         }
-        self.write(world)?;
+        self.write(host)?;
         if self.moment.is_reading() {
-            self.read(world)?;
+            self.read(host)?;
         }
-        self.hand_over(world)?;
-        self.close(world)
+        self.hand_over(host)?;
+        self.close(host)
     }
 
-    fn write<D: Device, F: FarEnd>(&mut self, world: &mut World<D, F>) -> Result<()> {
+    fn write<B: Bus, L: Losses>(&mut self, host: &mut Host<'_, B, L>) -> Result<()> {
         if self.is_shut {
             return Ok(());
         }
@@ -182,18 +187,18 @@ impl Transfer {
         if done < total.len() {
             let end = total.len().min(done + (64 << 10));
             self.sent +=
-                world.switch.send(self.id, &total[done..end]).context("the connection refuses to send")?;
+                host.switch.send(self.id, &total[done..end]).context("the connection refuses to send")?;
         } else if self.way == Way::Upload {
-            world.switch.shutdown(self.id)?;
+            host.switch.shutdown(self.id)?;
             self.is_shut = true;
         }
         Ok(())
     }
 
-    fn read<D: Device, F: FarEnd>(&mut self, world: &mut World<D, F>) -> Result<()> {
+    fn read<B: Bus, L: Losses>(&mut self, host: &mut Host<'_, B, L>) -> Result<()> {
         let mut bytes = [0u8; 16 << 10];
         loop {
-            let n = world.switch.recv(&mut world.driver, self.id, &mut bytes).unwrap_or(0);
+            let n = host.switch.recv(host.driver, self.id, &mut bytes).unwrap_or(0);
             if n == 0 {
                 return Ok(());
             }
@@ -236,12 +241,12 @@ impl Transfer {
         }
     }
 
-    fn hand_over<D: Device, F: FarEnd>(&mut self, world: &mut World<D, F>) -> Result<()> {
-        let residence = world.switch.residence(self.id);
+    fn hand_over<B: Bus, L: Losses>(&mut self, host: &mut Host<'_, B, L>) -> Result<()> {
+        let residence = host.switch.residence(self.id);
         let settled = matches!(residence, Residence::InHost | Residence::Offloaded);
         // What counts is what the peer has: the queues alone are larger than the pieces that pass in the host.
         let unfinished =
-            if self.way == Way::Upload { world.switch.unfinished_bytes(self.id) as u64 } else { 0 };
+            if self.way == Way::Upload { host.switch.unfinished_bytes(self.id) as u64 } else { 0 };
         let passed = self.done_bytes().saturating_sub(unfinished);
         if !settled || self.threshold().is_none_or(|t| passed < t) {
             return Ok(());
@@ -252,20 +257,20 @@ impl Transfer {
             passed,
             total: self.total,
         };
-        if !self.moment.has_come(world, place) {
+        if !self.moment.has_come(host, place) {
             return Ok(());
         }
         self.step = match (self.step, residence) {
             (Step::FirstOffload, Residence::InHost) => {
-                world.switch.offload(self.id)?;
+                host.switch.offload(self.id)?;
                 Step::Upload
             }
             (Step::Upload, Residence::Offloaded) => {
-                world.switch.upload(self.id)?;
+                host.switch.upload(self.id)?;
                 Step::SecondOffload
             }
             (Step::SecondOffload, Residence::InHost) => {
-                world.switch.offload(self.id)?;
+                host.switch.offload(self.id)?;
                 Step::Finish
             }
             // The device asked for it back meanwhile, or refused: the next threshold will do.
@@ -276,22 +281,22 @@ impl Transfer {
     }
 
     /// The end of the stream was read: close our half, and take the connection back when it has nothing to send.
-    fn close<D: Device, F: FarEnd>(&mut self, world: &mut World<D, F>) -> Result<()> {
-        if !world.switch.is_at_end(self.id) {
+    fn close<B: Bus, L: Losses>(&mut self, host: &mut Host<'_, B, L>) -> Result<()> {
+        if !host.switch.is_at_end(self.id) {
             return Ok(());
         }
         if !self.is_shut {
             self.is_shut = true;
-            world.switch.shutdown(self.id)?;
+            host.switch.shutdown(self.id)?;
             return Ok(());
         }
-        let residence = world.switch.residence(self.id);
+        let residence = host.switch.residence(self.id);
         if self.step != Step::Closing
             && residence == Residence::Offloaded
-            && world.switch.is_disconnected(self.id)
+            && host.switch.is_disconnected(self.id)
         {
             self.step = Step::Closing;
-            world.switch.upload(self.id)?;
+            host.switch.upload(self.id)?;
         }
         Ok(())
     }

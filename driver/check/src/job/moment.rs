@@ -7,15 +7,12 @@
 //! | pause | the application does not read for a while, now and then until the window is full | undelivered bytes |
 //! | hole | the wire has just lost a frame, and a few behind it have reached the NIC | out-of-order bytes |
 //!
-//! A wire that loses nothing has pauses only. Unsent and unacknowledged bytes need no help: an upload always has some.
+//! A wire that loses nothing, or that nobody sees, has pauses only. Unsent and unacknowledged bytes need no help: an upload always has some.
 
-use crate::world::World;
+use super::{Host, Losses};
 use chimney_abi::regs;
-use chimney_sim::device::Device;
-use chimney_sim::net::impairment::Loss;
-use chimney_sim::net::link::Fate;
-use chimney_sim::net::wire::FarEnd;
-use chimney_sim::rng::Rng;
+use chimney_driver::Bus;
+use chimney_rng::Rng;
 
 /// Longest ordinary pause.
 const SHORT_PAUSE_US: u64 = 3_000;
@@ -78,18 +75,18 @@ impl Moment {
     }
 
     /// Has it come? Asked at every step from the first that would do.
-    pub fn has_come<D: Device, F: FarEnd>(&mut self, world: &mut World<D, F>, place: Place) -> bool {
+    pub fn has_come<B: Bus, L: Losses>(&mut self, host: &mut Host<'_, B, L>, place: Place) -> bool {
         let Some(wait) = self.wait else {
-            self.wait = Some(self.first_wait(world, place));
+            self.wait = Some(self.first_wait(host, place));
             return false;
         };
-        let now_us = world.now_us();
+        let now_us = host.now_us;
         let is_late = place.passed >= self.until_bytes;
         let has_come = match wait {
             Wait::Pause { until_us } => is_late || now_us >= until_us,
             Wait::Loss { seen } => {
-                self.count_frames(world);
-                match frames_before_loss(world, seen) {
+                self.count_frames(host);
+                match host.wire.frames_before_loss(seen) {
                     Some(before) => {
                         let rx_frames = before + 1 + self.rng.below(MOST_BEHIND);
                         self.wait = Some(Wait::Hole { rx_frames, until_us: now_us + HOLE_LIMIT_US });
@@ -99,7 +96,7 @@ impl Moment {
                 }
             }
             Wait::Hole { rx_frames, until_us } => {
-                self.count_frames(world);
+                self.count_frames(host);
                 self.is_behind(rx_frames, place) || now_us >= until_us
             }
         };
@@ -110,20 +107,19 @@ impl Moment {
         has_come
     }
 
-    fn first_wait<D: Device, F: FarEnd>(&mut self, world: &World<D, F>, place: Place) -> Wait {
+    fn first_wait<B: Bus, L: Losses>(&mut self, host: &Host<'_, B, L>, place: Place) -> Wait {
         self.until_bytes = place.passed + place.total / WAIT_PART;
-        let link = world.wire.links().1;
-        if place.is_receiving && link.impairment().loss != Loss::None && self.turn % 2 == 1 {
-            return Wait::Loss { seen: link.stats().lost };
+        if let Some(seen) = host.wire.lost().filter(|_| place.is_receiving && self.turn % 2 == 1) {
+            return Wait::Loss { seen };
         }
         let is_long = place.is_receiving && self.rng.below(2) == 1;
         let longest = if is_long { LONG_PAUSE_US } else { SHORT_PAUSE_US };
-        Wait::Pause { until_us: world.now_us() + self.rng.below(longest) }
+        Wait::Pause { until_us: host.now_us + self.rng.below(longest) }
     }
 
-    fn count_frames<D: Device, F: FarEnd>(&mut self, world: &mut World<D, F>) {
+    fn count_frames<B: Bus, L: Losses>(&mut self, host: &mut Host<'_, B, L>) {
         // A device that does not answer is noticed by whoever drives it.
-        let count = world.driver.counter(&regs::CNT_RX_FRAMES).unwrap_or(self.at_port);
+        let count = host.driver.counter(&regs::CNT_RX_FRAMES).unwrap_or(self.at_port);
         self.in_last_step = count.saturating_sub(self.at_port);
         self.at_port = count;
     }
@@ -133,17 +129,4 @@ impl Moment {
         let ahead = if place.is_in_nic { self.in_last_step } else { 0 };
         self.at_port + ahead >= rx_frames
     }
-}
-
-/// Frames that went to the NIC before the last one that was lost on its way there, if more than `seen` were lost.
-fn frames_before_loss<D: Device, F: FarEnd>(world: &World<D, F>, seen: u64) -> Option<u64> {
-    let link = world.wire.links().1;
-    let stats = link.stats();
-    if stats.lost <= seen {
-        return None;
-    }
-    let last = link.log().filter(|r| r.fate == Fate::Lost).last()?.number;
-    // `as`: few are on the wire.
-    let arriving = world.wire.stats().rx_frames + link.in_flight() as u64;
-    Some(arriving.saturating_sub(stats.pushed - last))
 }
