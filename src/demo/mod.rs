@@ -3,7 +3,7 @@
 //! ```text
 //!   download 4 MiB, then upload 4 MiB; each: host 64 KiB -> NIC -> host (mid-stream) -> NIC -> close
 //! ```
-//! The job itself is `chimney_check::job`. Driver and host stack are in this process, or on another machine ([`outside`]), for
+//! The job itself is `chimney_check::job`. Driver and host stack are in this process, or on another machine (`outside`), for
 //! example in a guest.
 //!
 //! Needs root, `ip` and a TAP for the Linux peer; else a second instance of our stack is the peer.
