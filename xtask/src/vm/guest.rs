@@ -31,6 +31,9 @@ const MEMORY: &str = "512M";
 const LIMIT_S: u32 = 600;
 /// The table of transports, for programs.
 const TABLE: &str = "transports.json";
+/// How long QEMU waits for an answer of a device, milliseconds: many times what a simulated NIC takes on a busy machine. A command that is
+/// queued in the moment in which the device's process dies is never answered, and QEMU 11.1 does not notice: the guest stands so long.
+const ANSWER_MS: u32 = 30_000;
 /// How a line begins that wants the second NIC's process killed.
 const KILL: &str = "KILL";
 /// The parts of the list in the guest.
@@ -341,7 +344,7 @@ pub fn qemu(kit: &Kit, dir: &Path, sockets: &[&Path], words: &[String]) -> Vec<O
         let nic = serde_json::json!({
             "driver": "vfio-user-pci", "id": format!("nic{number}"), "bus": format!("root{number}"),
             // A simulated NIC may be away for longer than the 5 s that QEMU allows.
-            "x-msg-timeout": LIMIT_S * 1000,
+            "x-msg-timeout": ANSWER_MS,
             "socket": { "path": socket, "type": "unix" },
         });
         command.args(["-device", &port, "-device", &nic.to_string()]);
