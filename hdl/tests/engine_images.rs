@@ -2,8 +2,8 @@
 mod engine_env;
 
 use chimney_abi::cmd::{Opcode, Status, TcpState};
-use chimney_abi::state::{TcpRecord, CACHED_KEEP_ALIVE, NO_TIMER};
-use engine_env::world::{image, World, GEN, MSS, OURS, PEER};
+use chimney_abi::state::{TcpRecord, CACHED_KEEP_ALIVE, DELEG_ACK_NOW, DELEG_PERSIST, NO_TIMER};
+use engine_env::world::{image, seg, text, World, GEN, MSS, OURS, PEER};
 use engine_env::{code, Todo};
 
 /// The same as `images_that_cannot_be_run_are_refused_by_name` of the golden model.
@@ -95,6 +95,59 @@ fn estimates_of_an_image_are_clamped() {
     let back = w.take().1;
     assert_eq!(back.cwnd, MSS);
     assert!(back.rto_us > 0);
+}
+
+/// A window that was closed may open without our hearing of it (RFC 9293 3.8.6.1): there is a probe although the image has no deadline.
+///
+/// Verifies: R-255
+#[test]
+fn an_image_in_persist_without_a_timer_gets_one() {
+    let (deleg_flags, snd_limit) = (DELEG_PERSIST, OURS + 2000);
+    let given = TcpRecord { deleg_flags, snd_limit, snd_wnd: 0, rtx_deadline: NO_TIMER, ..image() };
+    let mut w = World::with(4, &TcpRecord { send_producer: 1, ..given });
+    assert!(w.e.sent.is_empty());
+    w.e.plan(Todo::Time(u64::from(given.rto_us) + 1));
+    w.run();
+    assert_eq!(w.e.sent.iter().map(|s| (s.seq, s.len)).collect::<Vec<_>>(), [(OURS, 1)]);
+    let back = w.take().1;
+    assert!(back.rtx_deadline <= given.rto_us, "the next probe is due after {}", back.rtx_deadline);
+}
+
+/// Text waits, nothing is in flight, and the window is too small for a segment.
+fn small_window() -> TcpRecord {
+    let (snd_limit, rtx_deadline) = (OURS + 2000, NO_TIMER);
+    TcpRecord { snd_limit, send_producer: 1, snd_wnd: 100, max_snd_wnd: 50_000, rtx_deadline, ..image() }
+}
+
+/// After the override timer what the window allows is sent (RFC 9293 3.8.6.2.1).
+fn sends_what_fits(w: &mut World) {
+    let before = w.e.sent.len();
+    w.e.plan(Todo::Time(u64::from(image().rto_us) + 1));
+    w.run();
+    let sent: Vec<(u32, u64)> =
+        w.e.sent[before..].iter().filter(|s| s.len > 0).map(|s| (s.seq, s.len)).collect();
+    assert_eq!(sent, [(OURS, 100)]);
+}
+
+/// The turn that finds the window too small starts the override timer, also when it is the acknowledgment's.
+#[test]
+fn an_acknowledgment_does_not_take_the_turn_of_what_waits_for_the_window() {
+    let mut w = World::with(4, &TcpRecord { deleg_flags: DELEG_ACK_NOW, ..small_window() });
+    assert_eq!(w.e.sent.iter().map(|s| (s.seq, s.len)).collect::<Vec<_>>(), [(OURS, 0)]);
+    sends_what_fits(&mut w);
+}
+
+/// A host that waits for a larger window calls that persist, too; the first segment that says the same window again ends it.
+#[test]
+fn persist_that_ends_without_news_of_the_window_forgets_nothing() {
+    let given = TcpRecord { deleg_flags: DELEG_PERSIST, rtx_deadline: 200_000, ..small_window() };
+    let mut w = World::with(4, &given);
+    let mut same = seg(PEER, OURS, 0, 1000);
+    same.wnd = 100u64.into();
+    w.e.plan(Todo::Seg(same.into(), text(1000, 1)));
+    w.run();
+    assert!(w.e.sent.iter().all(|s| s.len == 0), "acknowledgments at most");
+    sends_what_fits(&mut w);
 }
 
 /// Verifies

@@ -298,7 +298,9 @@ pub fn acked(s: Step, seg: RxSeg, now: Bits<32>, p: TcpParams) -> Step {
     }
     n.c.acked = seg.ack - w.snd.una;
     n.c.flight = w.snd.max - w.snd.una;
-    if is_new || updated.wnd != w.snd.wnd {
+    // The timer of a window that was closed, or too small in the image, ends with it: what waits has a turn.
+    let resumes = w.flags.persist && !n.w.flags.persist;
+    if is_new || resumes || updated.wnd != w.snd.wnd {
         n.c.want_tx = is_pending(n.w);
         n.c.publish = is_new;
         n.c.raise = is_new;
@@ -361,4 +363,35 @@ pub fn marked(s: Step, n: Step, smss: Bits<32>) -> Step {
         m.c.counts.ece_reductions = true;
     }
     m
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tcp::proto::step::ESTABLISHED;
+
+    /// RFC 6298 5.1: nothing may be in flight without a timer, even if the pass that hears of the window may send nothing.
+    ///
+    /// Verifies: R-257
+    #[test]
+    fn the_retransmission_timer_runs_when_a_closed_window_opens_over_bytes_in_flight() {
+        let mut s = Step::default();
+        s.w.state = ESTABLISHED.into();
+        s.w.flags.persist = true;
+        s.w.tm.on.rtx = true;
+        s.w.tm.rto_us = 300_000u64.into();
+        s.w.snd.una = 1000u64.into();
+        (s.w.snd.nxt, s.w.snd.max, s.w.limit) = (3000u64.into(), 3000u64.into(), 5000u64.into());
+        let seg = RxSeg { seq: 1u64.into(), ack: 1000u64.into(), wnd: 1u64.into(), ..RxSeg::default() };
+        for sack in [false, true] {
+            s.w.fixed.flags.sack = sack;
+            let n = acked(s, seg, 50u64.into(), TcpParams::default());
+            assert!(!n.w.flags.persist && n.w.tm.on.rtx, "sack: {sack}");
+            assert_eq!(n.w.tm.rtx, bits::<32>(300_050));
+        }
+        // With nothing in flight it is off: what waits has its turn.
+        (s.w.snd.nxt, s.w.snd.max) = (1000u64.into(), 1000u64.into());
+        let n = acked(s, seg, 50u64.into(), TcpParams::default());
+        assert!(!n.w.tm.on.rtx && n.c.want_tx);
+    }
 }

@@ -151,14 +151,14 @@ pub fn tx_plan(s: Step, now: Bits<32>, smss: Bits<32>) -> Step {
         n.c.is_probe = tail;
         // Stage 6 asks for another turn, if there may be more.
         n.c.want_tx = false;
-        if n.c.plan.why == Why::Nothing
+        if !is_text(n.c.plan.why)
             && is_active(w)
             && !silent
             && before(snd.nxt, w.limit)
             && snd.una == snd.max
             && !w.tm.on.rtx
         {
-            // The window is too small for a segment and nothing is in flight.
+            // The window is too small for a segment and nothing is in flight; an acknowledgment may have taken the turn.
             n.w.tm.on.rtx = true;
             n.w.tm.rtx = now + w.tm.rto_us;
         }
@@ -177,6 +177,12 @@ fn after_fin_sent(state: Bits<8>) -> Bits<8> {
     } else {
         state
     }
+}
+
+/// Text or our FIN is sent.
+#[kernel]
+fn is_text(why: Why) -> bool {
+    why == Why::Lost || why == Why::Again || why == Why::New || why == Why::Probe
 }
 
 /// Send variables, timers and flags after the transmitter took the segment.
@@ -222,9 +228,8 @@ fn sent_text(w: Work, p: Plan, now: Bits<32>, max_rto_us: Bits<32>) -> Work {
 #[kernel]
 pub fn tx_sent(s: Step, now: Bits<32>, max_rto_us: Bits<32>) -> Step {
     let p = s.c.plan;
-    let text = p.why == Why::Lost || p.why == Why::Again || p.why == Why::New || p.why == Why::Probe;
     let mut n = s;
-    if text {
+    if is_text(p.why) {
         n.w = sent_text(s.w, p, now, max_rto_us);
         n.c.want_tx = s.c.want_tx || p.why != Why::Probe;
         if s.w.fixed.flags.sack {
