@@ -6,16 +6,12 @@
 //!   that waited for the newest job, and only by the event that says the job is done, or to SND.UNA when no job is under way. A value
 //!   that waits does not change.
 
+use crate::pass::{left_by, planned, taken, takes_over, Given, Late};
 use crate::proof::{Error, Proof};
+use crate::send::PICKS;
 use chimney_hdl::prelude::*;
-use chimney_hdl::tcp::loss::growth::Growth;
-use chimney_hdl::tcp::proto::event::Event;
-use chimney_hdl::tcp::proto::op::INITIATE;
 use chimney_hdl::tcp::proto::ops::RECORD;
 use chimney_hdl::tcp::proto::record::Work;
-use chimney_hdl::tcp::proto::stages::{
-    enter, left, stage1, stage2, stage3, stage4, stage5, stage6, went, Env, Told,
-};
 use chimney_hdl::tcp::proto::step::{Pick, Step};
 use chimney_hdl::tcp::proto::tx::job;
 use chimney_hdl::tcp::seq::at_or_before;
@@ -29,26 +25,14 @@ const QUARTER: u64 = 1 << 30;
 /// A whole pass.
 #[derive(LogicBlock, Default)]
 pub struct PassChecker {
-    /// The event.
-    pub what: Signal<In, Event>,
-    /// The record that it finds.
-    pub w: Signal<In, Work>,
-    /// What comes with it.
-    pub told: Signal<In, Told>,
+    /// What the pass is given.
+    pub given: Signal<In, Given>,
+    /// The kind of event.
+    pub pick: Signal<In, Pick>,
     /// The image of a command.
     pub image: Signal<In, Bits<RECORD>>,
-    /// Segment size, when it is looked at first.
-    pub smss3: Signal<In, Bits<32>>,
-    /// And later.
-    pub smss5: Signal<In, Bits<32>>,
-    /// What the slow unit last said of the window's growth.
-    pub growth: Signal<In, Growth>,
-    /// There is room for a question to it.
-    pub may_ask: Signal<In, Bit>,
-    /// Clocks and registers.
-    pub env: Signal<In, Env>,
-    /// No job is under way.
-    pub quiet: Signal<In, Bit>,
+    /// What comes with its last stages.
+    pub late: Signal<In, Late>,
     /// The image is not taken over in this pass: its numbers are the host's.
     pub fits: Signal<Out, Bit>,
     /// The laws hold.
@@ -58,17 +42,16 @@ pub struct PassChecker {
 #[kernel]
 impl Logic for PassChecker {
     fn update(&mut self) {
-        let (e, w, v) = (self.what.val(), self.w.val(), self.env.val());
-        let s = stage1(enter(e, w, false), e, self.told.val(), self.image.val(), v);
-        let s = stage3(stage2(s, e.seg, v), self.smss3.val(), self.growth.val(), v);
-        let s = stage5(stage4(s, e.seg, v), self.smss5.val(), v);
+        let (g, pick, late) = (self.given.val(), self.pick.val(), self.late.val());
+        let (e, w) = (g.what, g.w);
+        let s = planned(taken(g, pick, self.image.val()), late);
         let s: Step = s;
-        let sent = job::<0>(s.w, s.c.plan, s.c.conn, v.now_ms);
+        let sent = job::<0>(s.w, s.c.plan, s.c.conn, late.env.now_ms);
         let sent: TxJob = sent;
-        let end = left(stage6(went(s, v), self.quiet.val(), self.may_ask.val(), v));
+        let end = left_by(s, late);
         let end: Work = end;
         let kept = end.rcv.durable_nxt == w.rcv.durable_nxt && end.rcv.durable_right == w.rcv.durable_right;
-        let said = e.pick == Pick::Commit
+        let said = pick == Pick::Commit
             && !e.commit.fault
             && end.rcv.durable_nxt == e.commit.nxt
             && end.rcv.durable_right == e.commit.right;
@@ -78,9 +61,9 @@ impl Logic for PassChecker {
         let offered = sent.ack + (bit_cast::<32, 16>(sent.wnd) << s.w.fixed.rcv_wind_shift);
         let edge = later_edge(s.w.rcv.durable_nxt, s.w.rcv.durable_right);
         let offers = at_or_before(offered, edge);
-        let waited = e.pick == Pick::Publish && end.side.pub_una == w.side.pub_next;
-        let none = self.quiet.val() && end.side.pub_una == end.snd.una;
-        let still = w.side.pub_wait && end.side.pub_wait && e.pick != Pick::Publish;
+        let waited = pick == Pick::Publish && end.side.pub_una == w.side.pub_next;
+        let none = late.quiet && end.side.pub_una == end.snd.una;
+        let still = w.side.pub_wait && end.side.pub_wait && pick != Pick::Publish;
         let held = !still || end.side.pub_next == w.side.pub_next;
         let begins = end.side.pub_wait && !w.side.pub_wait;
         let free = (end.side.pub_una == w.side.pub_una || waited || none)
@@ -89,7 +72,7 @@ impl Logic for PassChecker {
         let sane = w.fixed.rcv_wind_shift <= MAX_SHIFT
             && w.rcv.durable_right - w.rcv.durable_nxt < QUARTER
             && e.commit.right - e.commit.nxt < QUARTER;
-        self.fits.next = sane && !(e.pick == Pick::Op && self.told.val().op.opcode == INITIATE);
+        self.fits.next = sane && !takes_over(g, pick);
         self.ok.next = (kept || said) && same && acks && offers && free;
     }
 }
@@ -114,20 +97,24 @@ pub fn proofs() -> Result<Vec<Proof>, Error> {
         "no acknowledgment and no window is ahead of the durable record, and no buffer goes back before its job is done",
         PassChecker::default(),
     )?
+    .each("pick", PICKS)
     .fails_if(
         "a window is rounded up",
         "16'hffff : job$window_field$units[15:0]",
-        "16'hffff : (job$window_field$units[15:0] + 16'h1)",
+        "16'hffff : 16'h1 + job$window_field$units[15:0]",
     )
+    .in_case(Pick::Tx as u64)
     .fails_if(
         "what could not be written counts as durable",
-        "stage1$committed$n$w$flags$stopped = 1'h1;",
-        "stage1$committed$n$w$flags$stopped = 1'h1; stage1$committed$n$w$rcv$durable_nxt = enter$sel$rcv$nxt;",
+        "taken$stage1$committed$n$w$rcv$durable_nxt = n$ ? taken$stage1$committed$n$w$rcv$durable_nxt :",
+        "taken$stage1$committed$n$w$rcv$durable_nxt = n$ ? taken$enter$sel$rcv$nxt :",
     )
+    .in_case(Pick::Commit as u64)
     .fails_if(
         "SND.UNA is published although a job is under way",
-        "stage6$finish$publishable$n$w$side$pub_wait = ~quiet;",
-        "stage6$finish$publishable$n$w$side$pub_una = stage6$asked$n$w$snd$una;",
-    );
+        "left_by$stage6$finish$side$w$side$pub_una = left_by$stage6$finish$publishable$n$w$side$pub_una",
+        "left_by$stage6$finish$side$w$side$pub_una = left_by$stage6$asked$n$w$snd$una",
+    )
+    .in_case(Pick::Rx as u64);
     Ok(vec![pass])
 }

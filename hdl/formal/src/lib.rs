@@ -7,6 +7,9 @@
 //! |---|---|
 //! | [`durable`] | `tcp/proto`, a whole pass: laws L1 and L2 |
 //! | [`fifo`] | `stream/fifo.rs`: order, nothing lost, the level is what went in less what came out |
+//! | [`ranges`] | `tcp/ranges.rs`: sorted, apart, no byte lost or made up |
+//! | [`send`] | `tcp/proto`, a whole pass: the send variables in order, nobody forgotten |
+//! | [`pass`] | no proof: a pass as functions, for those about it |
 //! | [`seq`] | `tcp/seq.rs`: the comparisons are an order, wherever on the circle |
 //! | [`timers`] | `tcp/timers.rs`: a deadline that has passed is offered within a bound |
 
@@ -15,7 +18,10 @@
 
 pub mod durable;
 pub mod fifo;
+pub mod pass;
 pub mod proof;
+pub mod ranges;
+pub mod send;
 pub mod seq;
 pub mod timers;
 pub mod tools;
@@ -27,9 +33,29 @@ pub use proof::{Mutation, Proof};
 /// # Errors
 /// A checker that is no hardware.
 pub fn all() -> Result<Vec<Proof>, proof::Error> {
-    [durable::proofs()?, fifo::proofs()?, seq::proofs()?, timers::proofs()?]
-        .into_iter()
-        .flatten()
-        .map(Ok)
-        .collect()
+    [
+        durable::proofs()?,
+        fifo::proofs()?,
+        ranges::proofs()?,
+        send::proofs()?,
+        seq::proofs()?,
+        timers::proofs()?,
+    ]
+    .into_iter()
+    .flatten()
+    .map(Ok)
+    .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn every_broken_copy_can_be_made() {
+        for proof in super::all().expect("checkers are hardware") {
+            for mutation in &proof.mutations {
+                let broken = proof.checker(Some(mutation)).unwrap_or_else(|e| panic!("{e}"));
+                assert_ne!(broken, proof.checker(None).expect("it is not broken"));
+            }
+        }
+    }
 }

@@ -8,9 +8,12 @@
 //! From reset alone a model checker looks a number of clocks far ("bounded"). For all time it needs induction: if it
 //! held for k clocks, it holds in the next. That fails from states which are never reached, so an *invariant* says more
 //! about the state: a second block, its inputs wired to registers deep inside (yosys makes them outputs).
+//!
+//! yosys reads the blocks in the form that synthesis does, a net for each value: the other takes it ten times as long. A value that
+//! changes on its way has a net for each version, `name$v7`, a condition is `n$8`; a broken copy is told without these numbers.
 
 use chimney_hdl_kernel::core::prelude::Block;
-use chimney_hdl_kernel::{ports, verilog, ElabError, Port};
+use chimney_hdl_kernel::{ports, synthesis, ElabError, Port};
 use std::fmt::Write as _;
 
 /// Why a proof could not be set up.
@@ -45,6 +48,15 @@ pub struct Mutation {
     pub from: &'static str,
     /// What stands there instead.
     pub to: &'static str,
+    /// The case in which the proof must fail, if it has cases.
+    pub case: Option<u64>,
+}
+
+/// An input whose values are looked at one by one.
+#[derive(Clone, Debug)]
+struct Cases {
+    port: Port,
+    count: u64,
 }
 
 /// One proof.
@@ -62,6 +74,7 @@ pub struct Proof {
     pub mutations: Vec<Mutation>,
     verilog: String,
     ports: Vec<Port>,
+    cases: Option<Cases>,
     invariant: Option<Invariant>,
 }
 
@@ -75,6 +88,13 @@ struct Invariant {
 const CHECKER: &str = "checker_block";
 /// The invariant.
 const INVARIANT: &str = "invariant_block";
+/// The input that has one value in each case.
+const CASE: &str = "the_case";
+
+/// The file that holds the formula of a case.
+pub fn formula(file: &str, case: Option<u64>) -> String {
+    case.map_or(format!("{file}.smt2"), |n| format!("{file}_case{n}.smt2"))
+}
 
 impl Proof {
     /// A proof that `checker` always says `ok`: one step of it, when it holds no state.
@@ -83,7 +103,7 @@ impl Proof {
     /// The checker is no hardware.
     pub fn new<B: Block>(name: &'static str, about: &'static str, checker: B) -> Result<Proof, Error> {
         let verilog =
-            verilog(&checker, CHECKER).map_err(|source| Error::Elab { name: name.into(), source })?;
+            synthesis(&checker, CHECKER).map_err(|source| Error::Elab { name: name.into(), source })?;
         let ports = ports(&checker);
         Ok(Proof {
             name,
@@ -93,6 +113,7 @@ impl Proof {
             mutations: vec![],
             verilog,
             ports,
+            cases: None,
             invariant: None,
         })
     }
@@ -109,6 +130,17 @@ impl Proof {
         Proof { induction: Some(k), ..self }
     }
 
+    /// For each of the values 0 to `count - 1` of the input `port` alone, which are all that it can have: much of the circuit is not
+    /// needed then.
+    ///
+    /// # Panics
+    /// There is no such input.
+    #[must_use]
+    pub fn each(self, port: &str, count: u64) -> Proof {
+        let port = self.ports.iter().find(|p| p.input && p.name == port).expect("an input is named").clone();
+        Proof { cases: Some(Cases { port, count }), ..self }
+    }
+
     /// What else is true of the registers: each input of `block` and the path of the register it is wired to.
     ///
     /// # Errors
@@ -118,7 +150,7 @@ impl Proof {
     /// A wire names no input.
     pub fn invariant<B: Block>(self, block: B, wires: &[(&str, &str)]) -> Result<Proof, Error> {
         let text =
-            verilog(&block, INVARIANT).map_err(|source| Error::Elab { name: self.name.into(), source })?;
+            synthesis(&block, INVARIANT).map_err(|source| Error::Elab { name: self.name.into(), source })?;
         let width = |port: &str| ports(&block).iter().find(|p| p.name == port).map(|p| p.bits);
         let wires = wires
             .iter()
@@ -130,8 +162,24 @@ impl Proof {
     /// A copy on which it must fail.
     #[must_use]
     pub fn fails_if(mut self, about: &'static str, from: &'static str, to: &'static str) -> Proof {
-        self.mutations.push(Mutation { about, from, to });
+        self.mutations.push(Mutation { about, from, to, case: None });
         self
+    }
+
+    /// The copy told last must fail in this case of [`each`](Self::each).
+    #[must_use]
+    pub fn in_case(mut self, case: u64) -> Proof {
+        self.mutations.last_mut().into_iter().for_each(|m| m.case = Some(case));
+        self
+    }
+
+    /// The cases that decide: all, or for a broken copy the one in which it must fail. Without cases there is one, `None`.
+    pub fn cases(&self, mutation: Option<&Mutation>) -> Vec<Option<u64>> {
+        match (&self.cases, mutation.and_then(|m| m.case)) {
+            (None, _) => vec![None],
+            (Some(_), Some(one)) => vec![Some(one)],
+            (Some(all), None) => (0..all.count).map(Some).collect(),
+        }
     }
 
     /// The checker's Verilog, broken if asked for.
@@ -140,16 +188,28 @@ impl Proof {
     /// The text to be broken is not there exactly once.
     pub fn checker(&self, mutation: Option<&Mutation>) -> Result<String, Error> {
         let Some(m) = mutation else { return Ok(self.verilog.clone()) };
-        let times = self.verilog.matches(m.from).count();
-        if times != 1 {
-            return Err(Error::Mutation { name: self.name.into(), from: m.from.into(), times });
+        let (plain, places) = without_versions(&self.verilog);
+        let times = plain.matches(m.from).count();
+        match (plain.find(m.from), times) {
+            (Some(at), 1) => {
+                // What both have in common stays, with its numbers.
+                let same = |a: &[u8], b: &[u8]| a.iter().zip(b).take_while(|(x, y)| x == y).count();
+                let front = same(m.from.as_bytes(), m.to.as_bytes());
+                let (from, to) = (&m.from[front..], &m.to[front..]);
+                let reversed = |x: &str| x.bytes().rev().collect::<Vec<u8>>();
+                let back = same(&reversed(from), &reversed(to));
+                let (start, end) = (places[at + front], places[at + m.from.len() - back]);
+                Ok(format!("{}{}{}", &self.verilog[..start], &to[..to.len() - back], &self.verilog[end..]))
+            }
+            _ => Err(Error::Mutation { name: self.name.into(), from: m.from.into(), times }),
         }
-        Ok(self.verilog.replace(m.from, m.to))
     }
 
     /// The module around the checker (and around the invariant) that has the assertions.
     pub fn wrapper(&self, with_invariant: bool) -> String {
-        let inputs: Vec<&Port> = self.ports.iter().filter(|p| p.input).collect();
+        let tied = self.cases.as_ref().map(|c| c.port.name.as_str());
+        let (tied, inputs): (Vec<&Port>, Vec<&Port>) =
+            self.ports.iter().filter(|p| p.input).partition(|p| Some(p.name.as_str()) == tied);
         let has = |name: &str| self.ports.iter().any(|p| p.name == name);
         let names: Vec<String> = inputs.iter().map(|p| p.name.replace('$', "_")).collect();
         let mut text = format!("module proof({});\n", names.join(", "));
@@ -159,6 +219,10 @@ impl Proof {
         let mut wired: Vec<String> =
             inputs.iter().zip(&names).map(|(p, name)| format!(".\\{} ({name})", p.name)).collect();
         wired.push(".ok(ok)".into());
+        for p in tied {
+            let _ = writeln!(text, "(* keep *) wire {}{CASE};", range(p.bits));
+            wired.push(format!(".\\{} ({CASE})", p.name));
+        }
         text += "wire ok;\n";
         if has("fits") {
             text += "wire fits;\n";
@@ -186,8 +250,8 @@ impl Proof {
         text + "end\nendmodule\n"
     }
 
-    /// What yosys does: `file`.v and `file`_proof.v become `file`.smt2.
-    pub fn script(&self, file: &str, with_invariant: bool) -> String {
+    /// What yosys does: `file`.v and `file`_proof.v become a file for each of `cases`, named by [`formula`].
+    pub fn script(&self, file: &str, cases: &[Option<u64>], with_invariant: bool) -> String {
         // Words of memories become registers: they have names then, and the solver is faster without arrays.
         let mut text = format!("read_verilog {file}.v\nhierarchy -top {CHECKER}\nproc\nflatten\nopt_clean\n");
         text += "memory_dff\nmemory_collect\nmemory_map\nopt_clean\n";
@@ -197,9 +261,19 @@ impl Proof {
             }
             let _ = writeln!(text, "read_verilog {file}_invariant.v");
         }
-        text + &format!(
-            "read_verilog -formal {file}_proof.v\nprep -flatten -top proof\nasync2sync\ndffunmap\nwrite_smt2 -wires {file}.smt2\n"
-        )
+        let _ = writeln!(
+            text,
+            "read_verilog -formal {file}_proof.v\nprep -flatten -top proof\nasync2sync\ndffunmap\nrename -hide w:*$v*"
+        );
+        text += "design -save all\n";
+        for case in cases {
+            text += "design -load all\n";
+            if let (Some(value), Some(c)) = (case, &self.cases) {
+                let _ = writeln!(text, "connect -set {CASE} {}'d{value}\nopt", c.port.bits);
+            }
+            let _ = writeln!(text, "opt_clean\nwrite_smt2 -wires {}", formula(file, *case));
+        }
+        text
     }
 
     /// The invariant's Verilog, if there is one.
@@ -219,4 +293,41 @@ fn range(bits: usize) -> String {
 /// A name as yosys selects it: brackets would be a pattern.
 fn glob(path: &str) -> String {
     path.replace(['[', ']'], "?")
+}
+
+/// The text without the numbers that tell nets apart, `x$v7` and `n$8`, and where each byte of it (and its end) stands in `text`.
+fn without_versions(text: &str) -> (String, Vec<usize>) {
+    let (mut plain, mut places) = (String::with_capacity(text.len()), Vec::with_capacity(text.len()));
+    let is_name = |c: u8| c.is_ascii_alphanumeric() || c == b'_' || c == b'$';
+    let (bytes, mut at) = (text.as_bytes(), 0);
+    for (mark, _) in text.match_indices('$') {
+        let is_version = bytes.get(mark + 1) == Some(&b'v');
+        let is_condition = mark > 0 && bytes[mark - 1] == b'n' && (mark == 1 || !is_name(bytes[mark - 2]));
+        let start = if is_version { mark + 2 } else { mark + 1 };
+        let end = start + bytes[start..].iter().take_while(|c| c.is_ascii_digit()).count();
+        if (is_version || is_condition) && end > start && !bytes.get(end).copied().is_some_and(is_name) {
+            let kept = if is_version { mark } else { start };
+            plain += &text[at..kept];
+            places.extend(at..kept);
+            at = end;
+        }
+    }
+    plain += &text[at..];
+    places.extend(at..=text.len());
+    (plain, places)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_place_is_found_whatever_versions_are_numbered() {
+        let text = "wire x$v1 = n$31 ? a$v12[3] : b$value;\nassign x = x$v1;";
+        let (plain, places) = without_versions(text);
+        assert_eq!(plain, "wire x = n$ ? a[3] : b$value;\nassign x = x;");
+        let at = plain.find("a[3] :").expect("it is there");
+        assert_eq!(&text[places[at]..places[at + 6]], "a$v12[3] :");
+        assert_eq!(places.len(), plain.len() + 1);
+    }
 }

@@ -101,8 +101,8 @@ pub fn proofs() -> Result<Vec<Proof>, Error> {
         .clocks(40)
         .fails_if(
             "the look under way is lost when another is found",
-            "scan <= read + 2'h1",
-            "scan <= scan + 2'h1",
+            "scan$d = read + 2'h1",
+            "scan$d = scan + 2'h1",
         )
         .fails_if("it offers what does not run", "is_read && entries$rdata[0]", "is_read");
     Ok(vec![proof])

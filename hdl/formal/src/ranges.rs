@@ -1,0 +1,177 @@
+//! Ranges of out-of-order data: insertion and removal keep the list sorted and apart, and removal every byte where it belongs.
+//!
+//! One byte is followed, any. The list is any that a connection can have: used entries first, in order, with gaps between them, all in the
+//! first quarter of the circle. Wherever else they lay it would be the same, since only differences are compared (`seq`).
+
+use crate::proof::{Error, Proof};
+use chimney_hdl::prelude::*;
+use chimney_hdl::tcp::ranges::{
+    contiguous_end, insert, is_full_for, remove_before, Ranges, SeqRange, RANGES,
+};
+
+/// log2 of a quarter of the circle, which is far more than a window.
+const NEAR: usize = 30;
+/// A quarter of the circle.
+const QUARTER: u64 = 1 << NEAR;
+/// Most ranges in a list.
+const MOST: u64 = RANGES as u64;
+
+/// The byte is in the range.
+#[kernel]
+fn has(r: SeqRange, one: Bits<32>) -> bool {
+    r.start <= one && one < r.end
+}
+
+/// The byte is in the list.
+#[kernel]
+fn list_has(l: Ranges, one: Bits<32>) -> bool {
+    has(l.r0, one) || has(l.r1, one) || has(l.r2, one) || has(l.r3, one)
+}
+
+/// Not empty.
+#[kernel]
+fn is_used(r: SeqRange) -> bool {
+    r.start != r.end
+}
+
+/// It begins and ends in this order, within reach.
+#[kernel]
+fn is_near(r: SeqRange) -> bool {
+    r.start <= r.end && r.end < QUARTER
+}
+
+/// `b` is empty, or there is a gap between `a` and it.
+#[kernel]
+fn is_apart(a: SeqRange, b: SeqRange) -> bool {
+    !is_used(b) || (is_used(a) && a.end < b.start)
+}
+
+/// Used entries first, in order, with gaps between them; `recent` names one of them.
+#[kernel]
+fn is_sound(l: Ranges) -> bool {
+    let in_reach = [
+        !is_used(l.r0) || is_near(l.r0),
+        !is_used(l.r1) || is_near(l.r1),
+        !is_used(l.r2) || is_near(l.r2),
+        !is_used(l.r3) || is_near(l.r3),
+    ];
+    let apart = is_apart(l.r0, l.r1) && is_apart(l.r1, l.r2) && is_apart(l.r2, l.r3);
+    let named = l.recent == 0 || is_used(select([l.r0, l.r1, l.r2, l.r3], l.recent));
+    in_reach[0] && in_reach[1] && in_reach[2] && in_reach[3] && apart && named
+}
+
+/// The list with its first `used` entries in use and near; the others are empty.
+#[kernel]
+fn first(l: Ranges, used: Bits<3>) -> Ranges {
+    Ranges {
+        r0: if used > 0 { near(l.r0) } else { empty(l.r0) },
+        r1: if used > 1 { near(l.r1) } else { empty(l.r1) },
+        r2: if used > 2 { near(l.r2) } else { empty(l.r2) },
+        r3: if used > 3 { near(l.r3) } else { empty(l.r3) },
+        recent: l.recent,
+    }
+}
+
+/// In the first quarter of the circle. Bits that are known to be 0 spare the solver what it would learn of them again for each comparison.
+#[kernel]
+fn near(r: SeqRange) -> SeqRange {
+    SeqRange {
+        start: bit_cast::<32, NEAR>(r.start.get_bits::<NEAR>(0)),
+        end: bit_cast::<32, NEAR>(r.end.get_bits::<NEAR>(0)),
+    }
+}
+
+/// An empty one.
+#[kernel]
+fn empty(r: SeqRange) -> SeqRange {
+    SeqRange { start: r.start, end: r.start }
+}
+
+/// What has overtaken something is put into the list: it stays a list.
+#[derive(LogicBlock, Default)]
+pub struct InsertChecker {
+    /// The list.
+    pub list: Signal<In, Ranges>,
+    /// How many of its entries are in use.
+    pub used: Signal<In, Bits<3>>,
+    /// What is added.
+    pub range: Signal<In, SeqRange>,
+    /// The list is one that there can be, and there is room.
+    pub fits: Signal<Out, Bit>,
+    /// The property.
+    pub ok: Signal<Out, Bit>,
+}
+
+#[kernel]
+impl Logic for InsertChecker {
+    fn update(&mut self) {
+        let (list, range) = (first(self.list.val(), self.used.val()), near(self.range.val()));
+        let list: Ranges = list;
+        self.fits.next = is_sound(list) && is_near(range) && !is_full_for(list, range);
+        self.ok.next = is_sound(insert(list, range));
+    }
+}
+
+/// What has arrived in order leaves the list.
+#[derive(LogicBlock, Default)]
+pub struct RemoveChecker {
+    /// The list.
+    pub list: Signal<In, Ranges>,
+    /// How many of its entries are in use.
+    pub used: Signal<In, Bits<3>>,
+    /// Everything before it has arrived.
+    pub seq: Signal<In, Bits<32>>,
+    /// The byte that is followed.
+    pub one: Signal<In, Bits<32>>,
+    /// The list is one that there can be.
+    pub fits: Signal<Out, Bit>,
+    /// The property.
+    pub ok: Signal<Out, Bit>,
+}
+
+#[kernel]
+impl Logic for RemoveChecker {
+    fn update(&mut self) {
+        let (list, seq, one) = (first(self.list.val(), self.used.val()), self.seq.val(), self.one.val());
+        let list: Ranges = list;
+        let less = remove_before(list, seq);
+        let less: Ranges = less;
+        let next = contiguous_end(list, seq);
+        self.fits.next = is_sound(list) && seq < QUARTER;
+        let kept = list_has(less, one) == (list_has(list, one) && one >= seq);
+        // What is taken is there, and what is expected next is not, if the text up to `seq` ends at or in the first range.
+        let taken = !(seq <= one && one < next) || list_has(list, one);
+        let gap = list.r1.start != list.r1.end && list.r1.start <= seq || !list_has(list, next);
+        self.ok.next = is_sound(less) && kept && taken && gap;
+    }
+}
+
+/// The proofs.
+///
+/// # Errors
+/// A checker that is no hardware.
+pub fn proofs() -> Result<Vec<Proof>, Error> {
+    let insert = Proof::new(
+        "ranges_insert",
+        "a list of ranges stays sorted and apart when one is added",
+        InsertChecker::default(),
+    )?
+    .each("used", MOST + 1)
+    .fails_if(
+        "the first range counts as lying in front of what is added",
+        "(~insert$hit)) && insert$before$t[31]",
+        "(~insert$hit)) && 1'h1",
+    );
+    let remove = Proof::new(
+        "ranges_remove",
+        "a list of ranges stays sorted and apart when its front is removed, with every byte behind it",
+        RemoveChecker::default(),
+    )?
+    .each("used", MOST + 1)
+    .fails_if(
+        "a range is skipped",
+        "remove_before$at = remove_before$gone + 3'h1",
+        "remove_before$at = remove_before$gone + 3'h2",
+    );
+    Ok(vec![insert, remove])
+}
