@@ -391,7 +391,7 @@ fn a_closed_window_is_probed() {
     assert!(w.e.sent.is_empty());
     w.e.plan(Todo::Time(300_001));
     w.run();
-    assert_eq!((w.e.sent[0].seq, w.e.sent[0].len), (OURS, 1));
+    assert_eq!((w.e.sent[0].seq, w.e.sent[0].len), (OURS - 1, 0), "no text, left of the window");
     let mut closed = seg(PEER, OURS, 0, 0);
     closed.wnd = 0u64.into();
     w.e.plan(Todo::Seg(closed.into(), vec![]));
@@ -402,8 +402,7 @@ fn a_closed_window_is_probed() {
     w.segment(PEER, OURS, 0, &[]);
     w.run();
     let rest: Vec<u32> = w.e.sent[2..].iter().map(|s| s.seq).collect();
-    assert_eq!(rest, [OURS, OURS + 1, OURS + 1001].as_slice()[..rest.len()].to_vec());
-    assert!(rest.len() >= 2, "sending goes on: {rest:?}");
+    assert_eq!(rest, [OURS, OURS + 1000], "sending goes on");
 }
 
 /// It took nothing of what was sent, its window shrank, and what it sends itself wants an answer: it would drop one that lies right

@@ -69,7 +69,7 @@ struct Wall {
 }
 
 impl SimClock {
-    /// Virtual time: every cycle lasts `period_ns`.
+    /// Virtual time: every cycle lasts `period_ns`; with 0 time stands still until [`SimClock::set_time_inc`].
     pub fn virtual_time(period_ns: f64) -> Self {
         Self { cycles: 0, now_fixed: 0, inc: fixed(period_ns / 1000.0), wall: None }
     }
@@ -139,7 +139,7 @@ impl SimClock {
     /// Set the increment of virtual time: tests may let quiet stretches pass in longer cycles.
     pub fn set_time_inc(&mut self, inc: u32) {
         if self.wall.is_none() {
-            self.inc = inc.max(1);
+            self.inc = inc;
         }
     }
 
@@ -203,8 +203,12 @@ impl ClockLag {
     }
 }
 
-/// Microseconds to 8.24, at least one unit so that time always advances.
+/// Microseconds to 8.24, at least one unit so that time always advances; 0 stays 0.
 fn fixed(us: f64) -> u32 {
+    if us == 0.0 {
+        return 0;
+    }
+
     (us * f64::from(1u32 << FRACTION_BITS)).round().clamp(1.0, MAX_INC) as u32 // clamped to u32
 }
 

@@ -38,6 +38,10 @@ const SETTLE_CLOCKS: u64 = 100_000;
 const RESET_CLOCKS: u32 = 4;
 /// Length of a clock while the NIC is quiet, microseconds.
 const FAST_US: u32 = 8;
+/// log2 of the clocks of a leap.
+const LEAP_LOG2: u32 = 6;
+/// Longest leap: 255 us a clock is the most that `TIME_INC` can say.
+const LEAP_MOST_US: u64 = 255 << LEAP_LOG2;
 
 /// A Verilated NIC with everything around it.
 #[derive(Debug)]
@@ -49,6 +53,8 @@ pub struct RtlNic<M: NicPins = Nic> {
     /// Virtual time: the increment of a NIC at work, and whether it is quiet now.
     base_inc: Option<u32>,
     is_fast: bool,
+    /// Clocks of the last write to `TIME_INC`.
+    access_clocks: u64,
     had_irq: bool,
     mmio_reads: u64,
     mmio_writes: u64,
@@ -96,6 +102,7 @@ impl<M: NicPins> RtlNic<M> {
             has_new_inc: true,
             base_inc: clock.measured_hz().is_none().then_some(clock.time_inc()),
             is_fast: false,
+            access_clocks: 0,
             had_irq: false,
             mmio_reads: 0,
             mmio_writes: 0,
@@ -170,10 +177,40 @@ impl<M: NicPins> RtlNic<M> {
             return;
         }
         self.is_fast = fast;
-        let inc = if fast { base.max(FAST_US << FRACTION_BITS) } else { base };
+        self.set_increment(if fast { base.max(FAST_US << FRACTION_BITS) } else { base });
+    }
+
+    /// Lets exactly `us` pass in a few hundred clocks, in which a NIC at work would find its clock racing: for one that rests. Virtual
+    /// time only.
+    pub fn leap(&mut self, us: u64) {
+        let Some(base) = self.base_inc else { return };
+        let mut left = us;
+        while left > 0 && !self.is_dead {
+            // So many clocks that the increment is exact.
+            let part = left.min(LEAP_MOST_US);
+            let inc = (part << FRACTION_BITS >> LEAP_LOG2) as u32; // below 2^32: LEAP_MOST_US
+            self.set_increment(inc);
+            let start = self.clock.cycles();
+            // The register write that ends it takes as long as the one that began it.
+            self.run((1 << LEAP_LOG2) - self.access_clocks);
+            self.set_increment(base);
+            debug_assert_eq!(self.clock.cycles() - start, 1 << LEAP_LOG2);
+            left -= part;
+        }
+    }
+
+    /// Another length of a clock.
+    fn set_increment(&mut self, inc: u32) {
+        let start = self.clock.cycles();
         self.rig.registers.write(regs::TIME_INC.offset, inc);
         self.run_until(|nic| nic.rig.registers.is_idle());
+        self.access_clocks = self.clock.cycles() - start;
         self.clock.set_time_inc(inc);
+    }
+
+    /// Runs until no bus has moved for `clocks`. Virtual time only.
+    pub fn rest(&mut self, clocks: u64) {
+        self.settle_for(Limit::until(0), clocks);
     }
 
     /// What moved so far, and whether something is under way.
@@ -186,15 +223,20 @@ impl<M: NicPins> RtlNic<M> {
 
     /// Runs until `until_us`, and then until nothing moves.
     fn settle(&mut self, limit: Limit) -> Advance {
+        self.settle_for(limit, QUIET_CLOCKS)
+    }
+
+    /// The same; nothing moves when nothing has for `quiet_clocks`.
+    fn settle_for(&mut self, limit: Limit, quiet_clocks: u64) -> Advance {
         let start = self.clock.cycles();
         let (mut quiet, mut late, mut out) = (0, 0, false);
         let (mut before, _) = self.activity();
         while late < SETTLE_CLOCKS && !self.is_dead {
             let is_due = self.clock.now_us() >= limit.until_us;
-            if is_due && quiet >= QUIET_CLOCKS || out && limit.stop_at_output {
+            if is_due && quiet >= quiet_clocks || out && limit.stop_at_output {
                 break;
             }
-            self.set_fast(quiet >= QUIET_CLOCKS);
+            self.set_fast(!is_due && quiet >= quiet_clocks);
             let block = if self.is_fast { 1 } else { LOOK_CLOCKS };
             out |= self.run(block);
             late += if is_due { block } else { 0 };

@@ -80,7 +80,7 @@ pub const DELEG_RTT_RUNNING: u16 = 256;
 pub const DELEG_PERSIST: u16 = 512;
 /// [`TcpRecord::deleg_flags`]: a retransmission of `snd_una` is due (fast retransmit, partial ACK).
 pub const DELEG_RETRANSMIT: u16 = 1024;
-/// [`TcpRecord::deleg_flags`]: a post is loaded in `post_addr`, `post_len`, `post_flags`.
+/// [`TcpRecord::deleg_flags`]: a post is loaded in `post_addr`, `post_len`, `post_flags`. The device's own, never set in an image.
 pub const DELEG_POST_LOADED: u16 = 2048;
 /// [`TcpRecord::deleg_flags`]: a window probe or keepalive probe is due.
 pub const DELEG_PROBE: u16 = 4096;

@@ -56,6 +56,8 @@ impl<D: Dma> Golden<D> {
     ) -> Result<(), DmaError> {
         // While a closed window is probed nothing is sent that could be marked.
         let mut hears_echo = !conn.has(DELEG_PERSIST);
+        let was_probed = conn.rec.retransmit_count > 0;
+        let una = conn.snd_una();
         match ack::classify(&conn.send_vars(), seg.ack) {
             AckClass::New(acked) => {
                 hears_echo = true;
@@ -75,10 +77,9 @@ impl<D: Dma> Golden<D> {
             AckClass::Old | AckClass::Unsent | AckClass::TooOld => return Ok(()),
         }
         let mut snd = conn.send_vars();
-        if ack::update_window(&mut snd, seg) {
-            conn.set_send_vars(&snd);
-            self.on_window(conn);
-        }
+        ack::update_window(&mut snd, seg);
+        conn.set_send_vars(&snd);
+        self.on_window(conn, was_probed || conn.snd_una() != una);
         conn.ecn.advance(conn.snd_una());
         let is_open = conn.recovery().phase == Phase::Open;
         if hears_echo && is_open && conn.ecn.on_ack(seg.flags, conn.snd_una(), conn.snd_max()) {
@@ -207,22 +208,20 @@ impl<D: Dma> Golden<D> {
         }
     }
 
-    /// Spec 12.2: entering, continuing and leaving the persist algorithm when a window was taken.
-    fn on_window(&mut self, conn: &mut Conn) {
+    /// Spec 12.2: entering, continuing and leaving the persist algorithm with an acknowledgment. `is_answer`: it answers a probe, or moved SND.UNA.
+    fn on_window(&mut self, conn: &mut Conn, is_answer: bool) {
         if conn.is_halted() || matches!(conn.state(), TcpState::TimeWait | TcpState::FinWait2) {
             return;
         }
-        if conn.rec.snd_wnd > 0 {
+        if conn.rec.snd_wnd > 0 || conn.flight_size() == 0 && !has_unsent(conn) {
             self.leave_persist(conn);
-        } else if conn.has(DELEG_PERSIST) {
-            if conn.rec.retransmit_count > 0 {
-                // a probe was answered, the window is still closed: next round.
-                conn.rec.probe_round = conn.rec.probe_round.saturating_add(1);
-                conn.rec.retransmit_count = 0;
-                self.start_persist_timer(conn);
-            }
-        } else if conn.flight_size() > 0 || has_unsent(conn) {
+        } else if !conn.has(DELEG_PERSIST) {
             self.enter_persist(conn);
+        } else if is_answer {
+            // the window is still closed: next round.
+            conn.rec.probe_round = conn.rec.probe_round.saturating_add(1);
+            conn.rec.retransmit_count = 0;
+            self.start_persist_timer(conn);
         }
     }
 

@@ -101,14 +101,28 @@ impl<D: Dma> Golden<D> {
             return Ok(Fate::HandUp);
         }
         let seg = Segment { wnd: rx.seg.wnd << conn.rec.snd_wind_shift, ..rx.seg };
-        conn.rec.cnt_segs_in = conn.rec.cnt_segs_in.wrapping_add(1);
-        if !self.check_timestamp(conn, rx, &seg) {
+        let fate = self.on_segment(conn, rx, &seg, &frame[rx.payload.clone()])?;
+        if fate == Fate::Consumed {
+            conn.rec.cnt_segs_in = conn.rec.cnt_segs_in.wrapping_add(1);
+        }
+        Ok(fate)
+    }
+
+    /// A segment that is the engine's.
+    fn on_segment(
+        &mut self,
+        conn: &mut Conn,
+        rx: &RxSegment,
+        seg: &Segment,
+        text: &[u8],
+    ) -> Result<Fate, DmaError> {
+        if !self.check_timestamp(conn, rx, seg) {
             return Ok(Fate::Consumed);
         }
-        if let Some(fate) = self.check_sequence(conn, &seg) {
+        if let Some(fate) = self.check_sequence(conn, seg) {
             return Ok(fate);
         }
-        self.on_acceptable(conn, rx, &seg, &frame[rx.payload.clone()])
+        self.on_acceptable(conn, rx, seg, text)
     }
 
     /// RFC 7323 5.3 R1. False if the segment is dropped.

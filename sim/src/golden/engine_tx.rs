@@ -266,8 +266,9 @@ fn on_fin_sent(conn: &mut Conn) {
     }
     conn.set(DELEG_FIN_SENT);
     match conn.state() {
-        TcpState::Established => conn.set_state(TcpState::FinWait1),
-        TcpState::CloseWait => conn.set_state(TcpState::LastAck),
+        // The host posted the FIN; it hears of its acknowledgment.
+        TcpState::Established => conn.rec.tcp_state = TcpState::FinWait1.code(),
+        TcpState::CloseWait => conn.rec.tcp_state = TcpState::LastAck.code(),
         _ => {}
     }
 }

@@ -101,7 +101,7 @@ impl<D: Dma> Golden<D> {
         } else if is_fin_wait_2 {
             conn.restart_rtx(now, self.regs.get(&regs::FIN_WAIT_2_US));
         } else if may_run {
-            conn.restart_rtx(now, self.timeout_us(conn));
+            conn.restart_rtx(now, conn.rec.rto_us);
         }
         if conn.has(DELEG_ARRIVING) {
             conn.start_timer(TIMER_DELACK, now.wrapping_add(image.delack_deadline));

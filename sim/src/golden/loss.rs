@@ -6,7 +6,7 @@
 use super::conn::Conn;
 use super::engine_tx::may_send_text;
 use super::{Dma, DmaError, Golden, Recovery};
-use chimney_abi::cmd::Phase;
+use chimney_abi::cmd::{Phase, TcpState};
 use chimney_abi::state::{TcpRecord, CONST_NEWRENO, CONST_SACK, DELEG_PERSIST, DELEG_RETRANSMIT, TIMER_RTX};
 use chimney_abi::{regs, SeqNum};
 use chimney_host_stack_core::congestion::Control;
@@ -79,7 +79,9 @@ impl<D: Dma> Golden<D> {
         if conn.has(DELEG_PERSIST) {
             return;
         }
-        if conn.flight_size() == 0 {
+        if conn.state() == TcpState::FinWait2 {
+            // the timer is that of the state.
+        } else if conn.flight_size() == 0 {
             conn.stop_timer(TIMER_RTX);
         } else {
             self.arm_loss_timer(conn, result.wait_us, has_moved);

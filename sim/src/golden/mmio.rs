@@ -160,7 +160,10 @@ impl<D: Dma> Golden<D> {
         let is_good =
             u32::from(entries) <= 1 << r.recv_ring_log2 && producer.wrapping_sub(r.recv_producer) <= entries;
         if is_good {
-            conn.rec.recv_producer = producer;
+            // Posts of a connection that stopped are the host's again.
+            if !conn.is_halted() {
+                conn.rec.recv_producer = producer;
+            }
             // Law L3: the right edge never moves left; law L1: never beyond what slots can hold.
             if limit.after(conn.limit) && limit - conn.rcv_nxt() <= desc::MAX_RCV_WINDOW {
                 conn.limit = limit;

@@ -250,8 +250,7 @@ impl<D: Dma> Golden<D> {
 
     /// Brings memory and the wire up to date with the record.
     fn settle(&mut self, conn: &mut Conn) -> Result<(), DmaError> {
-        if conn.posts_to_examine {
-            conn.posts_to_examine = false;
+        if std::mem::take(&mut conn.posts_to_examine) && !conn.is_halted() {
             self.examine_posts(conn)?;
         }
         if self.faults.ack_before_durable {

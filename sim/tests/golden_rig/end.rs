@@ -30,7 +30,6 @@ pub struct End {
     pub read: u32,
     seen_idx: u16,
     posts_rung: u16,
-    free_pages: Vec<u16>,
     post_seq: u32,
     post_slot: u64,
     pub handovers: u32,
@@ -64,7 +63,6 @@ impl End {
             read: 0,
             seen_idx: 0,
             posts_rung: 0,
-            free_pages: Vec::new(),
             post_seq: in_start,
             post_slot: 0,
             handovers: 0,
@@ -138,19 +136,7 @@ impl End {
 
     /// A page goes back to the pool when every byte of it was read.
     fn give_back_pages(&mut self) {
-        let nxt = self.in_start + self.read;
-        for slot in 0..u64::from(PAGE_SLOTS) {
-            let entry = PageMapEntry::from_bytes(&self.rig.get(PAGE_MAP + slot * 8));
-            let is_done = entry.valid == 1 && (nxt.wrapping_sub(entry.seq) as i32) >= PAGE_BYTES as i32;
-            // An entry stays in the map until its slot is used again; the pool ring must not get it twice.
-            if is_done {
-                self.rig.put(PAGE_MAP + slot * 8, &[0; 8]);
-                self.free_pages.push(entry.page);
-            }
-        }
-        for page in std::mem::take(&mut self.free_pages) {
-            self.rig.give_page(page);
-        }
+        self.rig.give_back_pages(0, false, self.in_start + self.read);
     }
 
     fn post_receives(&mut self, rng: &mut Rng) {
@@ -226,14 +212,7 @@ impl End {
             self.rig.recycle_send_memory();
             self.rig.write_send(0, start, &data, SEND_PUSH);
         }
-        for slot in 0..u64::from(PAGE_SLOTS) {
-            let at = PAGE_MAP + slot * 8;
-            let mut entry = PageMapEntry::from_bytes(&self.rig.get(at));
-            if entry.valid == 1 {
-                entry.generation = self.generation;
-                self.rig.put(at, &entry.to_bytes());
-            }
-        }
+        self.rig.carry_pages(0, self.generation);
         (self.seen_idx, self.posts_rung, self.post_seq) = (0, 0, image.rcv_nxt);
         let status = self.rig.offload(0, self.generation, |r| {
             *r = TcpRecord { send_producer: r.send_producer, recv_producer: 0, ..image };

@@ -1,4 +1,5 @@
-//! The smallest driver that can test the golden model: rings in one DMA region, no checks, no cleverness.
+//! The smallest driver that can test a device: rings in one DMA region, no checks, no cleverness. The device is the golden model if
+//! nothing else is said.
 //!
 //! The device is 10.0.0.1:1000, the peer 10.0.0.2:2000. The device's stream starts at [`ISS`], the peer's at [`IRS`].
 #![allow(dead_code)] // Each test file uses its part of it.
@@ -56,8 +57,8 @@ const EVENT_LOG2: u8 = 9;
 const RING_STRIDE: u64 = 0x1000;
 
 /// Device, memory and the little that a driver must remember.
-pub struct Rig {
-    pub nic: Golden<DmaPort>,
+pub struct Rig<D = Golden<DmaPort>> {
+    pub nic: D,
     pub mem: HostMemory,
     pub region: DmaRegion,
     pub now_us: u64,
@@ -102,10 +103,28 @@ impl Rig {
 
     /// The same with another framing or family.
     pub fn in_guise(is_peer: bool, config: Config, guise: Guise) -> Rig {
+        Rig::around(is_peer, guise, |mem| Golden::new(config, mem.port()))
+    }
+
+    /// An established connection 0 of generation 1.
+    pub fn established() -> Rig {
+        let mut rig = Rig::new();
+        assert_eq!(rig.offload(0, 1, |_| {}), Status::Success);
+        rig
+    }
+
+    pub fn count(&self, reg: &Reg) -> u64 {
+        self.nic.counter(reg)
+    }
+}
+
+impl<D: Device> Rig<D> {
+    /// The same around any device.
+    pub fn around(is_peer: bool, guise: Guise, make: impl FnOnce(&HostMemory) -> D) -> Self {
         let mem = HostMemory::new();
         let region = mem.alloc(TOTAL, DmaAccess::DeviceReadsWrites).unwrap();
-        let nic = Golden::new(config, mem.port());
-        let mut rig = Rig {
+        let nic = make(&mem);
+        let mut rig = Self {
             nic,
             mem,
             region,
@@ -167,10 +186,6 @@ impl Rig {
 
     pub fn write(&mut self, reg: &Reg, value: u32) {
         self.nic.mmio_write(reg.offset, value);
-    }
-
-    pub fn count(&self, reg: &Reg) -> u64 {
-        self.nic.counter(reg)
     }
 
     pub fn put(&self, at: u64, bytes: &[u8]) {
@@ -415,13 +430,6 @@ impl Rig {
         status
     }
 
-    /// An established connection 0 of generation 1.
-    pub fn established() -> Rig {
-        let mut rig = Rig::new();
-        assert_eq!(rig.offload(0, 1, |_| {}), Status::Success);
-        rig
-    }
-
     pub fn take_back(&mut self, conn: u16, generation: u8, op: Opcode) -> (Status, TcpRecord) {
         let body = [0; TcpRecord::BYTES];
         let (status, body) = self.image(op, tcp_header(conn, generation), &body);
@@ -539,6 +547,31 @@ impl Rig {
         let slot = u64::from((seq >> PAGE_LOG2) % PAGE_SLOTS);
         self.put(PAGE_MAP + u64::from(conn) * u64::from(PAGE_MAP_STRIDE) + slot * 8, &entry.to_bytes());
         self.put(PAGES + u64::from(page) * 4096 + u64::from(seq - start), data);
+    }
+
+    /// Pages of a connection whose bytes below `nxt` were read go back to the pool, or all of them.
+    pub fn give_back_pages(&mut self, conn: u16, all: bool, nxt: u32) {
+        for slot in 0..u64::from(PAGE_SLOTS) {
+            let at = PAGE_MAP + u64::from(conn) * u64::from(PAGE_MAP_STRIDE) + slot * 8;
+            let entry = PageMapEntry::from_bytes(&self.get(at));
+            let is_read = (nxt.wrapping_sub(entry.seq) as i32) >= PAGE_BYTES as i32;
+            // An entry stays in the map until its slot is used again; the pool ring must not get it twice.
+            if entry.valid == 1 && (all || is_read) {
+                self.put(at, &[0; 8]);
+                self.give_page(entry.page);
+            }
+        }
+    }
+
+    /// The pages of a connection that was taken back are those of its next generation.
+    pub fn carry_pages(&self, conn: u16, generation: u8) {
+        for slot in 0..u64::from(PAGE_SLOTS) {
+            let at = PAGE_MAP + u64::from(conn) * u64::from(PAGE_MAP_STRIDE) + slot * 8;
+            let entry = PageMapEntry::from_bytes(&self.get(at));
+            if entry.valid == 1 {
+                self.put(at, &PageMapEntry { generation, ..entry }.to_bytes());
+            }
+        }
     }
 
     /// Events since the last call; `consume` tells the device.

@@ -125,7 +125,7 @@ impl Seg {
     }
 }
 
-impl Rig {
+impl<D: Device> Rig<D> {
     /// A segment from the peer reaches the device.
     pub fn peer(&mut self, seg: Seg) {
         self.nic.rx_frame(&self.guise.dress(&seg.frame()), false);

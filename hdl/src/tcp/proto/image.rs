@@ -4,6 +4,7 @@ use super::record::{
     Cached, CachedFlags, Clocks, ConstFlags, Counts, EcnBits, Fixed, Flags, Guard, Marks, Receive, Running,
     Side, Work,
 };
+use super::step::CLOSED;
 use crate::mirror::TcpRecord;
 use crate::prelude::*;
 use crate::tcp::ack::SendVars;
@@ -39,8 +40,10 @@ fn fixed(r: TcpRecord, generation: Bits<8>, path: Bits<16>) -> Fixed {
 /// CACHED fields of an image.
 #[kernel]
 pub fn cached(r: TcpRecord) -> Cached {
+    let flags = unpack::<CachedFlags, 16>(r.cached_flags);
     Cached {
-        flags: unpack::<CachedFlags, 16>(r.cached_flags),
+        // The others are an update's alone.
+        flags: CachedFlags { keep_alive: flags.keep_alive, nagle: flags.nagle, ..CachedFlags::default() },
         ttl: r.ttl,
         tos: r.tos,
         ka_probe_count: r.ka_probe_count,
@@ -211,7 +214,7 @@ pub fn posts(r: TcpRecord) -> Posts {
 #[kernel]
 pub fn with_posts(r: TcpRecord, p: Posts) -> TcpRecord {
     let flags = unpack::<Flags, 16>(r.deleg_flags);
-    let flags = Flags { pool_mode: p.pool_mode, post_loaded: p.loaded, ..flags };
+    let flags = Flags { pool_mode: p.pool_mode, ..flags };
     TcpRecord {
         deleg_flags: pack::<16, Flags>(flags),
         recv_ring: p.ring,
@@ -341,8 +344,8 @@ pub fn store(w: Work, now_us: Bits<32>, now_ms: Bits<32>) -> TcpRecord {
         ts_recent_us: now_us - w.rcv.ts_recent_us,
         rtt_start_us: now_us - w.rtt_start_us,
         last_rx_us: now_us - w.rcv.last_rx_us,
-        rtx_deadline: left(w.tm.on.rtx, w.tm.rtx, now_us),
-        ka_deadline: left(w.tm.on.keep_alive, w.tm.keep_alive, now_us),
+        rtx_deadline: left(w.tm.on.rtx && w.state != CLOSED, w.tm.rtx, now_us),
+        ka_deadline: left(w.tm.on.keep_alive && w.state != CLOSED, w.tm.keep_alive, now_us),
         delack_deadline: bits::<32>(OFF),
         push_deadline: bits::<32>(OFF),
         ..r

@@ -145,12 +145,27 @@ fn due(running: bool, at: Bits<32>, now: Bits<32>) -> bool {
     running && at_or_before(at, now)
 }
 
+/// Time spent retransmitting, with the timeout that has just passed.
+#[kernel]
+fn waited_in_all(w: Work, max_rto_us: Bits<32>) -> Bits<32> {
+    let waited = backed_off(w.tm.rto_us, w.tm.retransmit_count, max_rto_us);
+    let total = bit_cast::<33, 32>(w.tm.total_rt_us) + bit_cast::<33, 32>(waited);
+    let most = bits::<32>(NO_LIMIT - 1);
+    if total.get_bit(32) {
+        most
+    } else {
+        min32(total.get_bits::<32>(0), most)
+    }
+}
+
 /// The retransmission limit is exceeded; for probes the count alone.
 #[kernel]
 fn exhausted(w: Work, max_rto_us: Bits<32>) -> bool {
-    let total = w.tm.total_rt_us + backed_off(w.tm.rto_us, w.tm.retransmit_count, max_rto_us);
+    let total = waited_in_all(w, max_rto_us);
     let many = w.tm.retransmit_count >= w.cached.max_retransmissions;
-    if w.flags.persist || w.cached.max_rt_us == 0 {
+    if w.flags.persist {
+        many && w.cached.max_retransmissions != 0
+    } else if w.cached.max_rt_us == 0 {
         many
     } else {
         w.cached.max_rt_us != NO_LIMIT && total >= w.cached.max_rt_us
@@ -173,7 +188,7 @@ fn retransmission(w: Work, now: Bits<32>, smss: Bits<32>, p: TcpParams) -> Work 
             n.rc = on_rto(w.rc, w.snd.una, w.snd.max, smss, w.tm.retransmit_count == 0);
             n.snd.nxt = w.snd.una;
         }
-        n.tm.total_rt_us = min32(w.tm.total_rt_us + waited, bits::<32>(NO_LIMIT - 1));
+        n.tm.total_rt_us = waited_in_all(w, p.max_rto_us);
         n.flags.rtt_running = false;
         n.flags.retransmit = false;
         n.marks.cwr = w.fixed.flags.ecn;
@@ -207,6 +222,10 @@ pub fn expire(s: Step, now: Bits<32>, smss: Bits<32>, p: TcpParams) -> Step {
         } else if w.state == FIN_WAIT_2 || (!idle && exhausted(w, p.max_rto_us)) {
             //
             n.w.state = if w.state == FIN_WAIT_2 { bits::<8>(CLOSED) } else { w.state };
+            n.w.tm.on.rtx = false;
+            if w.state != FIN_WAIT_2 && !w.flags.persist {
+                n.w.tm.total_rt_us = waited_in_all(w, p.max_rto_us);
+            }
             n.w.flags.stopped = true;
             n.w.reason = reason(w.reason, bits::<8>(TIMEOUT));
             n.c.publish = true;
@@ -233,10 +252,12 @@ pub fn expire(s: Step, now: Bits<32>, smss: Bits<32>, p: TcpParams) -> Step {
             n.c.publish = true;
             n.c.raise = true;
         } else {
-            n.w.tm.ka_probes = w.tm.ka_probes + 1;
+            // Unacknowledged text tests the peer already.
+            let tests = w.snd.una == w.snd.max;
+            n.w.tm.ka_probes = w.tm.ka_probes + tests;
             n.w.tm.keep_alive = now + if every == 0 { bits::<32>(1_000_000) } else { every };
-            n.w.flags.probe = true;
-            n.c.want_tx = true;
+            n.w.flags.probe = w.flags.probe || tests;
+            n.c.want_tx = tests;
         }
     }
     n
@@ -403,7 +424,7 @@ pub fn deed(s: Step, end: Step, seg: RxSeg, sends: bool) -> Deed {
         text: takes && c.end != c.cur,
         out_of_order: c.is_ooo,
         forwarded: seg.forwarded,
-        sends: sends && (plan.len.any() || plan.fin) && plan.why != Why::Probe,
+        sends: sends && (plan.len.any() || plan.fin),
         again: plan.why == Why::Lost || plan.why == Why::Again,
         asked: end.w.reason.any() && !is_mandatory(end.w.reason),
     }

@@ -1,7 +1,7 @@
 //! Commands for one connection (programmer's guide 4, 5, 9).
 use super::guard::handed_over;
 use super::image::{cached, load, ranges};
-use super::record::{Flags, Work};
+use super::record::{Cached, CachedFlags, Flags, Work};
 use super::step::{
     reason, Step, BAD_REQUEST, CLOSED, CLOSE_WAIT, CLOSING, ESTABLISHED, FIN_WAIT_1, FIN_WAIT_2,
     INVALID_STATE, LAST_ACK, REJECTED, STALE, SUCCESS, TCP_ENTRIES, TCP_RCV_WINDOW,
@@ -180,15 +180,16 @@ pub fn execute(s: Step, op: ConnOp, r: TcpRecord, now: Bits<32>) -> Step {
         n.c.forget = true;
         n.c.tell = false;
     } else if code == UPDATE {
-        n.w.cached = cached(r);
-        if n.w.cached.flags.keep_alive
-            && (n.w.cached.flags.keep_alive_restart || !s.w.cached.flags.keep_alive)
-        {
+        // How often something is sent again is not CACHED.
+        n.w.cached = Cached { max_retransmissions: s.w.cached.max_retransmissions, ..cached(r) };
+        let flags = unpack::<CachedFlags, 16>(r.cached_flags);
+        if flags.keep_alive && (flags.keep_alive_restart || !s.w.cached.flags.keep_alive) {
             n.w.tm.ka_probes = bits::<8>(0);
             n.w.tm.keep_alive = now + r.ka_timeout_us;
         }
-        n.w.tm.on.keep_alive = n.w.cached.flags.keep_alive;
-        if n.w.cached.flags.max_rt_restart {
+        // the timer of a challenge runs on.
+        n.w.tm.on.keep_alive = flags.keep_alive || (s.w.flags.challenged && s.w.tm.on.keep_alive);
+        if flags.max_rt_restart {
             n.w.tm.total_rt_us = bits::<32>(0);
         }
     } else if code == QUERY {

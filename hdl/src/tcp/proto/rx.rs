@@ -166,7 +166,7 @@ pub fn arrive(s: Step, seg: RxSeg, now: Bits<32>, fin_wait_2_us: Bits<32>) -> St
         n.w.cnt.segs_in = s.w.cnt.segs_in + 1;
         n.c.counts.rx_offloaded = true;
         n.c.counts.rx_offloaded_bytes = seg.frame_len;
-        n.c.counts.unacceptable = f != Fate::Take;
+        n.c.counts.unacceptable = f != Fate::Take && f != Fate::Reset;
         n.c.cur = text.seq;
         n.c.end = text.seq + text.keep;
         n.c.src = seg.payload_src + bit_cast::<16, 32>(text.skip);
@@ -179,7 +179,7 @@ pub fn arrive(s: Step, seg: RxSeg, now: Bits<32>, fin_wait_2_us: Bits<32>) -> St
             n.w.tm = rearm(s.w, now, fin_wait_2_us);
             n.w.flags.challenged = false;
         } else {
-            n.w.cnt.dup = s.w.cnt.dup + 1;
+            n.w.cnt.dup = s.w.cnt.dup + (f != Fate::Reset);
         }
         if f == Fate::Answer || (f == Fate::Challenge && !s.w.flags.challenged) {
             n.w.flags.ack_now = true;
@@ -225,15 +225,13 @@ fn after_fin_acked(state: Bits<8>) -> Bits<8> {
 #[kernel]
 fn ack_timers(w: Work, is_new: bool, is_current: bool, now: Bits<32>, p: TcpParams) -> Work {
     let mut n = w;
-    let rto = rto_us(w.rtt, p.min_rto_us, p.max_rto_us);
     let closed = w.snd.wnd == 0 && is_pending(w);
     if is_new {
         // RFC 6298 5.2, 5.3.
-        n.tm.rto_us = rto;
         n.tm.retransmit_count = bits::<8>(0);
         n.tm.total_rt_us = bits::<32>(0);
         n.tm.on.rtx = w.snd.una != w.snd.max;
-        n.tm.rtx = now + rto;
+        n.tm.rtx = now + w.tm.rto_us;
     }
     if w.state == FIN_WAIT_2 {
         n.tm.on.rtx = true;
@@ -282,6 +280,8 @@ pub fn acked(s: Step, seg: RxSeg, now: Bits<32>, p: TcpParams) -> Step {
     }
     if is_new && timed {
         v.rtt = sample(w.rtt, now - w.rtt_start_us);
+        // Without a sample the timeout stays what it was, also that of an image.
+        v.tm.rto_us = rto_us(v.rtt, p.min_rto_us, p.max_rto_us);
         v.flags.rtt_running = false;
     }
     if done {

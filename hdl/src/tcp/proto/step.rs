@@ -88,10 +88,8 @@ pub enum Why {
     Again,
     /// New data, or our FIN.
     New,
-    /// Window probe: one byte at SND.UNA.
+    /// A probe of a closed window or of an idle peer: one number before SND.UNA, no text.
     Probe,
-    /// Keepalive: one number before SND.UNA, no text.
-    KeepAlive,
     /// A bare acknowledgment.
     Ack,
 }

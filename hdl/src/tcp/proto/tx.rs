@@ -1,7 +1,6 @@
 //! What to send for a connection, one segment at a time (programmer's guide 7).
 use super::guard::{edge, is_silent, lost, probe, resent};
 use super::record::{Fixed, Work};
-use super::rx::is_pending;
 use super::step::{
     is_active, Plan, Step, Why, CLOSED, CLOSE_WAIT, CLOSING, ESTABLISHED, FIN_WAIT_1, LAST_ACK,
 };
@@ -109,19 +108,16 @@ fn choose(w: Work, smss: Bits<32>, silent: bool) -> Plan {
     let left = if before(snd.nxt, sent_end) { sent_end - snd.nxt } else { bits::<32>(0) };
     let again = min32(min32(smss, usable), left);
     let is_again = before(snd.nxt, snd.max);
-    let data = has_voice(w) && !silent;
+    // While the window is closed only the persist timer sends, and nothing that the peer has no room for.
+    let data = has_voice(w) && !silent && !w.flags.persist;
     let new = fresh(w, usable, smss);
     let at = bare_seq(snd, w.fixed.snd_wind_shift);
-    let probe = is_pending(w);
     if w.side.reset {
         Plan { why: Why::Reset, seq: at, len: bits::<16>(0), fin: false }
     } else if data && w.flags.retransmit && snd.una != snd.max {
         repeat(w, Why::Lost, snd.una, first)
     } else if data && known.why != Why::Nothing {
         known
-    } else if data && w.flags.probe && w.flags.persist {
-        let one = if before(snd.una, w.limit) { bits::<16>(1) } else { bits::<16>(0) };
-        Plan { why: Why::Probe, seq: snd.una, len: one, fin: one == 0 && probe }
     } else if data && is_again && (again != 0 || left == 0) {
         repeat(w, Why::Again, snd.nxt, again)
     } else if data && !is_again && new.why == Why::New {
@@ -130,7 +126,8 @@ fn choose(w: Work, smss: Bits<32>, silent: bool) -> Plan {
         let some = min32(min32(w.limit - snd.nxt, usable), smss);
         Plan { why: Why::New, seq: snd.nxt, len: bit_cast::<16, 32>(some), fin: false }
     } else if w.flags.probe && !silent && is_active(w) && !w.flags.invalid {
-        Plan { why: Why::KeepAlive, seq: snd.una - 1, len: bits::<16>(0), fin: false }
+        // G-43, R-248: left of the window, so every peer answers it; Linux probes in the same way.
+        Plan { why: Why::Probe, seq: snd.una - 1, len: bits::<16>(0), fin: false }
     } else if ack_due(w) && !w.flags.stopped && !w.flags.aborted && !w.flags.invalid && w.state != CLOSED {
         Plan { why: Why::Ack, seq: at, len: bits::<16>(0), fin: false }
     } else {
@@ -182,7 +179,7 @@ fn after_fin_sent(state: Bits<8>) -> Bits<8> {
 /// Text or our FIN is sent.
 #[kernel]
 fn is_text(why: Why) -> bool {
-    why == Why::Lost || why == Why::Again || why == Why::New || why == Why::Probe
+    why == Why::Lost || why == Why::Again || why == Why::New
 }
 
 /// Send variables, timers and flags after the transmitter took the segment.
@@ -202,11 +199,15 @@ fn sent_text(w: Work, p: Plan, now: Bits<32>, max_rto_us: Bits<32>) -> Work {
     if p.why == Why::Lost {
         n.flags.retransmit = false;
     }
-    if p.why == Why::Probe || is_new {
+    if is_new {
         n.flags.probe = false;
     }
     n.side.sent_us = now;
-    if !w.tm.on.rtx {
+    // Nothing was in flight: what ran was the timer of a small window.
+    let is_first = w.snd.una == w.snd.max && !w.flags.persist;
+    // What was lost is timed from its retransmission on; with SACK the unit says so.
+    let is_repair = p.why == Why::Lost && !w.fixed.flags.sack;
+    if !w.tm.on.rtx || is_first || is_repair {
         // RFC 6298 5.1.
         n.tm.on.rtx = true;
         n.tm.rtx = now + backed_off(w.tm.rto_us, w.tm.retransmit_count, max_rto_us);
@@ -231,11 +232,11 @@ pub fn tx_sent(s: Step, now: Bits<32>, max_rto_us: Bits<32>) -> Step {
     let mut n = s;
     if is_text(p.why) {
         n.w = sent_text(s.w, p, now, max_rto_us);
-        n.c.want_tx = s.c.want_tx || p.why != Why::Probe;
+        n.c.want_tx = true;
         if s.w.fixed.flags.sack {
             n = resent(s, n);
         }
-    } else if p.why == Why::KeepAlive {
+    } else if p.why == Why::Probe {
         n.w.flags.probe = false;
     } else if p.why == Why::Reset {
         n.w.side.reset = false;
@@ -312,6 +313,6 @@ pub fn job<const EARLY: usize>(w: Work, p: Plan, conn: Bits<16>, now_ms: Bits<32
         send_ring: f.send_ring,
         send_ring_log2: f.send_ring_log2,
         reset_cursor: w.side.first_job,
-        retransmit: p.why == Why::Lost || p.why == Why::Again || p.why == Why::Probe,
+        retransmit: p.why == Why::Lost || p.why == Why::Again,
     }
 }

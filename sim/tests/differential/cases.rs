@@ -1,0 +1,145 @@
+//! What the random steps found, one by one: RTL and golden model do the same, and it is what the guide says.
+
+use super::golden_rig::wire::Seg;
+use super::golden_rig::{pattern, IRS, ISS};
+use super::pair::Pair;
+use chimney_abi::cmd::{Opcode, Status, TcpState, UploadReason};
+use chimney_abi::desc::SEND_PUSH;
+use chimney_abi::state::*;
+
+const MS: u64 = 1000;
+
+/// Connection 0, generation 1, in both.
+fn open(change: impl Fn(&mut TcpRecord)) -> Pair {
+    let mut pair = Pair::new(0);
+    assert_eq!(pair.both(|rig| rig.offload(0, 1, &change)), Status::Success);
+    pair
+}
+
+fn record(pair: &mut Pair) -> TcpRecord {
+    let (status, image) = pair.take_back(0, 1, Opcode::Query);
+    assert_eq!(status, Status::Success);
+    image
+}
+
+/// The host posts and announces so many bytes from the start of the stream.
+fn post(pair: &mut Pair, len: usize) {
+    pair.both(|rig| {
+        rig.write_send(0, ISS, &pattern(ISS, len), SEND_PUSH);
+        rig.ring_send(0, 1, 0, ISS + len as u32);
+    });
+    pair.compare();
+}
+
+/// The peer acknowledges with this window.
+fn ack(pair: &mut Pair, ack: u32, wnd: u16) {
+    pair.both(|rig| rig.peer(Seg { wnd, ..Seg::new(IRS, ack) }));
+    pair.compare();
+}
+
+#[test]
+fn no_keepalive_probe_while_text_is_unacknowledged() {
+    let mut pair = open(|r| {
+        r.cached_flags = CACHED_KEEP_ALIVE;
+        (r.ka_timeout_us, r.ka_interval_us, r.ka_probe_count) = (100_000, 100_000, 2);
+        r.max_rt_us = MAX_RT_UNLIMITED;
+    });
+    post(&mut pair, 100);
+    pair.pass(1000 * MS);
+    let image = record(&mut pair);
+    assert_eq!((image.ka_probes, image.tcp_state), (0, TcpState::Established.code()));
+    ack(&mut pair, ISS + 100, 65_000);
+    pair.pass(150 * MS);
+    assert_eq!(record(&mut pair).ka_probes, 1);
+}
+
+#[test]
+fn an_update_replaces_what_is_cached_and_no_more() {
+    let mut pair = open(|r| r.max_retransmissions = 5);
+    let flags = CACHED_KEEP_ALIVE | CACHED_KEEP_ALIVE_RESTART | CACHED_MAX_RT_RESTART;
+    let update = TcpRecord { cached_flags: flags, ttl: 9, ka_timeout_us: 500_000, ..TcpRecord::default() };
+    assert_eq!(pair.both(|rig| rig.update(0, 1, &update)), Status::Success);
+    let image = record(&mut pair);
+    assert_eq!((image.max_retransmissions, image.ttl), (5, 9));
+    assert_eq!(image.cached_flags, CACHED_KEEP_ALIVE, "a restart is an event, not a setting");
+}
+
+#[test]
+fn the_timeout_of_an_image_stays_until_a_round_trip_is_measured() {
+    let mut pair = open(|r| r.rto_us = 700_000);
+    post(&mut pair, 100);
+    pair.pass(800 * MS);
+    // Karn's rule: it was sent twice.
+    ack(&mut pair, ISS + 100, 65_000);
+    assert_eq!(record(&mut pair).rto_us, 700_000);
+}
+
+#[test]
+fn who_gives_up_says_how_long_it_waited_and_has_no_timer() {
+    let mut pair = open(|r| r.max_retransmissions = 1);
+    post(&mut pair, 100);
+    pair.pass(1000 * MS);
+    let image = record(&mut pair);
+    assert_eq!(image.upload_reason, UploadReason::TimeoutExpiration.code());
+    assert_eq!((image.total_rt_us, image.rtx_deadline), (300_000 + 600_000, NO_TIMER));
+}
+
+#[test]
+fn a_closed_connection_has_no_timers() {
+    let mut pair = open(|r| {
+        r.cached_flags = CACHED_KEEP_ALIVE;
+        r.ka_timeout_us = 1_000_000;
+    });
+    post(&mut pair, 100);
+    pair.both(|rig| rig.peer(Seg { rst: true, ..Seg::new(IRS, ISS) }));
+    pair.compare();
+    let image = record(&mut pair);
+    assert_eq!(image.tcp_state, TcpState::Closed.code());
+    assert_eq!((image.rtx_deadline, image.ka_deadline), (NO_TIMER, NO_TIMER));
+}
+
+#[test]
+fn a_closed_window_is_probed_for_ever_without_a_limit() {
+    let mut pair = open(|r| {
+        (r.snd_wnd, r.max_retransmissions) = (0, 0);
+    });
+    post(&mut pair, 100);
+    pair.pass(3000 * MS);
+    let image = record(&mut pair);
+    assert_eq!((image.upload_reason, image.snd_max), (0, ISS));
+    assert!(image.retransmit_count > 1);
+}
+
+#[test]
+fn text_that_waited_for_a_window_has_a_whole_timeout() {
+    // Less than a segment and less than half of the largest window: the override timer runs (RFC 9293 3.8.6.2.1).
+    let mut pair = open(|r| r.snd_wnd = 10);
+    post(&mut pair, 5000);
+    pair.pass(200 * MS);
+    ack(&mut pair, ISS, 65_000);
+    assert_eq!(record(&mut pair).rtx_deadline, 300_000);
+}
+
+#[test]
+fn a_fast_retransmission_has_a_whole_timeout() {
+    let mut pair = open(|r| r.eff_mss = 1000);
+    post(&mut pair, 8000);
+    pair.pass(200 * MS);
+    for _ in 0..3 {
+        ack(&mut pair, ISS, 65_000);
+    }
+    let image = record(&mut pair);
+    assert_eq!((image.cnt_retransmits, image.rtx_deadline), (1, 300_000));
+}
+
+/// Verifies: R-259
+#[test]
+fn fin_wait_2_ends_also_after_a_segment_that_acknowledges_nothing_new() {
+    let mut pair = open(|r| r.const_flags = CONST_SACK);
+    pair.both(|rig| rig.send_fin(ISS));
+    ack(&mut pair, ISS + 1, 65_000);
+    pair.pass(1000 * MS);
+    ack(&mut pair, ISS + 1, 65_000);
+    let image = record(&mut pair);
+    assert_eq!((image.tcp_state, image.rtx_deadline), (TcpState::FinWait2.code(), 120_000_000));
+}
