@@ -265,8 +265,9 @@ fn on_fin_sent(conn: &mut Conn) {
         return;
     }
     conn.set(DELEG_FIN_SENT);
+    // The host posted the FIN; an event tells it of its acknowledgment.
+    conn.shadow_dirty = true;
     match conn.state() {
-        // The host posted the FIN; it hears of its acknowledgment.
         TcpState::Established => conn.rec.tcp_state = TcpState::FinWait1.code(),
         TcpState::CloseWait => conn.rec.tcp_state = TcpState::LastAck.code(),
         _ => {}

@@ -1,7 +1,7 @@
 //! One connection, as its host and its peer know it, and what they may do next.
 
 use super::golden_rig::wire::Seg;
-use super::golden_rig::{pattern, USER, WINDOW};
+use super::golden_rig::{pattern, RING_LOG2, USER, WINDOW};
 use super::pair::{brief, Pair};
 use chimney_abi::cmd::{Opcode, Status, TcpState};
 use chimney_abi::desc::*;
@@ -11,6 +11,8 @@ use chimney_sim::rng::Rng;
 /// Bytes of posted buffers, and how many a connection has.
 const POST_SLOT: u64 = 0x2000;
 const POST_SLOTS: u64 = 40;
+/// Of the peer at first, unscaled.
+const PEER_WINDOW: u16 = 65_000;
 /// Most bytes that the host posts beyond what is acknowledged.
 const MOST_UNSENT: u32 = 30_000;
 /// The least that an edge moves, so that the peer hears of it at once: two of the largest segments.
@@ -49,6 +51,64 @@ fn pick<T: Copy>(rng: &mut Rng, from: &[T]) -> T {
     from[rng.below(from.len() as u64) as usize]
 }
 
+/// An established connection, at random; without its ports and rings.
+fn drawn(rng: &mut Rng) -> TcpRecord {
+    let const_flags = pick(rng, &[0, CONST_TIMESTAMPS, CONST_SACK, CONST_SACK | CONST_TIMESTAMPS])
+        | if rng.chance(0.3) { CONST_ECN } else { 0 }
+        | CONST_NEWRENO;
+    let (iss, irs) = (rng.next_u64() as u32, rng.next_u64() as u32);
+    let mss = 500 + rng.below(900) as u32;
+    let rcv_wind_shift = 1 + rng.below(3) as u8;
+    let generation = 1 + rng.below(255) as u8;
+    let cached_flags = pick(rng, &[0, CACHED_NAGLE, CACHED_KEEP_ALIVE, CACHED_NAGLE | CACHED_KEEP_ALIVE]);
+    let snd_wind_shift = rng.below(3) as u8;
+    let (cwnd, ssthresh) = (mss * (1 + rng.below(20) as u32), pick(rng, &[1 << 30, 8 * mss]));
+    let srtt_us_x8 = pick(rng, &[0, 8 * 20_000]);
+    let max_rt_us = pick(rng, &[0, MAX_RT_UNLIMITED, 2_000_000]);
+    let right = irs.wrapping_add(WINDOW);
+    let snd_wnd = u32::from(PEER_WINDOW) << snd_wind_shift;
+    TcpRecord {
+        generation,
+        const_flags,
+        cached_flags,
+        eff_mss: mss as u16,
+        snd_wind_shift,
+        rcv_wind_shift,
+        ttl: 64,
+        max_retransmissions: 5,
+        initial_rcv_wnd: WINDOW,
+        ka_timeout_us: 900_000,
+        ka_interval_us: 200_000,
+        ka_probe_count: 3,
+        max_rt_us,
+        tcp_state: TcpState::Established.code(),
+        deleg_flags: DELEG_POOL_MODE,
+        rcv_nxt: irs,
+        rcv_right: right,
+        adv_right: right,
+        last_ack_sent: irs,
+        snd_una: iss,
+        snd_nxt: iss,
+        snd_max: iss,
+        snd_limit: iss,
+        recover: iss,
+        snd_wl1: irs,
+        snd_wl2: iss,
+        snd_wnd,
+        max_snd_wnd: snd_wnd,
+        cwnd,
+        ssthresh,
+        srtt_us_x8,
+        rttvar_us_x4: srtt_us_x8 / 4,
+        rto_us: 300_000,
+        rtx_deadline: NO_TIMER,
+        ka_deadline: NO_TIMER,
+        send_ring_log2: RING_LOG2,
+        recv_ring_log2: RING_LOG2,
+        ..TcpRecord::default()
+    }
+}
+
 /// A generation that comes after.
 fn next_generation(old: u8) -> u8 {
     if old == 255 {
@@ -61,54 +121,22 @@ fn next_generation(old: u8) -> u8 {
 impl Conn {
     /// A fresh connection in both devices.
     pub fn open(pair: &mut Pair, id: u16) -> Self {
-        let rng = &mut pair.rng;
-        let const_flags = pick(rng, &[0, CONST_TIMESTAMPS, CONST_SACK, CONST_SACK | CONST_TIMESTAMPS])
-            | if rng.chance(0.3) { CONST_ECN } else { 0 }
-            | CONST_NEWRENO;
-        let (iss, irs) = (rng.next_u64() as u32, rng.next_u64() as u32);
-        let mss = 500 + rng.below(900) as u32;
-        let rcv_shift = 1 + rng.below(3) as u8;
-        let generation = 1 + rng.below(255) as u8;
-        let cached = pick(rng, &[0, CACHED_NAGLE, CACHED_KEEP_ALIVE, CACHED_NAGLE | CACHED_KEEP_ALIVE]);
-        let snd_shift = rng.below(3) as u8;
-        let (cwnd, ssthresh) = (mss * (1 + rng.below(20) as u32), pick(rng, &[1 << 30, 8 * mss]));
-        let srtt = pick(rng, &[0, 8 * 20_000]);
-        let max_rt_us = pick(rng, &[0, MAX_RT_UNLIMITED, 2_000_000]);
-        let change = move |r: &mut TcpRecord| {
-            let peer_wnd = r.snd_wnd << snd_shift;
+        let d = drawn(&mut pair.rng);
+        let (generation, const_flags, mss) = (d.generation, d.const_flags, u32::from(d.eff_mss));
+        let (iss, irs) = (d.snd_una, d.rcv_nxt);
+        let what = format!("flags {const_flags:#x} {:#x} iss {iss} irs {irs} mss {mss}", d.cached_flags);
+        pair.note("open", format!("conn {id} generation {generation} {what}"));
+        let change = |r: &mut TcpRecord| {
             *r = TcpRecord {
-                const_flags,
-                cached_flags: cached,
-                eff_mss: mss as u16,
-                snd_wind_shift: snd_shift,
-                rcv_wind_shift: rcv_shift,
-                ka_timeout_us: 900_000,
-                ka_interval_us: 200_000,
-                ka_probe_count: 3,
-                max_rt_us,
-                rcv_nxt: irs,
-                rcv_right: irs.wrapping_add(WINDOW),
-                adv_right: irs.wrapping_add(WINDOW),
-                last_ack_sent: irs,
-                snd_una: iss,
-                snd_nxt: iss,
-                snd_max: iss,
-                snd_limit: iss,
-                recover: iss,
-                snd_wl1: irs,
-                snd_wl2: iss,
-                snd_wnd: peer_wnd,
-                max_snd_wnd: peer_wnd,
-                cwnd,
-                ssthresh,
-                srtt_us_x8: srtt,
-                rttvar_us_x4: srtt / 4,
-                rto_us: 300_000,
-                deleg_flags: DELEG_POOL_MODE,
-                ..*r
+                local_port: r.local_port,
+                remote_port: r.remote_port,
+                send_ring: r.send_ring,
+                recv_ring: r.recv_ring,
+                send_producer: r.send_producer,
+                recv_producer: r.recv_producer,
+                ..d
             };
         };
-        pair.note("open", format!("conn {id} generation {generation} flags {const_flags:#x} {cached:#x} iss {iss} irs {irs} mss {mss}"));
         let status = pair.both(|rig| rig.offload(id, generation, change));
         assert_eq!(status, Status::Success);
         Self {
@@ -125,7 +153,7 @@ impl Conn {
             ahead: Vec::new(),
             right: irs.wrapping_add(WINDOW),
             peer_una: irs,
-            wnd: 65_000,
+            wnd: PEER_WINDOW,
             wl: (irs, iss),
             ts_val: 1000,
             ts_recent: 0,
