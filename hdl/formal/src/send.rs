@@ -134,7 +134,7 @@ impl Logic for OrderTaken {
 /// What is sent for the first time, or again but for a loss, was posted.
 #[kernel]
 pub fn is_within(w: Work, p: Plan) -> bool {
-    let text = p.why == Why::Again || p.why == Why::New || p.why == Why::Probe;
+    let text = p.why == Why::Again || p.why == Why::New;
     let end = p.seq + bit_cast::<32, 16>(p.len) + p.fin;
     !text || end - w.snd.una <= posted(w, p.fin)
 }
@@ -200,14 +200,18 @@ fn has_voice(w: Work) -> bool {
     is_active(w) && !w.flags.invalid && (open || ends)
 }
 
-/// What is unacknowledged has the retransmission timer, with `turn` or `answer` or without: the window may be closed when they come. Text that is unsent, with
-/// nothing in flight, has it too, or a turn to come, or an answer; a FIN alone waits for no window, so the timer is not for it.
+/// What is unacknowledged has the retransmission timer, with `turn` or `answer` or without: the window may be closed when they come; so has a closed
+/// window that is probed. Text that is unsent, with nothing in flight, has it too, or a turn to come, or an answer; a FIN alone waits for no window, so
+/// the timer is not for it.
 #[kernel]
 fn is_remembered(w: Work, timer: bool, turn: bool, answer: bool) -> bool {
     let text = before(w.snd.nxt, w.limit);
     let fin = w.flags.fin_posted && !w.flags.fin_sent;
-    let sends =
-        if w.snd.una != w.snd.max { timer } else { turn || answer || if text { timer } else { !fin } };
+    let sends = if w.snd.una != w.snd.max || w.flags.persist {
+        timer
+    } else {
+        turn || answer || if text { timer } else { !fin }
+    };
     !has_voice(w) || sends
 }
 
@@ -410,8 +414,8 @@ fn memory() -> Result<Vec<Proof>, Error> {
     )?
     .fails_if(
         "an acknowledgment takes the turn of what waits for the window",
-        "(planned$stage5$tx_plan$n$c$plan$why == 3'h5))) &&",
-        "(planned$stage5$tx_plan$n$c$plan$why == 3'h5) || (planned$stage5$tx_plan$n$c$plan$why == 3'h7))) &&",
+        "(planned$stage5$tx_plan$n$c$plan$why == 3'h4))) &&",
+        "(planned$stage5$tx_plan$n$c$plan$why == 3'h4) || (planned$stage5$tx_plan$n$c$plan$why == 3'h6))) &&",
     )
     .fails_if(
         "a segment that is sent starts no timer",

@@ -9,6 +9,11 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+/// What a program may take, seconds: what the proofs take is 60 at most. A solver that finds no end must not keep all others from being told.
+const LIMIT: &str = "600";
+/// What `timeout` says then.
+const TIMED_OUT: i32 = 124;
+
 /// What a model checker found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
@@ -108,9 +113,15 @@ impl Bench {
     }
 
     fn run(&self, program: &str, args: &[&str]) -> Result<(bool, String)> {
-        let output = Command::new(program).args(args).current_dir(&self.dir).output();
-        let output = output
-            .with_context(|| format!("{program}: cannot be started; cargo xtask test --only formal"))?;
+        // `timeout` ends the solver too, which is a child of the model checker.
+        let output =
+            Command::new("timeout").args([LIMIT, program]).args(args).current_dir(&self.dir).output();
+        let output = output.context("timeout (of the coreutils): cannot be started")?;
+        match output.status.code() {
+            Some(TIMED_OUT) => bail!("{program} {}: no answer within {LIMIT} s", args.join(" ")),
+            Some(126 | 127) => bail!("{program}: cannot be started; cargo xtask test --only formal"),
+            _ => {}
+        }
         let text = String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);
         Ok((output.status.success(), text.into_owned()))
     }
