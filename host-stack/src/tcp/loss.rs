@@ -61,7 +61,10 @@ impl Tcb {
         if result.has_reduced {
             self.ecn.on_reduction(self.snd.snd_max);
         }
-        if self.snd.flight_size() > 0 && !self.timers.is_persist {
+        // RFC 8985 7.2: only new text and what it acknowledges begin the wait for a probe. A timeout that runs, an image's for example, stays.
+        let is_news = has_moved || result.wait_us.is_some() || self.rtx_kind != TimerKind::Rto;
+        let may_change = is_news || self.timers.retransmit.is_none();
+        if self.snd.flight_size() > 0 && !self.timers.is_persist && may_change {
             self.arm_loss_timer(now_us, result.wait_us, has_moved);
         }
     }

@@ -17,7 +17,7 @@ use chimney_host_stack_core::ack::SendVars;
 use chimney_host_stack_core::congestion::{Algorithm, Control};
 use chimney_host_stack_core::cwnd::Cwnd;
 use chimney_host_stack_core::ecn::Ecn;
-use chimney_host_stack_core::loss_recovery::LossRecovery;
+use chimney_host_stack_core::loss_recovery::{LossRecovery, TimerKind};
 use chimney_host_stack_core::ranges::{SeqRange, MAX_RANGES};
 use chimney_host_stack_core::recovery::Recovery;
 use chimney_host_stack_core::rtt::{Rtt, RttTimer};
@@ -157,7 +157,12 @@ fn export_estimates(tcb: &Tcb, now_us: u64, r: &mut TcpRecord) {
 
 fn export_timers(tcb: &Tcb, now_us: u64, r: &mut TcpRecord) {
     // FIN_WAIT_2 shares the retransmit slot; delayed ACK, push and SWS are not carried over.
-    r.rtx_deadline = remaining(tcb.timers.retransmit.or(tcb.timers.close), now_us);
+    // What the new owner runs out of is a timeout, which takes the window away: a wait for a probe or for reordered segments is none.
+    let timeout = tcb.timers.retransmit.map(|at| match tcb.rtx_kind {
+        TimerKind::Rto => at,
+        TimerKind::Probe | TimerKind::Reorder => now_us + u64::from(tcb.rto_us()),
+    });
+    r.rtx_deadline = remaining(timeout.or(tcb.timers.close), now_us);
     r.ka_deadline = remaining(tcb.timers.keep_alive, now_us);
     r.delack_deadline = NO_TIMER;
     r.push_deadline = NO_TIMER;
@@ -325,6 +330,7 @@ fn import_timers(tcb: &mut Tcb, now_us: u64, r: &TcpRecord) {
         close: slot.filter(|_| is_close),
         keep_alive: deadline(r.ka_deadline, now_us),
     };
+    tcb.rtx_kind = TimerKind::Rto;
     tcb.retransmit_count = r.retransmit_count;
     tcb.probe_round = r.probe_round;
     tcb.ka_probes = r.ka_probes;

@@ -148,6 +148,25 @@ fn hand_overs_at_random_moments_keep_both_streams() {
     assert!(all.iter().chain(&moved.ecn).all(|n| *n > 0), "some kind of data never moved: {moved:?}");
 }
 
+/// A timeout takes the window away, and the new owner knows no other timer: the wait for a probe (RFC 8985 7.2), which is much shorter, must not
+/// become one. Nor may who is handed over more often than its timeout wait for ever.
+#[test]
+fn a_wait_for_a_probe_is_handed_over_as_a_timeout_once() {
+    let mut world = World::perfect();
+    let [a, _] = world.connect();
+    world.stacks[0].send(a, &[7; 2000]).expect("open");
+    assert!(!world.stacks[0].poll(world.now_us).is_empty(), "sent, and lost");
+    let rto_us = world.stacks[0].tcb(a).expect("known").rto_us();
+    let mut now_us = world.now_us;
+    for round in 0..4 {
+        let block = world.stacks[0].freeze(now_us, a).expect("established");
+        assert_eq!(block.record.rtx_deadline, rto_us - round * (rto_us / 4), "round {round}");
+        world.stacks[0].thaw(now_us, a, block).expect("its own state");
+        now_us += u64::from(rto_us / 4);
+    }
+    assert!(!world.stacks[0].poll(now_us).is_empty(), "sent again");
+}
+
 /// Verifies: R-264
 #[test]
 fn the_timestamp_clock_never_goes_back() {

@@ -128,7 +128,11 @@ impl<D: Dma> Golden<D> {
             // `as`: the signed distance on the 32-bit clock; 0 = expired.
             (deadline.wrapping_sub(now) as i32).max(0) as u32
         };
-        r.rtx_deadline = remaining(TIMER_RTX, r.rtx_deadline);
+        r.rtx_deadline = match conn.rtx_kind {
+            // The new owner's is a timeout, which takes the window away.
+            TimerKind::Probe | TimerKind::Reorder if conn.timer_runs(TIMER_RTX) => r.rto_us,
+            _ => remaining(TIMER_RTX, r.rtx_deadline),
+        };
         r.ka_deadline = remaining(TIMER_KEEP_ALIVE, r.ka_deadline);
         (r.delack_deadline, r.push_deadline, r.timers) = (NO_TIMER, NO_TIMER, 0);
         r.ts_offset = timestamps::clock(self.clock_us(), r.ts_offset);

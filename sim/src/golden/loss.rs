@@ -83,7 +83,12 @@ impl<D: Dma> Golden<D> {
             // the timer is that of the state.
         } else if conn.flight_size() == 0 {
             conn.stop_timer(TIMER_RTX);
-        } else {
+        } else if has_moved
+            || result.wait_us.is_some()
+            || conn.rtx_kind != TimerKind::Rto
+            || !conn.timer_runs(TIMER_RTX)
+        {
+            // RFC 8985 7.2: only new text and what it acknowledges begin the wait for a probe.
             self.arm_loss_timer(conn, result.wait_us, has_moved);
         }
     }

@@ -143,3 +143,21 @@ fn fin_wait_2_ends_also_after_a_segment_that_acknowledges_nothing_new() {
     let image = record(&mut pair);
     assert_eq!((image.tcp_state, image.rtx_deadline), (TcpState::FinWait2.code(), 120_000_000));
 }
+
+/// A timeout takes the window away; the new owner knows no other timer.
+#[test]
+fn a_wait_for_a_probe_is_handed_over_as_a_timeout() {
+    let mut pair = open(|r| {
+        r.const_flags = CONST_SACK;
+        (r.srtt_us_x8, r.rttvar_us_x4) = (8 * 5000, 4 * 1000);
+    });
+    post(&mut pair, 2920);
+    let image = record(&mut pair);
+    assert_eq!(
+        (image.snd_max, image.rtx_deadline),
+        (ISS + 2920, 300_000),
+        "the probe would come after 10 ms"
+    );
+    pair.pass(11 * MS);
+    assert_eq!(record(&mut pair).cnt_retransmits, 1, "and does");
+}

@@ -70,7 +70,8 @@ pub fn answered(s: Step, r: LossResult, now: Bits<32>) -> Step {
     let is_last = g.asked == 1;
     let is_probe = r.timer == LossTimer::Probe;
     let is_reorder = r.timer == LossTimer::Reorder;
-    let is_other = is_probe != g.is_probe || is_reorder || g.is_reorder || !w.tm.on.rtx;
+    // RFC 8985 7.2: only new text and what it acknowledges begin the wait for a probe. A timeout that runs, an image's for example, stays.
+    let is_other = (g.is_probe && !is_probe) || is_reorder || g.is_reorder || !w.tm.on.rtx;
     // The timer of an acknowledgment, or of a retransmission at SND.UNA.
     let tells =
         (r.kind == LossKind::Ack && (is_other || r.has_moved)) || (r.kind == LossKind::Resend && r.has_moved);

@@ -334,6 +334,18 @@ fn store_receive(r: TcpRecord, w: Work) -> TcpRecord {
     }
 }
 
+/// What is left of the retransmission timer. The new owner's is a timeout, which takes the window away: a wait for a probe or for
+/// reordered segments becomes a whole one.
+#[kernel]
+fn timeout(w: Work, now_us: Bits<32>) -> Bits<32> {
+    let is_on = w.tm.on.rtx && w.state != CLOSED;
+    if is_on && (w.guard.is_probe || w.guard.is_reorder) {
+        w.tm.rto_us
+    } else {
+        left(is_on, w.tm.rtx, now_us)
+    }
+}
+
 /// The image of a record: deadlines as time left, stamps as ages, the timestamp clock's value.
 #[kernel]
 pub fn store(w: Work, now_us: Bits<32>, now_ms: Bits<32>) -> TcpRecord {
@@ -344,7 +356,7 @@ pub fn store(w: Work, now_us: Bits<32>, now_ms: Bits<32>) -> TcpRecord {
         ts_recent_us: now_us - w.rcv.ts_recent_us,
         rtt_start_us: now_us - w.rtt_start_us,
         last_rx_us: now_us - w.rcv.last_rx_us,
-        rtx_deadline: left(w.tm.on.rtx && w.state != CLOSED, w.tm.rtx, now_us),
+        rtx_deadline: timeout(w, now_us),
         ka_deadline: left(w.tm.on.keep_alive && w.state != CLOSED, w.tm.keep_alive, now_us),
         delack_deadline: bits::<32>(OFF),
         push_deadline: bits::<32>(OFF),
