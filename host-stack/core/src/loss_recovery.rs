@@ -346,6 +346,12 @@ impl LossRecovery {
         self.board.mark_all_lost(snd);
     }
 
+    /// True if nothing is reported, lost or probed: a device that works on losses alone hears no more of the connection.
+    #[must_use]
+    pub fn is_calm(&self, snd: &SendVars, rec: &Recovery) -> bool {
+        rec.phase == Phase::Open && self.board.is_quiet(snd) && !self.tlp.is_outstanding
+    }
+
     /// Which deadline the timer has, and in how many microseconds. `rto_us` with its back-off.
     #[must_use]
     pub fn timer(&self, at: &Moment, rec: &Recovery, wait_us: Option<u32>, rto_us: u32) -> (TimerKind, u32) {

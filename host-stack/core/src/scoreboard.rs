@@ -99,6 +99,12 @@ impl Scoreboard {
         self.len == 0
     }
 
+    /// True if nothing was reported, and nothing lies between SND.UNA and a mark up to which everything was lost.
+    #[must_use]
+    pub fn is_quiet(&self, snd: &SendVars) -> bool {
+        self.is_empty() && self.lost_to.at_or_before(snd.snd_una)
+    }
+
     /// Bytes in all ranges.
     #[must_use]
     pub fn sacked_bytes(&self) -> u32 {

@@ -249,7 +249,11 @@ impl Tcb {
         self.stats.segments_out += 1;
         let is_syn = flags.has(Flags::SYN);
         let has_ack = flags.has(Flags::ACK);
+        // What lies beyond a hole is told without text only.
+        let has_ranges = self.negotiated.has_sack && self.receive.has_ahead();
+        let still_owes = self.owed.ack && has_ranges && !text.is_empty();
         let window = if has_ack { self.advertise(is_syn) } else { self.first_window() };
+        self.owed.ack |= still_owes;
         // What is sent again and what has no text is not ECN-capable, but may carry the echo.
         let (ecn, echo) = if is_syn { (ecn::NOT_ECT, Flags::NONE) } else { self.ecn.on_send(false) };
         OutSegment {

@@ -158,10 +158,8 @@ fn export_estimates(tcb: &Tcb, now_us: u64, r: &mut TcpRecord) {
 fn export_timers(tcb: &Tcb, now_us: u64, r: &mut TcpRecord) {
     // FIN_WAIT_2 shares the retransmit slot; delayed ACK, push and SWS are not carried over.
     // What the new owner runs out of is a timeout, which takes the window away: a wait for a probe or for reordered segments is none.
-    let timeout = tcb.timers.retransmit.map(|at| match tcb.rtx_kind {
-        TimerKind::Rto => at,
-        TimerKind::Probe | TimerKind::Reorder => now_us + u64::from(tcb.rto_us()),
-    });
+    let waits = tcb.snd.flight_size() > 0 && !tcb.timers.is_persist && tcb.rtx_kind != TimerKind::Rto;
+    let timeout = tcb.timers.retransmit.map(|at| if waits { now_us + u64::from(tcb.rto_us()) } else { at });
     r.rtx_deadline = remaining(timeout.or(tcb.timers.close), now_us);
     r.ka_deadline = remaining(tcb.timers.keep_alive, now_us);
     r.delack_deadline = NO_TIMER;

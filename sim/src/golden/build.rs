@@ -105,7 +105,7 @@ impl<D: Dma> Golden<D> {
         sum.add_bytes(&frame[tcp_at..]);
         let at = tcp_at + tcp::CHECKSUM;
         frame[at..at + 2].copy_from_slice(&sum.finish().to_be_bytes());
-        self.after_emit(conn, frame.len().max(ethernet::MIN_FRAME_LEN) as u64);
+        self.after_emit(conn, frame.len().max(ethernet::MIN_FRAME_LEN) as u64, !out.text.is_empty());
         self.transmit(frame);
         true
     }
@@ -144,8 +144,7 @@ impl<D: Dma> Golden<D> {
             let val = timestamps::clock(self.clock_us(), conn.rec.ts_offset);
             options.timestamps = Some(Timestamps { val, ecr: conn.rec.ts_recent });
         }
-        let may_sack = conn.rec.const_flags & CONST_SACK != 0 && !conn.has(DELEG_ARRIVING);
-        if may_sack && out.text.is_empty() && !out.flags.has(Flags::RST) {
+        if may_sack(conn) && out.text.is_empty() && !out.flags.has(Flags::RST) {
             for range in conn.ooo.recent_first() {
                 options.sack.push(range);
             }
@@ -153,21 +152,28 @@ impl<D: Dma> Golden<D> {
         options
     }
 
-    /// The segment carried an acknowledgment: nothing is owed any more.
-    fn after_emit(&mut self, conn: &mut Conn, frame_len: u64) {
+    /// The segment carried an acknowledgment: nothing is owed any more, but for what lies beyond a hole, which is told without text only.
+    fn after_emit(&mut self, conn: &mut Conn, frame_len: u64, has_text: bool) {
         let r = &mut conn.rec;
         let (_, edge) = window_of(r.durable_rcv_nxt, r.durable_rcv_right, r.rcv_wind_shift);
         r.adv_right = edge.0;
         r.last_ack_sent = r.durable_rcv_nxt;
         r.ack_pending = 0;
         r.cnt_segs_out = r.cnt_segs_out.wrapping_add(1);
-        conn.clear(DELEG_ACK_NOW);
+        if !(has_text && may_sack(conn) && !conn.ooo.is_empty()) {
+            conn.clear(DELEG_ACK_NOW);
+        }
         if !conn.has(DELEG_ARRIVING) {
             conn.stop_timer(TIMER_DELACK);
         }
         self.regs.count(&regs::CNT_TX_OFFLOADED, 1);
         self.regs.count(&regs::CNT_TX_OFFLOADED_BYTES, frame_len);
     }
+}
+
+/// An acknowledgment of its own has SACK blocks, if there are any.
+fn may_sack(conn: &Conn) -> bool {
+    conn.rec.const_flags & CONST_SACK != 0 && !conn.has(DELEG_ARRIVING)
 }
 
 /// The window field for the durable edge, rounded down so that no more is promised than the record shows, and the

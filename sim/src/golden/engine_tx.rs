@@ -123,6 +123,7 @@ impl<D: Dma> Golden<D> {
         }
         let end = end + u32::from(has_fin);
         conn.sample.on_sent(seq.before(conn.snd_max()));
+        conn.last_sent_us = self.now32();
         if seq.before(conn.snd_max()) {
             self.count_retransmit(conn, sent);
         } else if !conn.has(DELEG_RTT_RUNNING) {
@@ -163,6 +164,7 @@ impl<D: Dma> Golden<D> {
             return Ok(false);
         }
         conn.sample.on_sent(true);
+        conn.last_sent_us = self.now32();
         // Karn's rule.
         conn.clear(DELEG_RTT_RUNNING);
         self.count_retransmit(conn, sent);

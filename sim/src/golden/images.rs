@@ -128,9 +128,10 @@ impl<D: Dma> Golden<D> {
             // `as`: the signed distance on the 32-bit clock; 0 = expired.
             (deadline.wrapping_sub(now) as i32).max(0) as u32
         };
+        let waits = conn.flight_size() > 0 && !conn.has(DELEG_PERSIST);
         r.rtx_deadline = match conn.rtx_kind {
             // The new owner's is a timeout, which takes the window away.
-            TimerKind::Probe | TimerKind::Reorder if conn.timer_runs(TIMER_RTX) => r.rto_us,
+            TimerKind::Probe | TimerKind::Reorder if conn.timer_runs(TIMER_RTX) && waits => r.rto_us,
             _ => remaining(TIMER_RTX, r.rtx_deadline),
         };
         r.ka_deadline = remaining(TIMER_KEEP_ALIVE, r.ka_deadline);

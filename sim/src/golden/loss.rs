@@ -11,6 +11,7 @@ use chimney_abi::state::{TcpRecord, CONST_NEWRENO, CONST_SACK, DELEG_PERSIST, DE
 use chimney_abi::{regs, SeqNum};
 use chimney_host_stack_core::congestion::Control;
 use chimney_host_stack_core::loss_recovery::{AckEvent, AckResult, LossRecovery, Moment, TimerKind};
+use chimney_host_stack_core::rack::Rack;
 use chimney_host_stack_core::ranges::SeqRange;
 
 /// What an acknowledgment says that is not in the record.
@@ -67,6 +68,7 @@ impl<D: Dma> Golden<D> {
         let result = loss.on_ack(&at, &mut cw, &mut recovery, &ack);
         conn.set_congestion(&cw, &recovery);
         self.after_detection(conn, &result, has_moved);
+        forget_if_calm(conn);
     }
 
     fn after_detection(&mut self, conn: &mut Conn, result: &AckResult, has_moved: bool) {
@@ -149,7 +151,7 @@ impl<D: Dma> Golden<D> {
     pub(super) fn restart_if_idle(&mut self, conn: &mut Conn) {
         let pause_us = self.now32().wrapping_sub(conn.last_sent_us);
         let has_text = conn.snd_nxt().before(conn.snd_limit());
-        if conn.flight_size() > 0 || !has_text || pause_us <= conn.rec.rto_us {
+        if conn.flight_size() > 0 || !has_text || conn.rec.snd_wnd == 0 || pause_us <= conn.rec.rto_us {
             return;
         }
         let (mut cw, smss) = (conn.cwnd(), self.smss(conn));
@@ -194,7 +196,6 @@ impl<D: Dma> Golden<D> {
     /// New text, or the FIN, was sent.
     pub(super) fn on_text_sent(&mut self, conn: &mut Conn, len: u32) {
         let (at, recovery) = (self.moment(conn), conn.recovery());
-        conn.last_sent_us = at.now_us;
         if let Some(loss) = &mut conn.loss {
             loss.on_send(&at, &recovery, len);
         }
@@ -208,7 +209,6 @@ impl<D: Dma> Golden<D> {
     /// Lost text was sent again.
     pub(super) fn on_text_resent(&mut self, conn: &mut Conn, part: SeqRange) {
         let (now_us, recovery) = (self.now32(), conn.recovery());
-        conn.last_sent_us = now_us;
         if let Some(loss) = &mut conn.loss {
             loss.on_resend(&recovery, part, now_us);
         }
@@ -228,5 +228,14 @@ pub(super) fn store(conn: &Conn, r: &mut TcpRecord, smss: u32) {
         }
     } else {
         r.snd_nxt = part.start.0;
+    }
+}
+
+/// What RACK knows of round trips begins anew after each loss (programmer's guide 7): the device does not look at the acknowledgments of a connection that
+/// loses nothing.
+fn forget_if_calm(conn: &mut Conn) {
+    let (snd, recovery) = (conn.send_vars(), conn.recovery());
+    if let Some(loss) = conn.loss.as_mut().filter(|loss| loss.is_calm(&snd, &recovery)) {
+        loss.rack = Rack { log: loss.rack.log, ..Rack::default() };
     }
 }

@@ -1,7 +1,8 @@
 //! What the random steps found, one by one: RTL and golden model do the same, and it is what the guide says.
 
+use super::dut::Dut;
 use super::golden_rig::wire::Seg;
-use super::golden_rig::{pattern, IRS, ISS};
+use super::golden_rig::{pattern, Rig, IRS, ISS};
 use super::pair::Pair;
 use chimney_abi::cmd::{Opcode, Status, TcpState, UploadReason};
 use chimney_abi::desc::SEND_PUSH;
@@ -160,4 +161,56 @@ fn a_wait_for_a_probe_is_handed_over_as_a_timeout() {
     );
     pair.pass(11 * MS);
     assert_eq!(record(&mut pair).cnt_retransmits, 1, "and does");
+}
+
+#[test]
+fn what_nagle_holds_back_goes_when_an_update_ends_it() {
+    let mut pair = open(|r| r.cached_flags = CACHED_NAGLE);
+    post(&mut pair, 100);
+    pair.both(|rig| {
+        rig.write_send(0, ISS + 100, &pattern(ISS + 100, 50), 0);
+        rig.ring_send(0, 1, 0, ISS + 150);
+    });
+    pair.compare();
+    assert_eq!(record(&mut pair).snd_max, ISS + 100);
+    assert_eq!(pair.both(|rig| rig.update(0, 1, &TcpRecord::default())), Status::Success);
+    pair.compare();
+    assert_eq!(record(&mut pair).snd_max, ISS + 150);
+}
+
+/// RFC 2018 4: SACK blocks should be in every acknowledgment; text has none, so one without text follows.
+#[test]
+fn text_does_not_take_the_place_of_an_acknowledgment_with_sack_blocks() {
+    let mut pair = open(|r| (r.const_flags, r.cwnd) = (CONST_SACK, 1460));
+    post(&mut pair, 2920);
+    let sent = |rig: &mut Rig<Dut>| rig.take_back(0, 1, Opcode::Query).1.cnt_segs_out;
+    assert_eq!(pair.both(sent), 1);
+    pair.both(|rig| rig.peer(Seg { text: vec![7; 100], ..Seg::new(IRS + 1000, ISS + 1460) }));
+    pair.compare();
+    assert_eq!(pair.both(sent), 3, "the second segment, and what lies beyond the hole");
+}
+
+/// Nothing could be sent, so it was no pause (RFC 5681 4.1).
+#[test]
+fn a_closed_window_is_no_pause_that_costs_the_window() {
+    let mut pair = open(|r| (r.snd_wnd, r.cwnd, r.max_retransmissions) = (0, 40_000, 0));
+    post(&mut pair, 100);
+    pair.pass(2000 * MS);
+    assert_eq!(record(&mut pair).cwnd, 40_000);
+}
+
+/// The deadline of a closed window is no timeout of text in flight, whatever the timer was for before.
+#[test]
+fn a_probe_of_a_closed_window_is_handed_over_with_what_is_left() {
+    let mut pair = open(|r| {
+        (r.const_flags, r.cwnd) = (CONST_SACK, 1460);
+        (r.srtt_us_x8, r.rttvar_us_x4) = (8 * 5000, 4 * 1000);
+    });
+    post(&mut pair, 2920);
+    pair.pass(5 * MS);
+    ack(&mut pair, ISS + 1460, 0);
+    pair.pass(100 * MS);
+    let left = record(&mut pair).rtx_deadline;
+    pair.pass(50 * MS);
+    assert_eq!(record(&mut pair).rtx_deadline, left - 50_000);
 }

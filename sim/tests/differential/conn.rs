@@ -362,7 +362,12 @@ impl Conn {
             return self.news(rng);
         }
         let seg = self.news(rng);
-        Seg { ack: self.acked, wnd: self.wnd, sack: Vec::new(), ece: false, ..seg }
+        Seg { wnd: self.wnd, ..self.silent(seg) }
+    }
+
+    /// Without news.
+    fn silent(&self, seg: Seg) -> Seg {
+        Seg { ack: self.acked, sack: Vec::new(), ece: false, ..seg }
     }
 
     /// The peer's options and acknowledgment.
@@ -382,7 +387,7 @@ impl Conn {
         let blocks = if sack && rng.chance(0.3) { 1 + rng.below(3) } else { 0 };
         let sack = (0..blocks).map(|_| self.block(rng)).collect();
         let wnd = pick(rng, &[0, 3000, 20_000, 65_000, 65_000, 65_000]);
-        Seg {
+        let seg = Seg {
             conn: self.id,
             ack,
             wnd,
@@ -392,6 +397,12 @@ impl Conn {
             cwr: rng.chance(0.05),
             sack,
             ..Seg::default()
+        };
+        // When a window opens that was closed on text in flight, the RTL tells the loss unit of that alone.
+        if self.wnd == 0 && in_flight != 0 {
+            self.silent(seg)
+        } else {
+            seg
         }
     }
 
@@ -505,6 +516,10 @@ impl Conn {
         }
         self.tell(&seg, nxt);
         pair.note("segment", brief(&seg));
+        // No round trip takes no time.
+        if pair.sent_us(seg.conn) == Some(pair.gold.now_us) {
+            pair.pass(1);
+        }
         pair.both(|rig| rig.peer(seg.clone()));
     }
 }

@@ -8,8 +8,9 @@ use chimney_sim::model::RtlNic;
 /// Length of the RTL's clock, nanoseconds: no time passes while it works.
 const PERIOD_NS: f64 = 0.0;
 
-/// Clocks without a move on any bus after which nothing is in work, as long as no time passes: the largest frame takes 190.
-const QUIET_CLOCKS: u64 = 240;
+/// Clocks without a move on any bus after which nothing is in work, as long as no time passes: a deadline is found in up to 300, loss recovery
+/// takes up to 64 (`hdl/doc/timing.md`), the largest frame 190.
+const QUIET_CLOCKS: u64 = 500;
 
 /// One of them.
 pub enum Dut {
@@ -83,7 +84,9 @@ impl Device for Dut {
             }
             Self::Rtl(nic) => {
                 nic.leap(limit.until_us - nic.now_us());
-                nic.advance(limit)
+                let advance = nic.advance(limit);
+                nic.rest(QUIET_CLOCKS);
+                advance
             }
             Self::Golden(nic) => nic.advance(limit),
         }

@@ -10,7 +10,7 @@
 //! gets a connection in its first one begins with a round of its own.
 use super::record::Work;
 use super::rx::decides;
-use super::step::Step;
+use super::step::{is_active, Step};
 use crate::prelude::*;
 use crate::tcp::cwnd::{initial_window, MAX_CWND, PHASE_OPEN};
 use crate::tcp::hystart::{gathered, judged, limits, paced, Sample};
@@ -75,11 +75,13 @@ pub fn gained(s: Step, n: Step) -> Step {
 }
 
 /// Stage 4: nothing was sent for longer than the RTO, and now there is something: the window must be earned again (RFC 5681 4.1), and
-/// CUBIC begins a new epoch (RFC 9438 5.8). With or without SACK.
+/// CUBIC begins a new epoch (RFC 9438 5.8). With or without SACK. A closed window is no pause: nothing could be sent, and what is, once it opens, comes after
+/// an exchange.
 #[kernel]
 pub fn rested(s: Step, now: Bits<32>) -> Step {
     let w = s.w;
-    let is_due = w.snd.una == w.snd.max && before(w.snd.nxt, w.limit) && !w.guard.is_guarded;
+    let rests = is_active(w) && w.snd.una == w.snd.max && !w.guard.is_guarded && !w.flags.persist;
+    let is_due = rests && before(w.snd.nxt, w.limit);
     let mut n = s;
     if is_due && (now - w.side.sent_us) > w.tm.rto_us {
         n.w.rc.cw.cwnd = min32(w.rc.cw.cwnd, initial_window(bit_cast::<32, 16>(s.c.smss)));

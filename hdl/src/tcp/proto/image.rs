@@ -339,7 +339,8 @@ fn store_receive(r: TcpRecord, w: Work) -> TcpRecord {
 #[kernel]
 fn timeout(w: Work, now_us: Bits<32>) -> Bits<32> {
     let is_on = w.tm.on.rtx && w.state != CLOSED;
-    if is_on && (w.guard.is_probe || w.guard.is_reorder) {
+    let in_flight = w.snd.una != w.snd.max && !w.flags.persist;
+    if is_on && in_flight && (w.guard.is_probe || w.guard.is_reorder) {
         w.tm.rto_us
     } else {
         left(is_on, w.tm.rtx, now_us)

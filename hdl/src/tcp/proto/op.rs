@@ -192,6 +192,8 @@ pub fn execute(s: Step, op: ConnOp, r: TcpRecord, now: Bits<32>) -> Step {
         if flags.max_rt_restart {
             n.w.tm.total_rt_us = bits::<32>(0);
         }
+        // What Nagle's algorithm holds back may go now.
+        n.c.want_tx = true;
     } else if code == QUERY {
         n.c.status = bits::<8>(SUCCESS);
     } else if code == TERMINATE {

@@ -171,7 +171,7 @@ pub fn arrive(s: Step, seg: RxSeg, now: Bits<32>, fin_wait_2_us: Bits<32>) -> St
         n.c.end = text.seq + text.keep;
         n.c.src = seg.payload_src + bit_cast::<16, 32>(text.skip);
         n.c.fin = text.fin;
-        n.c.push = has(seg, TCP_PSH) && !text.cut;
+        n.c.push = has(seg, TCP_PSH) && !text.cut && seg_len(seg) != 0;
         n.c.is_ooo = text.seq != s.w.rcv.nxt;
         n.c.take = f == Fate::Take;
         if f == Fate::Take {

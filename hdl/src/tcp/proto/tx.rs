@@ -48,6 +48,12 @@ fn ack_due(w: Work) -> bool {
     w.flags.ack_now || update_due(r.durable_nxt, r.adv_right, r.durable_right, w.cached.initial_rcv_wnd, mss)
 }
 
+/// An acknowledgment of its own has SACK blocks.
+#[kernel]
+fn tells_ranges(w: Work) -> bool {
+    w.fixed.flags.sack && w.ooo.r0.start != w.ooo.r0.end && !w.flags.arriving
+}
+
 /// A segment of text from `seq`, with the FIN if it was sent before and follows.
 #[kernel]
 fn repeat(w: Work, why: Why, seq: Bits<32>, len: Bits<32>) -> Plan {
@@ -244,8 +250,8 @@ pub fn tx_sent(s: Step, now: Bits<32>, max_rto_us: Bits<32>) -> Step {
     n.w.cnt.segs_out = s.w.cnt.segs_out + 1;
     n.w.side.first_job = false;
     n.w.marks.cwr = s.w.marks.cwr && !is_new_text(p);
-    // Every segment acknowledges what is durable.
-    n.w.flags.ack_now = false;
+    // Every segment acknowledges what is durable; what lies beyond a hole is told without text only.
+    n.w.flags.ack_now = s.w.flags.ack_now && p.len != 0 && tells_ranges(s.w);
     n.w.tm.on.delack = s.w.tm.on.delack && s.w.flags.arriving;
     n.w.rcv.ack_pending = bits::<8>(0);
     n.w.rcv.last_ack_sent = s.w.rcv.durable_nxt;
