@@ -111,7 +111,9 @@ fn large_frames_carry_the_same_streams() {
         settle(&mut world, &apps);
         for stack in &world.stacks {
             let c = stack.counters();
-            assert!(c.large_out > 10 && c.large_segments_out >= 2 * c.large_out, "{c:?}");
+            assert!(c.large_segments_out >= 2 * c.large_out, "{c:?}");
+            // Two full segments fit beside the longest headers that there are.
+            assert!(c.large_out > 10 || most < 3100, "{c:?}");
         }
     }
 }

@@ -271,7 +271,8 @@ pub fn resent(s: Step, n: Step) -> Step {
     let is_lost = !is_probe && p.why == Why::Lost;
     let mut m = n;
     if is_probe || is_lost {
-        m.c.want_tx = false;
+        // No text before the unit's answer; an acknowledgment with SACK blocks does not wait for it.
+        m.c.want_tx = n.w.flags.ack_now;
         m.c.ask = Ask {
             is_asked: true,
             kind: if is_probe { LossKind::Probe } else { LossKind::Resend },
