@@ -146,7 +146,11 @@ impl Report {
                 self.peer_checksum_errors == 0 || args.link.corrupt > 0.0,
                 format!("the peer counted {} checksum errors", self.peer_checksum_errors),
             ),
-            (self.peer_resets == 0, format!("the peer counted {} resets", self.peer_resets)),
+            (
+                // What a link delivers after the end of its connection is answered with a reset (RFC 9293 3.10.7.1).
+                self.peer_resets == 0 || !args.link.is_faithful(),
+                format!("the peer counted {} resets", self.peer_resets),
+            ),
             (
                 share >= LEAST_NIC_SHARE || args.in_host,
                 format!("only {:.1} % of the bytes went through the NIC", 100.0 * share),

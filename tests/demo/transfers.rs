@@ -51,7 +51,6 @@ fn check_end(demo: Demo, name: &str, peer: &str) -> Value {
     for good in ["ok", "received_ok", "sent_ok"] {
         assert_eq!(r[good], true, "{good} in {r}");
     }
-    assert_eq!(r["peer_resets"].as_i64(), Some(0));
     r
 }
 

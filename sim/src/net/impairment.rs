@@ -126,6 +126,12 @@ impl Impairment {
     pub fn is_none(&self) -> bool {
         Self { seed: 0, ..self.clone() } == Self::default()
     }
+
+    /// Every frame arrives once, whole, and behind those before it: at most later.
+    #[must_use]
+    pub fn is_faithful(&self) -> bool {
+        Self { delay_ns: 0, ..self.clone() }.is_none()
+    }
 }
 
 impl FromStr for Impairment {
@@ -356,6 +362,7 @@ mod tests {
         let rest = parse("duplicate 0.1% mtu 1280 seed 9 delay 250us");
         assert_eq!((rest.duplicate, rest.mtu, rest.seed, rest.delay_ns), (0.001, 1280, 9, 250_000));
         assert!(parse("").is_none() && parse("seed 3").is_none() && !parse("mtu 9").is_none());
+        assert!(parse("delay 3ms").is_faithful() && !parse("delay 3ms 1ms").is_faithful());
     }
 
     #[test]
