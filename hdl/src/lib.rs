@@ -10,6 +10,7 @@ pub mod eth;
 pub mod host;
 pub mod ip;
 pub mod mem;
+pub mod micro;
 pub mod mirror;
 pub mod pins;
 pub mod prelude;

@@ -1,0 +1,153 @@
+//! The instruction word.
+
+use crate::prelude::*;
+
+/// Bits of an instruction's address.
+pub const PC: usize = 10;
+/// Bits of a register's number.
+pub const REG: usize = 7;
+/// Bits of an input's number.
+pub const INPUT: usize = 6;
+/// Bits of a state word's number.
+pub const WORD: usize = 5;
+/// Flags that can be set; flag 0 is always 1.
+pub const FLAGS: usize = 7;
+
+/// What an instruction does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, LogicState)]
+pub enum Op {
+    /// `A + B`.
+    Add,
+    /// `A + B`, at most all ones.
+    AddLimited,
+    /// `A - B`.
+    Sub,
+    /// `A - B`, at least 0.
+    SubLimited,
+    /// `A - B` modulo 2^24.
+    Sub24,
+    /// The smaller amount.
+    Min,
+    /// The larger amount.
+    Max,
+    /// The one that comes first in sequence space: A, if bit 31 of `A - B` is set.
+    Earlier,
+    /// The other one.
+    Later,
+    /// `A & B`.
+    And,
+    /// `A | B`.
+    Or,
+    /// `A & !B`.
+    AndNot,
+    /// `A >> 1`.
+    Right1,
+    /// `A >> 2`.
+    Right2,
+    /// `A >> 16`.
+    Right16,
+    /// `A >> 24`.
+    Right24,
+    /// The product of bits 15:0 of A and 16:0 of B in the instruction before, its lower 32 bits.
+    Product,
+    /// A flag: `A < B`.
+    Less,
+    /// A flag: `A == B`.
+    Equal,
+    /// A flag: A is before B in sequence space.
+    Before,
+    /// A flag: A is before B among times modulo 2^24.
+    Before24,
+    /// A flag: A and B have a bit in common.
+    Has,
+    /// Goes on elsewhere.
+    Branch,
+    /// The same, and remembers where it was.
+    Call,
+    /// Goes back there.
+    Return,
+    /// The program is over.
+    End,
+}
+
+/// Where a result goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, LogicState)]
+pub enum Space {
+    /// A register.
+    Register,
+    /// A state word.
+    State,
+    /// An output.
+    Output,
+    /// A state word, and the output of the same number.
+    Both,
+}
+
+/// How what a comparison finds is joined to a flag.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, LogicState)]
+pub enum Join {
+    /// It is the flag.
+    Set,
+    /// Both.
+    And,
+    /// One of them, or both.
+    Or,
+    /// The opposite of it is the flag.
+    SetNot,
+    /// The flag, and not this.
+    AndNot,
+    /// The flag, or not this.
+    OrNot,
+}
+
+/// An instruction.
+#[derive(Clone, Copy, Debug, Default, PartialEq, LogicStruct)]
+pub struct Ins {
+    /// What it does.
+    pub op: Op,
+    /// Only if this flag is set.
+    pub when: Bits<3>,
+    /// Not set, rather.
+    pub unless: Bit,
+    /// Where a result goes.
+    pub space: Space,
+    /// What a comparison is to a flag.
+    pub join: Join,
+    /// The register, the state word, the output, or the flag.
+    pub to: Bits<REG>,
+    /// A is a state word.
+    pub a_state: Bit,
+    /// Its number, or that of a register; a branch: with B where it goes.
+    pub a: Bits<REG>,
+    /// B is an input.
+    pub b_input: Bit,
+    /// Its number, or that of a register.
+    pub b: Bits<REG>,
+}
+
+/// Bits of an instruction.
+pub const INS: usize = Ins::BITS;
+
+/// It sets a flag.
+#[kernel]
+pub fn compares(op: Op) -> bool {
+    match op {
+        Op::Less | Op::Equal | Op::Before | Op::Before24 | Op::Has => true,
+        _ => false,
+    }
+}
+
+/// It has no result.
+#[kernel]
+pub fn jumps(op: Op) -> bool {
+    match op {
+        Op::Branch | Op::Call | Op::Return | Op::End => true,
+        _ => false,
+    }
+}
+
+/// Where a branch goes.
+#[kernel]
+pub fn target(i: Ins) -> Bits<PC> {
+    bit_cast::<PC, 14>(cat::<14, _>((i.a, i.b)))
+}
