@@ -99,8 +99,10 @@ pub struct LossResult {
     pub kind: LossKind,
     /// Whose.
     pub conn: Bits<16>,
-    /// Congestion and recovery variables.
+    /// Congestion and recovery variables; `prior` only with `has_prior`.
     pub rc: Recovery,
+    /// CUBIC reduced the window: `rc.prior` is new. Without it the old one holds.
+    pub has_prior: Bit,
     /// Fast recovery began: count it.
     pub has_entered: Bit,
     /// The window was reduced: for a loss that begins recovery or that a probe repaired, or for a mark.

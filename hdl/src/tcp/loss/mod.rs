@@ -18,6 +18,7 @@
 //! | [`queue`] | | the block behind a queue, as the pipeline needs it |
 
 pub mod board;
+pub mod code;
 pub mod cubic;
 pub mod growth;
 pub mod hand;
@@ -32,3 +33,4 @@ pub mod step;
 pub mod tlp;
 pub mod unit;
 pub mod walks;
+pub mod words;

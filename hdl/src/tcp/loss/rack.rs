@@ -23,9 +23,9 @@ const PERSIST: u64 = 16;
 /// Largest multiple of min_RTT / 4, minus 1.
 const MOST_EXTRA: u64 = 15;
 /// Shortest burst that gets an entry of its own, before there is an RTT.
-const FIRST_SPACING_US: u64 = 1000;
+pub const FIRST_SPACING_US: u64 = 1000;
 /// Round trip before there is one.
-const FIRST_RTT_US: u64 = 1_000_000;
+pub const FIRST_RTT_US: u64 = 1_000_000;
 
 /// One burst of first transmissions: everything from the end of the one before.
 #[derive(Clone, Copy, Debug, Default, PartialEq, LogicStruct)]

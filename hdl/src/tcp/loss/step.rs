@@ -378,6 +378,7 @@ pub fn result(h: Hand) -> LossResult {
         kind: h.j.kind,
         conn: h.j.conn,
         rc: h.r.rc,
+        has_prior: true,
         has_entered: h.has_entered,
         has_reduced: h.has_reduced,
         is_marked: h.is_marked,
