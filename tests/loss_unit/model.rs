@@ -3,13 +3,13 @@
 //! The unit hears only what the pipeline tells it: nothing while the connection is calm, and of new text only how much it was. The
 //! core hears everything; when a calm time ends it forgets what the unit cannot know ([`Conn::forget`]).
 
+use super::record::Record;
 use super::{b, n};
 use chimney_abi::state::ECN_REDUCED;
 use chimney_abi::SeqNum;
 use chimney_hdl::prelude::Bits;
 use chimney_hdl::tcp::cwnd as kw;
 use chimney_hdl::tcp::loss::growth::Growth;
-use chimney_hdl::tcp::loss::hand::Hand;
 use chimney_hdl::tcp::loss::job::{LossJob, LossKind, LossResult, LossTimer};
 use chimney_hdl::tcp::loss::rack as k;
 use chimney_hdl_kernel::diff::Rnd;
@@ -73,6 +73,8 @@ pub struct Expected {
     edge: u32,
     is_calm: bool,
     prior: u32,
+    /// The same before the event.
+    prior_before: u32,
     epoch: u32,
     ecn: Ecn,
     /// The window was reduced; for a mark.
@@ -323,6 +325,7 @@ impl Conn {
             edge: (self.snd.snd_max + self.loss.room(&self.snd, &self.cw)).get(),
             is_calm: self.finds_calm(),
             prior: self.prior,
+            prior_before: if job.kind == LossKind::HandedOver { self.prior } else { before.prior },
             epoch: self.epoch,
             ecn: self.ecn,
             reduced: (false, false),
@@ -458,13 +461,14 @@ impl Blocks for Bits<256> {
 
 impl Expected {
     /// The answer is right, and so is what the unit stores.
-    pub fn compare(&self, got: &LossResult, hand: &Hand, job: &str) {
+    pub fn compare(&self, got: &LossResult, record: &Record, job: &str) {
         assert_eq!(got.conn.index(), self.conn, "{job}");
         let want = recovery(&self.cw, &self.rec, &self.ecn, (self.prior, self.epoch));
         // In phase Open it means nothing without the other.
         let is_idle = want.phase == b(Phase::Open.code().into()) && !want.reduced;
         let recover = if is_idle { want.recover } else { got.rc.recover };
-        assert_eq!(kw::Recovery { recover, ..got.rc }, want, "{job}");
+        let prior = if got.has_prior { got.rc.prior } else { b(self.prior_before) };
+        assert_eq!(kw::Recovery { recover, prior, ..got.rc }, want, "{job}");
         assert_eq!((got.has_reduced, got.is_marked), self.reduced, "{job}");
         assert_eq!((got.has_entered, got.has_news), (self.result.has_entered, self.result.has_news), "{job}");
         let kind = match self.timer.0 {
@@ -477,44 +481,36 @@ impl Expected {
         assert_eq!(got_ends, (self.has_moved, self.edge, self.is_calm), "{job}");
         let lost = got.has_lost.then(|| SeqRange::new(SeqNum(n(got.lost)), n(got.lost_len)));
         assert_eq!((lost, got.has_lost && got.has_room), (self.lost, self.may_resend), "{job}");
-        self.compare_board(hand, job);
-        self.compare_rest(hand, job);
+        self.compare_board(record, job);
+        self.compare_rest(record, job);
     }
 
-    fn compare_board(&self, hand: &Hand, job: &str) {
-        let (h, core) = (&hand.board, &self.loss.board);
-        let lanes = [h.l0, h.l1, h.l2, h.l3];
+    fn compare_board(&self, record: &Record, job: &str) {
+        let core = &self.loss.board;
         let len = core.ranges().len();
         let mut hole_start = self.una;
-        assert_eq!((h.len.index(), n(hand.r.sacked)), (len, core.sacked_bytes()), "{job}");
+        let got: u32 = record.lanes[..record.len].iter().map(|l| l.1.wrapping_sub(l.0)).sum();
+        assert_eq!((record.len, got), (len, core.sacked_bytes()), "{job}");
         for (i, (range, hole)) in core.ranges().iter().zip(core.holes()).enumerate() {
-            let l = lanes[i];
-            let got = (n(l.start), n(l.end), n(l.rxt_end), n(l.rxt_us), l.is_lost);
             // Below the hole it only says that nothing of that was sent again; the unit keeps its start.
             let rxt_end = hole.rxt_end.later(hole_start);
             let want = (range.start.get(), range.end.get(), rxt_end.get(), hole.rxt_us, hole.is_lost);
-            assert_eq!(got, want, "lane {i} {job}");
+            assert_eq!(record.lanes[i], want, "lane {i} {job}");
             hole_start = range.end;
         }
-        let got = (n(h.tail.rxt_end), n(h.tail.rxt_us), n(h.tail.lost_to));
         let tail = core.holes()[len];
-        assert_eq!(got, (tail.rxt_end.get(), tail.rxt_us, core.lost_to().get()), "tail {job}");
+        assert_eq!(record.tail, (tail.rxt_end.get(), tail.rxt_us, core.lost_to().get()), "tail {job}");
     }
 
-    fn compare_rest(&self, hand: &Hand, job: &str) {
-        let (h, c) = (&hand.r.rack, &self.loss.rack);
-        let got = (n(h.xmit_us), n(h.rtt_us), [n(h.min_us), n(h.old_min_us)], h.is_odd, h.is_reordering_seen);
+    fn compare_rest(&self, record: &Record, job: &str) {
+        let c = &self.loss.rack;
         let want = (c.xmit_us, c.rtt_us, c.min_rtts_us, c.is_odd_window, c.is_reordering_seen);
-        assert_eq!(got, want, "{job}");
-        let got = (n(h.extra), n(h.persist), h.has_round.then_some(n(h.round)));
-        assert_eq!(got, (c.extra_mult.into(), c.persist.into(), c.dsack_round.map(SeqNum::get)), "{job}");
-        let (h, c) = (&hand.r.prr, &self.loss.prr);
-        assert_eq!((n(h.delivered), n(h.out), n(h.rate)), (c.delivered, c.out, c.rate), "{job}");
-        let (h, c) = (&hand.r.tlp, &self.loss.tlp);
-        assert_eq!(
-            (h.is_outstanding, n(h.end), h.is_resent),
-            (c.is_outstanding, c.end.get(), c.is_resent),
-            "{job}"
-        );
+        assert_eq!(record.rack, want, "{job}");
+        let want = (c.extra_mult.into(), c.persist.into(), c.dsack_round.map(SeqNum::get));
+        assert_eq!(record.dsacks, want, "{job}");
+        let c = &self.loss.prr;
+        assert_eq!(record.prr, (c.delivered, c.out, c.rate), "{job}");
+        let c = &self.loss.tlp;
+        assert_eq!(record.tlp, (c.is_outstanding, c.end.get(), c.is_resent), "{job}");
     }
 }

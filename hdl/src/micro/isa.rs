@@ -3,7 +3,7 @@
 use crate::prelude::*;
 
 /// Bits of an instruction's address.
-pub const PC: usize = 10;
+pub const PC: usize = 11;
 /// Bits of a register's number.
 pub const REG: usize = 7;
 /// Bits of an input's number.
