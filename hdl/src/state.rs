@@ -4,7 +4,7 @@ use crate::prelude::Synth;
 use crate::tcp::loss::cubic::Cubic;
 use crate::tcp::loss::growth::Growth;
 use crate::tcp::loss::rack::SendLog;
-use crate::tcp::loss::unit::ROW;
+use crate::tcp::loss::words::WORDS;
 use crate::tcp::pages::PageSlot;
 use crate::tcp::place::order::Posts;
 use crate::tcp::proto::queues::Listed;
@@ -21,7 +21,7 @@ pub const STATE: &[(&str, usize)] = &[
     ("send log", SendLog::BITS),
     ("deadline", Deadline::BITS),
     ("ready list and list of SND.UNA to publish", 2 * Listed::BITS),
-    ("loss recovery", 2 * ROW),
+    ("loss recovery", WORDS * 32),
     ("growth of the window", Growth::BITS),
     ("CUBIC", Cubic::BITS),
     ("posts", Posts::BITS),

@@ -202,7 +202,7 @@ pub struct Nic<
     vlans: Vlans<CONN, TABLE>,
     writes: WriteEngine,
     reads: ReadArbiter<READERS>,
-    proto: Engine<CONN, MAP, TABLE, ROW, EARLY>,
+    proto: Engine<CONN, MAP, TABLE, EARLY>,
     transmit: Transmit<CONN, TABLE>,
     commands: Mailbox<CONN, TABLE, OBJ>,
     status: Status,

@@ -1,4 +1,4 @@
-//! PRR, and CUBIC with its slow unit's steps.
+//! CUBIC with its slow unit's steps.
 
 use super::{b, n, steps};
 use chimney_hdl::prelude::Bits;
@@ -9,50 +9,10 @@ use chimney_hdl_kernel::diff::Rnd;
 use chimney_host_stack_core::congestion::{Control, Growth};
 use chimney_host_stack_core::cubic::cube_root;
 use chimney_host_stack_core::cwnd::Cwnd;
-use chimney_host_stack_core::prr::{Prr, PrrAck};
 
 /// A number of any size below `1 << bits`.
 fn sized(r: &mut Rnd, bits: u64) -> u64 {
     r.next_u64() >> (64 - bits) >> r.below(bits)
-}
-
-fn started(ssthresh: u32, recover_fs: u32) -> kp::Prr {
-    let fs = b(recover_fs.max(1));
-    let begin = kp::Division { rest: b(ssthresh), ..kp::Division::default() };
-    let d = (0..16).fold(begin, |d, _| kp::divide(d, fs));
-    kp::start(d.quotient, ssthresh >= recover_fs.max(1))
-}
-
-/// RFC 9937 6.
-#[test]
-fn the_reduction_is_the_same_in_every_recovery() {
-    let mut pair = None;
-    steps("loss_prr", |r| {
-        if pair.is_none() || r.chance(1, 60) {
-            let (ssthresh, fs) = (sized(r, 30) as u32, sized(r, 30) as u32);
-            pair = Some((Prr::start(ssthresh, fs), started(ssthresh, fs), ssthresh));
-        }
-        let (core, hw, ssthresh) = pair.as_mut().expect("made above");
-        let (smss, ssthresh) = (1 + r.below(9000) as u32, *ssthresh);
-        let ack = PrrAck {
-            delivered: sized(r, 24) as u32,
-            pipe: [sized(r, 30) as u32, ssthresh, ssthresh + 1][r.below(3) as usize],
-            is_safe: r.chance(1, 2),
-        };
-        let want = core.on_ack(ack, ssthresh, smss);
-        *hw = kp::count_delivered(*hw, b(ack.delivered));
-        let bounds = kp::bounds(*hw, kp::share(*hw), b(ack.delivered));
-        let bounds = kp::less_sent(*hw, bounds, b(smss), ack.is_safe);
-        let count = kp::amount(bounds, b(ack.pipe), b(ssthresh));
-        let got = n(kp::window(count, b(ack.pipe), b(smss), hw.out == 0));
-        assert_eq!(got, want, "{core:?} {ack:?} {ssthresh} {smss}");
-        if r.chance(1, 2) {
-            let sent = sized(r, 24) as u32;
-            core.on_send(sent);
-            *hw = kp::on_send(*hw, b(sent));
-        }
-        assert_eq!((n(hw.delivered), n(hw.out), n(hw.rate)), (core.delivered, core.out, core.rate));
-    });
 }
 
 /// A product, a quotient or a root of the slow unit: clocks of its shift registers.
@@ -159,8 +119,8 @@ impl Nic {
     /// The loss unit's reduction.
     fn lose(&mut self, flight: u32) {
         self.prior = n(self.cw.cwnd).min(flight + 2 * SMSS);
-        let p = kp::Prr { delivered: b(self.prior), rate: kc::BETA.into(), ..kp::Prr::default() };
-        let ssthresh = n(kp::share(p).get_bits::<32>(16)).max(2 * SMSS);
+        let scaled = u64::from(self.prior) * kc::BETA >> 16;
+        let ssthresh = u32::try_from(scaled).expect("less than before").max(2 * SMSS);
         self.cw = kw::Cwnd { cwnd: b(ssthresh), ssthresh: b(ssthresh), acked_sum: b(0) };
         self.epoch = (self.epoch + 1) % 64;
     }

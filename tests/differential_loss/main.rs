@@ -3,7 +3,6 @@
 //!
 //! The kernels run natively here; each is one clock of the hardware, put together as the hardware does.
 
-mod board;
 mod growth;
 mod hystart;
 mod rack;

@@ -1,6 +1,6 @@
 //! The examples of the RFCs, through the unit.
 
-use super::{b, n, Unit};
+use super::{b, n, record, Unit};
 use chimney_hdl::prelude::Bits;
 use chimney_hdl::tcp::cwnd::{Cwnd, Recovery, PHASE_FAST, PHASE_OPEN, PHASE_RTO};
 use chimney_hdl::tcp::loss::job::{LossJob, LossKind, LossResult, LossTimer};
@@ -65,19 +65,19 @@ impl<C: FnMut(&mut Unit, bool)> Sender<C> {
             log: self.log,
             ..job
         };
-        while !self.unit.u.job_ready.val() {
-            self.unit.cycle(|_| {});
-        }
         self.unit.cycle(|u| {
             u.job.next = job;
             u.job_valid.next = true;
             u.result_ready.next = false;
         });
         while !self.unit.u.result_valid.val() {
-            self.unit.cycle(|u| u.job_valid.next = false);
+            self.unit.cycle(|_| {});
         }
         let result = self.unit.u.result.val();
         self.unit.cycle(|u| u.result_ready.next = true);
+        self.unit.cycle(|u| u.job_valid.next = false);
+        let prior = if result.has_prior { result.rc.prior } else { job.rc.prior };
+        let result = LossResult { rc: Recovery { prior, ..result.rc }, ..result };
         (self.rc, self.is_calm) = (result.rc, result.is_calm);
         self.log = advance(self.log, b(self.una));
         result
@@ -124,7 +124,7 @@ impl<C: FnMut(&mut Unit, bool)> Sender<C> {
 
     /// Ranges known above SND.UNA.
     fn ranges(&self) -> usize {
-        self.unit.u.hand.q.val().board.len.index()
+        record(&self.unit.u, 0).len
     }
 
     /// What is lost is sent again, as far as the window lets it.

@@ -3,15 +3,18 @@
 
 mod examples;
 mod model;
+mod program;
 mod queue;
+mod record;
 mod slow;
 
 use chimney_hdl::prelude::Bits;
-use chimney_hdl::tcp::loss::hand::Hand;
 use chimney_hdl::tcp::loss::job::{LossJob, LossKind, LossResult};
 use chimney_hdl::tcp::loss::unit::LossUnit;
+use chimney_hdl::tcp::loss::words::WORDS_LOG2;
 use chimney_hdl_kernel::diff::{long, Diff, Rnd};
 use model::{Conn, Expected};
+use record::Record;
 use std::cell::RefCell;
 use std::collections::{BTreeMap, VecDeque};
 
@@ -24,9 +27,16 @@ fn n<const N: usize>(x: Bits<N>) -> u32 {
     u32::try_from(x.to_u64()).expect("at most 32 bits")
 }
 
-/// log2 of rows: 8 connections.
-const ROWS: usize = 4;
-type Unit = LossUnit<ROWS>;
+/// log2 of connections.
+const CONNS: usize = 3;
+/// log2 of words of their records.
+const WORDS: usize = CONNS + WORDS_LOG2;
+type Unit = LossUnit<WORDS>;
+
+/// The unit's record of a connection.
+fn record(u: &Unit, conn: usize) -> Record {
+    Record::new(&std::array::from_fn(|i| n(u.ram.word(conn << WORDS_LOG2 | i))))
+}
 
 /// Clocks from a job to its answer, of an acknowledgment: and two more for each block, one for each range known before, and each
 /// known after it, and for each range that goes, because it is acknowledged or merged; one more if the probe repaired a loss.
@@ -51,7 +61,11 @@ struct Test {
     now_us: u32,
     /// Jobs without an answer: what is expected.
     expected: VecDeque<(Expected, LossJob)>,
-    /// Clocks since the last job was taken.
+    /// The job that is offered.
+    offered: Option<LossJob>,
+    /// It was taken in the last clock.
+    is_taken: bool,
+    /// Clocks since the last job was offered.
     clocks: u64,
     is_answered: bool,
     /// What happened: by kind, entered, left in recovery, room denied, timers.
@@ -66,9 +80,10 @@ impl Test {
 
     /// Connections as after a reset.
     fn begin(&mut self, r: &mut Rnd) {
-        self.conns = (0..1 << (ROWS - 1)).map(|_| Conn::new(r)).collect();
+        self.conns = (0..1 << CONNS).map(|_| Conn::new(r)).collect();
         self.expected.clear();
         self.is_answered = false;
+        (self.offered, self.is_taken) = (None, false);
     }
 
     /// Something happens to one of them.
@@ -80,10 +95,10 @@ impl Test {
         job
     }
 
-    /// An answer, seen for the first time, with the unit's registers.
-    fn answered(&mut self, got: &LossResult, hand: &Hand) -> (Expected, LossJob) {
+    /// An answer, seen for the first time, with what the unit has stored.
+    fn answered(&mut self, got: &LossResult, record: &Record) -> (Expected, LossJob) {
         let Some((want, job)) = self.expected.pop_front() else { panic!("an answer nobody asked for") };
-        want.compare(got, hand, &format!("{job:?}"));
+        want.compare(got, record, &format!("{job:?}"));
         self.conns[got.conn.index()].answered(got);
         self.note(got, &want, &job);
         (want, job)
@@ -129,22 +144,28 @@ impl Test {
 
     /// One clock: an answer is looked at, a job is offered.
     fn poke(&mut self, u: &mut Unit, r: &mut Rnd) {
-        let resets = r.chance(1, 4000);
+        let resets = r.chance(1, 40_000);
         u.reset.next = resets;
         if u.result_valid.val() && !self.is_answered {
             let got = u.result.val();
-            let (want, job) = self.answered(&got, &u.hand.q.val());
+            let (want, job) = self.answered(&got, &record(u, got.conn.index()));
             self.time(&got, &want, &job);
             self.is_answered = true;
         }
         u.result_ready.next = r.chance(3, 4);
+        if std::mem::take(&mut self.is_taken) {
+            self.offered = None;
+        }
         if u.result_valid.val() && u.result_ready.next {
-            self.is_answered = false;
+            (self.is_answered, self.is_taken) = (false, true);
         }
         self.clocks += 1;
-        let offers = r.chance(7, 8);
-        u.job_valid.next = offers;
-        u.job.next = if offers && u.job_ready.val() && !resets { self.event(r) } else { r.any() };
+        if self.offered.is_none() && r.chance(7, 8) {
+            self.offered = Some(self.event(r));
+        }
+        // It stays until it is taken.
+        u.job_valid.next = self.offered.is_some();
+        u.job.next = self.offered.unwrap_or_else(|| r.any());
         if resets {
             self.begin(r);
         }

@@ -1,19 +1,19 @@
 //! The unit behind its queue: several jobs of a connection under way, some that were asked before it was known to be calm.
 
-use super::{Test, ROWS};
+use super::{record, Test, WORDS};
 use chimney_hdl::tcp::loss::queue::LossQueue;
 use chimney_hdl_kernel::diff::{long, Diff, Rnd};
 use std::cell::RefCell;
 use std::collections::VecDeque;
 
-type Queue = LossQueue<ROWS>;
+type Queue = LossQueue<WORDS>;
 
 /// Clocks from the start of a pass to its job.
 const PASS_CLOCKS: u32 = 9;
 /// Passes in the pipeline.
 const PASSES: usize = 4;
 /// Jobs in the queue and in hand when the last pass started; one more shows that passes in the pipeline found room behind them.
-const LAST_START: usize = 9;
+const LAST_START: usize = 8;
 
 /// Passes come in bursts, as long as they may start, and sometimes an answer waits long.
 #[derive(Default)]
@@ -31,7 +31,8 @@ impl Traffic {
         let resets = r.chance(1, 4000);
         u.reset.next = resets;
         if u.result_valid.val() && !self.test.is_answered {
-            self.test.answered(&u.result.val(), &u.unit.hand.q.val());
+            let got = u.result.val();
+            self.test.answered(&got, &record(&u.unit, got.conn.index()));
             self.test.is_answered = true;
         }
         self.is_busy ^= r.chance(1, 300);

@@ -13,7 +13,7 @@ use super::unit::LossUnit;
 use crate::prelude::*;
 use crate::stream::Fifo;
 
-/// log2 of the jobs that may wait.
+/// log2 of the jobs that may wait, or be in hand.
 pub const QUEUE_LOG2: usize = 4;
 /// Bits of a count of them.
 const LEVEL: usize = QUEUE_LOG2 + 1;
@@ -31,7 +31,7 @@ pub struct Due {
     pub has_room: Bit,
 }
 
-/// The block, for `1 << (AW - 1)` connections. See the module page.
+/// The block, for `1 << (AW - 5)` connections. See the module page.
 #[derive(LogicBlock, Default)]
 pub struct LossQueue<const AW: usize> {
     /// Clock.
@@ -84,6 +84,6 @@ impl<const AW: usize> Logic for LossQueue<AW> {
         if self.result_ready.val() {
             self.held.d.next = self.unit.result.val();
         }
-        self.idle.next = !self.jobs.m_valid.val() && self.unit.job_ready.val();
+        self.idle.next = !self.jobs.m_valid.val();
     }
 }

@@ -1,8 +1,8 @@
 //! PROTO with everything it needs, wired. The ports are described in [`super`].
 //!
 //! Latency, throughput, back-pressure and reset: see `intake`, `pipe`, `ops`, `tcp/place`, `tcp/timers.rs`,
-//! `host/events.rs`, `tcp/loss`. `MAP` = `LOG2` + 5, the address bits of the page map; `TABLE`: log2 of paths; `LOSS` = `LOG2` + 1, the
-//! address bits of the loss unit's records; `EARLY`: 0, or 1 for the copy that breaks law L2 and must not pass its tests.
+//! `host/events.rs`, `tcp/loss`. `MAP` = `LOG2` + 5, the address bits of the page map and of the loss unit's records; `TABLE`: log2 of
+//! paths; `EARLY`: 0, or 1 for the copy that breaks law L2 and must not pass its tests.
 use super::intake::Intake;
 use super::ops::Ops;
 use super::pipe::Pipe;
@@ -23,7 +23,6 @@ pub struct Engine<
     const LOG2: usize,
     const MAP: usize,
     const TABLE: usize,
-    const LOSS: usize,
     const EARLY: usize,
 > {
     /// Clock.
@@ -159,7 +158,7 @@ pub struct Engine<
     ops: Ops,
     intake: Intake<LOG2>,
     pipe: Pipe<LOG2, TABLE, EARLY>,
-    loss: LossQueue<LOSS>,
+    loss: LossQueue<MAP>,
     placer: Placer<LOG2, MAP>,
     dues: Dues<LOG2>,
     events: Events<LOG2>,
@@ -182,8 +181,8 @@ fn owing(owed: Bits<4>, more: bool, paid: bool) -> Bits<4> {
 }
 
 #[kernel]
-impl<const LOG2: usize, const MAP: usize, const TABLE: usize, const LOSS: usize, const EARLY: usize> Logic
-    for Engine<LOG2, MAP, TABLE, LOSS, EARLY>
+impl<const LOG2: usize, const MAP: usize, const TABLE: usize, const EARLY: usize> Logic
+    for Engine<LOG2, MAP, TABLE, EARLY>
 {
     fn update(&mut self) {
         dff_setup!(self, clock, bad_posts);

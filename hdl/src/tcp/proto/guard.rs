@@ -14,7 +14,7 @@ use super::record::{Guard, Work};
 use super::rx::is_pending;
 use super::step::{Ask, Ctx, Pick, Plan, Step, Waits, Why, FIN_WAIT_2};
 use crate::prelude::*;
-use crate::tcp::cwnd::{PHASE_FAST, PHASE_OPEN};
+use crate::tcp::cwnd::{Recovery, PHASE_FAST, PHASE_OPEN};
 use crate::tcp::loss::job::{LossJob, LossKind, LossResult, LossTimer};
 use crate::tcp::loss::rack::{self, limit, SendLog};
 use crate::tcp::loss::tlp::{self, limited};
@@ -76,7 +76,7 @@ pub fn answered(s: Step, r: LossResult, now: Bits<32>) -> Step {
     let tells =
         (r.kind == LossKind::Ack && (is_other || r.has_moved)) || (r.kind == LossKind::Resend && r.has_moved);
     let mut n = s;
-    n.w.rc = r.rc;
+    n.w.rc = Recovery { prior: if r.has_prior { r.rc.prior } else { w.rc.prior }, ..r.rc };
     n.w.guard = Guard {
         is_guarded: !(is_last && r.is_calm),
         asked: g.asked - 1,
