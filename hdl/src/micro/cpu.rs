@@ -37,7 +37,7 @@ pub struct Cpu {
     /// It is over; the last result is written in this clock.
     pub ends: Signal<Out, Bit>,
     /// Which input.
-    pub input: Signal<Out, Bits<INPUT>>,
+    pub asked: Signal<Out, Bits<INPUT>>,
     /// It, in the same clock.
     pub input_word: Signal<In, Bits<32>>,
     /// Which state word is read.
@@ -149,7 +149,7 @@ impl Logic for Cpu {
 
         // The operands, and where it goes on.
         let (o, last) = (self.second.q.val(), self.last.q.val());
-        self.input.next = bit_cast::<INPUT, REG>(o.b);
+        self.asked.next = bit_cast::<INPUT, REG>(o.b);
         let left = if o.a_state { self.state_word.val() } else { self.left.rdata.val() };
         let right = if o.b_input { self.input_word.val() } else { self.right.rdata.val() };
         let (a_now, a_last) = (hits(now, o.a_state, o.a), hits(last, o.a_state, o.a));

@@ -77,7 +77,7 @@ impl<const AW: usize> Logic for LossUnit<AW> {
         self.runs.d.next = starts || runs && !ends;
         self.done.d.next = ends || done && !taken;
         self.cpu.start.next = starts;
-        self.cpu.input_word.next = word(job, self.cpu.input.val());
+        self.cpu.input_word.next = word(job, self.cpu.asked.val());
         self.cpu.state_word.next = self.ram.rdata.val();
         self.ram.re.next = true;
         self.ram.raddr.next = address::<AW>(job.conn, self.cpu.state.val());

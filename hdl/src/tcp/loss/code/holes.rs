@@ -1,6 +1,7 @@
 //! What is lost and what is in flight: hole by hole, then the tail (RFC 8985 6.2 step 5, RFC 6675 4).
 
 use super::names::*;
+use super::news::bursts;
 use super::Places;
 use crate::micro::asm::{Asm, Label};
 use crate::micro::isa::{Join, Op};
@@ -14,7 +15,6 @@ fn us(value: u64) -> u32 {
 
 /// How long to wait for reordered segments, and when the bursts were sent at the latest. Nobody asks if there is no hole.
 pub fn patience(p: &mut Asm, at: &Places) {
-    let known = p.label();
     p.has_not(F3, RANGES, range(0));
     p.mov(T0, input(i::THRESHOLD));
     p.mov(WINDOW_US, k(0));
@@ -24,17 +24,18 @@ pub fn patience(p: &mut Asm, at: &Places) {
     p.right(SPACING, SRTT, 2);
     p.max(SPACING, SPACING, k(us(FIRST_SPACING_US)));
     // In recovery, or DupThresh is reached: then only reordering that was seen is waited for.
+    p.has(F2, MARKS, k(w::REORDERED));
     p.sub_limited(T0, T0, k(1));
     p.mul(T0, T0, input(i::SMSS));
     p.less(F1, T0, SACKED);
     p.compare(Join::OrNot, Op::Less, F1, DUPS, input(i::THRESHOLD_TOP));
     p.compare(Join::Or, Op::Has, F1, MARKS, k(w::FAST | w::RTO));
-    p.has(F2, MARKS, k(w::REORDERED));
     p.when(F2).clear(F1);
+    p.has(F2, NEWS, k(HAS_BURSTS));
+    p.when(F1).jump(at.holes);
+    p.if_not(F2, bursts);
     advance(p);
-    p.when(F1).jump(known);
     reordering_window(p);
-    p.here(known);
     p.add(PATIENCE, RTT, WINDOW_US);
     latest(p);
 }
@@ -110,6 +111,7 @@ fn hole(p: &mut Asm, n: u8) {
     p.before(F2, HOLE, resent(n));
     p.when(F1).jump(lost);
     p.unless(F2).mov(resent(n), HOLE);
+    p.equal(F1, WINDOW_US, k(0));
     p.unless(ACK).jump(in_flight);
     sent_once(p, n);
     p.when(F1).jump(part);
@@ -131,8 +133,11 @@ fn hole(p: &mut Asm, n: u8) {
     p.here(next);
 }
 
-/// A hole that was sent once: something above it was delivered, which was sent later. [`F1`]: it is lost.
+/// A hole that was sent once: something above it was delivered, which was sent later. [`F1`]: it is lost, at first because nothing is waited
+/// for.
 fn sent_once(p: &mut Asm, n: u8) {
+    let (lost, waits) = (p.label(), p.label());
+    p.when(F1).jump(lost);
     p.mov(T0, NOW);
     for burst in 0..4 {
         p.before(F1, burst_end(burst), start(n));
@@ -143,13 +148,16 @@ fn sent_once(p: &mut Asm, n: u8) {
     p.before24(F2, NOW, T0);
     p.not_less(F1, T1, PATIENCE);
     p.when(F2).clear(F1);
-    p.compare(Join::Or, Op::Equal, F1, WINDOW_US, k(0));
     p.when(F2).or(T1, T1, k(!w::TIME));
-    p.when(F1).or(resent_us(n), resent_us(n), k(w::LOST));
-    p.when(F1).equal(FOUND, k(0), k(0));
-    p.unless(F1).equal(WAITS, k(0), k(0));
+    p.when(F1).jump(lost);
+    p.equal(WAITS, k(0), k(0));
     p.sub(T1, PATIENCE, T1);
-    p.unless(F1).max(WAIT, WAIT, T1);
+    p.max(WAIT, WAIT, T1);
+    p.jump(waits);
+    p.here(lost);
+    p.or(resent_us(n), resent_us(n), k(w::LOST));
+    p.equal(FOUND, k(0), k(0));
+    p.here(waits);
 }
 
 /// A lost hole, [`F2`]: something of it was sent again. That may be lost too.

@@ -105,7 +105,6 @@ pub fn delivered(p: &mut Asm) {
     }
     p.here(tail);
     old_tail(p);
-    bursts(p);
     first_sent(p);
     sent_again(p);
 }
@@ -170,7 +169,8 @@ fn old_tail(p: &mut Asm) {
 }
 
 /// The bursts as they were before the acknowledgment; one that is not there ends below everything.
-fn bursts(p: &mut Asm) {
+pub fn bursts(p: &mut Asm) {
+    p.or(NEWS, NEWS, k(HAS_BURSTS));
     p.sub(T0, UNA, k(1));
     for n in 0..4 {
         p.has(F1, k(fact::BURST << n), input(i::FACTS));
@@ -186,9 +186,11 @@ fn first_sent(p: &mut Asm) {
     p.mov(T1, input(i::FLOOR));
     p.unless(F1).jump(done);
     p.before(F2, T1, HIGHEST);
-    p.before(F1, burst_end(0), HIGHEST);
-    p.mov(T0, input(i::BURST_US));
+    p.mov(AT, input(i::BURST_US));
     p.unless(F2).jump(done);
+    bursts(p);
+    p.before(F1, burst_end(0), HIGHEST);
+    p.mov(T0, AT);
     p.when(F1).jump(done);
     for n in 1..4 {
         p.before(F1, burst_end(n), HIGHEST);

@@ -85,7 +85,9 @@ pub fn blocks(p: &mut Asm, at: &Places) {
     p.here(put);
     take(p, at, next);
     p.here(next);
+    p.has_not(F3, k(fact::BLOCK << 1), input(i::FACTS));
     p.equal(F1, BLOCKS, k(0));
+    p.when(F3).jump(done);
     p.equal(F2, BLOCKS, k(1));
     p.equal(F3, BLOCKS, k(2));
     p.when(F1).jump(places[1]);
