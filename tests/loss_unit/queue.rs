@@ -65,7 +65,7 @@ impl Traffic {
 #[test]
 fn behind_its_queue_the_unit_answers_in_order_and_takes_what_was_asked_too_late_to_know() {
     let traffic = RefCell::new(Traffic::default());
-    let clocks = if long() { 500_000 } else { 40_000 };
+    let clocks = if long() { 2_000_000 } else { 200_000 };
     Diff::new("loss_queue", clocks).run(
         Queue::default(),
         |u, r| {

@@ -1,12 +1,11 @@
 //! What is lost and what is in flight: hole by hole, then the tail (RFC 8985 6.2 step 5, RFC 6675 4).
 
 use super::names::*;
-use super::news::bursts;
 use super::Places;
 use crate::micro::asm::{Asm, Label};
 use crate::micro::isa::{Join, Op};
 use crate::tcp::loss::rack::{FIRST_RTT_US, FIRST_SPACING_US};
-use crate::tcp::loss::words::{self as w, input as i};
+use crate::tcp::loss::words::{self as w, fact, input as i};
 
 /// A number of microseconds.
 fn us(value: u64) -> u32 {
@@ -31,21 +30,23 @@ pub fn patience(p: &mut Asm, at: &Places) {
     p.compare(Join::OrNot, Op::Less, F1, DUPS, input(i::THRESHOLD_TOP));
     p.compare(Join::Or, Op::Has, F1, MARKS, k(w::FAST | w::RTO));
     p.when(F2).clear(F1);
-    p.has(F2, NEWS, k(HAS_BURSTS));
+    p.sub(T1, UNA, k(1));
     p.when(F1).jump(at.holes);
-    p.if_not(F2, bursts);
-    advance(p);
+    bursts(p);
     reordering_window(p);
     p.add(PATIENCE, RTT, WINDOW_US);
     latest(p);
 }
 
-/// Bursts below SND.UNA are forgotten; the newest stays: its end counts.
-fn advance(p: &mut Asm) {
-    p.sub(T1, UNA, k(1));
-    for n in 1..4 {
-        p.before(F2, UNA, burst_end(n));
-        p.unless(F2).mov(burst_end(n), T1);
+/// The bursts; one that is not there, or lies below SND.UNA, ends below everything ([`T1`]). The newest stays: its end counts.
+fn bursts(p: &mut Asm) {
+    for n in 0..4 {
+        p.has(F2, k(fact::BURST << n), input(i::FACTS));
+        if n > 0 {
+            p.compare(Join::And, Op::Before, F2, UNA, input(i::BURST_END + n));
+        }
+        p.mov(burst_end(n), T1);
+        p.when(F2).mov(burst_end(n), input(i::BURST_END + n));
     }
 }
 

@@ -105,8 +105,6 @@ pub const IS_RESENT: u32 = 1;
 pub const IS_REORDERED: u32 = 2;
 /// Of [`NEWS`].
 pub const IS_FIRST: u32 = 4;
-/// Of [`NEWS`]: the bursts are in registers.
-pub const HAS_BURSTS: u32 = 8;
 /// Reordering window, microseconds.
 pub const WINDOW_US: Loc = Loc::Register(45);
 /// Round trip and reordering window.

@@ -168,17 +168,6 @@ fn old_tail(p: &mut Asm) {
     p.here(done);
 }
 
-/// The bursts as they were before the acknowledgment; one that is not there ends below everything.
-pub fn bursts(p: &mut Asm) {
-    p.or(NEWS, NEWS, k(HAS_BURSTS));
-    p.sub(T0, UNA, k(1));
-    for n in 0..4 {
-        p.has(F1, k(fact::BURST << n), input(i::FACTS));
-        p.mov(burst_end(n), T0);
-        p.when(F1).mov(burst_end(n), input(i::BURST_END + n));
-    }
-}
-
 /// The highest byte was delivered, and it was sent once: when?
 fn first_sent(p: &mut Asm) {
     let done = p.label();
@@ -186,15 +175,17 @@ fn first_sent(p: &mut Asm) {
     p.mov(T1, input(i::FLOOR));
     p.unless(F1).jump(done);
     p.before(F2, T1, HIGHEST);
-    p.mov(AT, input(i::BURST_US));
+    p.has(F1, k(fact::BURST), input(i::FACTS));
+    p.sub(T2, HIGHEST, k(1));
     p.unless(F2).jump(done);
-    bursts(p);
-    p.before(F1, burst_end(0), HIGHEST);
-    p.mov(T0, AT);
-    p.when(F1).jump(done);
+    // The burst of the last byte: it comes before the end of that, and not before that of an older one.
+    p.compare(Join::And, Op::Before, F1, T2, input(i::BURST_END));
+    p.mov(T0, input(i::BURST_US));
+    p.unless(F1).jump(done);
     for n in 1..4 {
-        p.before(F1, burst_end(n), HIGHEST);
-        p.unless(F1).mov(T0, input(i::BURST_US + n));
+        p.has(F1, k(fact::BURST << n), input(i::FACTS));
+        p.compare(Join::And, Op::Before, F1, T2, input(i::BURST_END + n));
+        p.when(F1).mov(T0, input(i::BURST_US + n));
     }
     p.sub24(T1, NOW, T0);
     counts(p);
