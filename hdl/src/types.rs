@@ -364,4 +364,6 @@ pub struct EngineCounts {
     pub upload_fragmentation: Bit,
     /// `CNT_UPLOAD_OUT_OF_ORDER`.
     pub upload_out_of_order: Bit,
+    /// `CNT_ACKS_UNHEARD`.
+    pub acks_unheard: Bit,
 }

@@ -264,7 +264,7 @@ fn after_two_timeouts_reports_are_not_believed() {
 fn after_one_timeout_reports_are_believed() {
     let mut w = sent(5, &TcpRecord { srtt_us_x8: 0, ..image() });
     w.sack(at(0), &[block(1, 4)]);
-    w.e.plan(Todo::Wait(200));
+    w.e.plan(Todo::Wait(1000));
     w.e.plan(Todo::Time(300_001));
     w.run();
     assert_eq!((numbers(&w, 5), w.e.counts[RTO]), (vec![0, 0], 1));

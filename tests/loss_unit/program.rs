@@ -2,7 +2,7 @@
 
 use super::model::Conn;
 use super::record::Record;
-use super::{b, n};
+use super::{b, n, Test};
 use chimney_hdl::micro::machine::Machine;
 use chimney_hdl::prelude::{bits, Bits};
 use chimney_hdl::tcp::loss::code::program;
@@ -11,6 +11,20 @@ use chimney_hdl::tcp::loss::words::{input, put, result, word, Outputs, WORDS};
 use chimney_hdl_kernel::diff::{long, Rnd};
 use std::collections::BTreeMap;
 
+/// What has to happen besides.
+const MORE: [&str; 11] = [
+    "WindowOpened",
+    "first true calm false",
+    "first true calm true",
+    "first false calm true",
+    "timer Reorder",
+    "timer Probe",
+    "timer Rto",
+    "lost true room false",
+    "sent in recovery",
+    "cubic true entered true",
+    "cubic false entered true",
+];
 /// Connections.
 const CONNS: usize = 8;
 
@@ -36,6 +50,7 @@ fn the_program_decides_as_the_core_does() {
     let mut now_us = r.next_u64() as u32;
     let mut conns: Vec<Conn> = (0..CONNS).map(|_| Conn::new(&mut r)).collect();
     let mut slowest: BTreeMap<String, (u64, u64, u64)> = BTreeMap::new();
+    let mut test = Test::default();
     for count in 0..jobs {
         let conn = r.below(CONNS as u64) as usize;
         if r.chance(1, 4000) {
@@ -49,6 +64,7 @@ fn the_program_decides_as_the_core_does() {
         let got = answer(&job, &machine.outputs);
         want.compare(&got, &Record::new(&records[conn]), &text);
         conns[conn].answered(&got);
+        test.note(&got, &want, &job);
         let (before, after) = want.ranges;
         let name = match job.kind {
             LossKind::Ack if got.has_entered => "recovery begins".into(),
@@ -61,4 +77,5 @@ fn the_program_decides_as_the_core_does() {
     for (name, (most, all, sum)) in slowest {
         eprintln!("{name}: {all} times, {} clocks, at most {most}", sum / all);
     }
+    test.judge(100, &MORE);
 }

@@ -65,7 +65,7 @@ impl Traffic {
 #[test]
 fn behind_its_queue_the_unit_answers_in_order_and_takes_what_was_asked_too_late_to_know() {
     let traffic = RefCell::new(Traffic::default());
-    let clocks = if long() { 2_000_000 } else { 200_000 };
+    let clocks = if long() { 1_000_000 } else { 60_000 };
     Diff::new("loss_queue", clocks).run(
         Queue::default(),
         |u, r| {
@@ -79,6 +79,6 @@ fn behind_its_queue_the_unit_answers_in_order_and_takes_what_was_asked_too_late_
         |u, clk| u.clock.next = clk.into(),
     );
     let t = traffic.into_inner();
-    t.test.judge(2);
+    t.test.judge(1, &[]);
     assert!(t.most > LAST_START + 1, "{} jobs under way at most: the queue never held passes back", t.most);
 }

@@ -224,6 +224,8 @@ regs! {
     CNT_UPLOAD_FRAGMENTATION = 0x308, Ro, 0;
     /// Counter: the same, reason `HighOutOfOrderPackets`.
     CNT_UPLOAD_OUT_OF_ORDER = 0x310, Ro, 0;
+    /// Counter: acknowledgments that counted as lost, because loss recovery had too much to do (law L5).
+    CNT_ACKS_UNHEARD = 0x318, Ro, 0;
 }
 
 /// The counter of upload requests with this reason.
@@ -244,4 +246,4 @@ pub const fn upload_counter(reason: UploadReason) -> &'static Reg {
 }
 
 /// Number of 64-bit counters.
-pub const COUNTERS: usize = ((CNT_UPLOAD_OUT_OF_ORDER.offset - CNT_RX_FRAMES.offset) / 8 + 1) as usize;
+pub const COUNTERS: usize = ((CNT_ACKS_UNHEARD.offset - CNT_RX_FRAMES.offset) / 8 + 1) as usize;

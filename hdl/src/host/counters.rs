@@ -23,7 +23,7 @@ pub const fn counter(reg: &Reg) -> usize {
 }
 
 /// Whose the last bits of [`EngineCounts`] are, in the order of its fields.
-pub const ENGINE: [usize; 20] = [
+pub const ENGINE: [usize; 21] = [
     counter(&regs::CNT_RTO),
     counter(&regs::CNT_FAST_RETRANSMITS),
     counter(&regs::CNT_DROP_NO_PAGE),
@@ -44,6 +44,7 @@ pub const ENGINE: [usize; 20] = [
     counter(&regs::CNT_UPLOAD_NO_PREPOSTING),
     counter(&regs::CNT_UPLOAD_FRAGMENTATION),
     counter(&regs::CNT_UPLOAD_OUT_OF_ORDER),
+    counter(&regs::CNT_ACKS_UNHEARD),
 ];
 
 /// Bits of [`EngineCounts`].
@@ -245,6 +246,7 @@ mod tests {
             (EngineCounts { upload_no_preposting: true, ..none() }, &regs::CNT_UPLOAD_NO_PREPOSTING),
             (EngineCounts { upload_fragmentation: true, ..none() }, &regs::CNT_UPLOAD_FRAGMENTATION),
             (EngineCounts { upload_out_of_order: true, ..none() }, &regs::CNT_UPLOAD_OUT_OF_ORDER),
+            (EngineCounts { acks_unheard: true, ..none() }, &regs::CNT_ACKS_UNHEARD),
         ];
         for (counts, reg) in table {
             let bits = pack::<ENGINE_BITS, EngineCounts>(counts);

@@ -1,7 +1,7 @@
 //! The unit behind a queue of jobs, as the pipeline needs it: a pass asks and goes on, and an answer is an event of its own.
 //!
-//! No pass starts without `has_room`, but one that takes an answer: so the queue never overflows, and there is room for the job
-//! that the answer may lead to. Taking an answer must not wait for anything that waits for the unit.
+//! No pass that asks starts without `has_room`, but one that takes an answer: so the queue never overflows, and there is room for the job
+//! that the answer may lead to. Segments start all the same; without `hears` their acknowledgments do not ask. Taking an answer must not wait for anything that waits for the unit.
 //!
 //! A word is some 1000 bits wide. 16 words of LUT RAM cost as much as 8 on an ECP5: 250 cells of 16 x 4, which is 1500 LUTs; of
 //! block RAM it would be 28, used to a thirtieth.
@@ -20,6 +20,9 @@ const LEVEL: usize = QUEUE_LOG2 + 1;
 /// Passes start up to this many jobs: each that is in the pipeline then may still ask, and so may one that takes an answer.
 const HIGH: u64 = (1 << QUEUE_LOG2) - 2 * crate::tcp::proto::queues::PASSES;
 
+/// Acknowledgments are heard up to this many jobs: those in the pipeline then leave all above for what must not be lost.
+const HEARD: u64 = HIGH - crate::tcp::proto::queues::PASSES;
+
 /// What the intake hears of the unit.
 #[derive(Clone, Copy, Debug, Default, PartialEq, LogicStruct)]
 pub struct Due {
@@ -29,6 +32,8 @@ pub struct Due {
     pub conn: Bits<16>,
     /// A pass that may ask can start.
     pub has_room: Bit,
+    /// So can one whose question may be dropped.
+    pub hears: Bit,
 }
 
 /// The block, for `1 << (AW - 5)` connections. See the module page.
@@ -74,12 +79,13 @@ impl<const AW: usize> Logic for LossQueue<AW> {
         self.unit.job.next = self.jobs.m_data.val();
         self.jobs.m_ready.next = self.unit.job_ready.val();
         self.unit.result_ready.next = self.result_ready.val();
-        let has_room = self.jobs.level.val() <= HIGH;
+        let level = self.jobs.level.val();
+        let has_room = level <= HIGH;
         self.has_room.next = has_room;
         self.result_valid.next = self.unit.result_valid.val();
         self.result.next = self.unit.result.val();
         self.due.next =
-            Due { valid: self.unit.result_valid.val(), conn: self.unit.result.val().conn, has_room };
+            Due { valid: self.unit.result_valid.val(), conn: self.unit.result.val().conn, has_room, hears: level <= HEARD };
         self.taken.next = self.held.q.val();
         if self.result_ready.val() {
             self.held.d.next = self.unit.result.val();

@@ -93,6 +93,8 @@ pub struct Event {
     pub no_post: Bit,
     /// There is room for a job of it.
     pub may_send: Bit,
+    /// A segment: the loss unit has too much to do to hear its acknowledgment.
+    pub is_deaf: Bit,
     /// With a deadline: see `watchdog::Due`.
     pub notice: Bits<4>,
 }

@@ -5,8 +5,9 @@
 //! connection is in the pipeline before the stage whose result the next pass can take over; all but the first wait while the queues
 //! behind the pipeline may fill, which the write engine ends in bounded time.
 //!
-//! The loss unit has room for a job of every pass that may have one: segments, deadlines, commands and what the ready list sends start only
-//! then, and the other passes send nothing otherwise. Its answers wait for none of this, so it always ends.
+//! The loss unit has room for a job of every pass that may have one: deadlines, commands and what the ready list sends start only then, and
+//! the other passes send nothing otherwise. Its answers wait for none of this, so it always ends. A segment does not wait for it (law L5):
+//! while it has less room than that, an acknowledgment that it would have to hear counts as lost, and the text is taken all the same.
 //!
 //! A pass may issue one job, if room for it was promised when it started: to a connection of the ready list, or to any when that list is
 //! empty. So nobody's turn is used up by somebody else's pass.
@@ -169,7 +170,7 @@ impl<const LOG2: usize> Logic for Intake<LOG2> {
             timer: goes && due.valid && is_clear::<LOG2>(busy, due.conn),
             close: room && self.close_valid.val() && is_clear::<LOG2>(busy, self.op_conn.val()),
             publish: room && publish && is_clear::<LOG2>(busy, head.conn),
-            rx: rx && ((may_ask && has_pages && !turn) || (start && answer.valid && unit)),
+            rx: rx && ((on && has_pages && !turn) || (start && answer.valid)),
             tx,
         });
 
@@ -187,6 +188,7 @@ impl<const LOG2: usize> Logic for Intake<LOG2> {
             no_post: answer.valid && !answer.post,
             may_send: choice == Pick::Tx
                 || (choice != Pick::None && has_room && unit && self.ready.idle.val()),
+            is_deaf: !self.loss.val().hears,
             notice: if choice == Pick::Timer { due.notice } else { bits::<4>(0) },
         };
         let named = (self.op_conn.val(), self.loss.val().conn, due.conn);

@@ -311,6 +311,11 @@ pub fn acked(s: Step, seg: RxSeg, now: Bits<32>, p: TcpParams) -> Step {
     if w.fixed.flags.sack && (is_new || is_current) {
         n = told(s, n, seg, is_current, is_new && timed, now - w.rtt_start_us);
     }
+    if s.c.is_deaf && n.c.ask.is_asked {
+        // Law L5: nobody waits for the loss unit. The peer says it again.
+        n = s;
+        n.c.counts.acks_unheard = true;
+    }
     n
 }
 

@@ -53,6 +53,7 @@ pub fn enter(e: Event, w: Work, beyond: bool) -> Step {
         no_pages: e.no_pages,
         no_post: e.no_post,
         may_send: e.may_send,
+        is_deaf: e.is_deaf,
         ..Ctx::default()
     };
     Step { c, w: if beyond { Work::default() } else { w } }

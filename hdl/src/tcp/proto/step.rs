@@ -187,6 +187,8 @@ pub struct Ctx {
     pub no_post: Bit,
     /// There is room for a job.
     pub may_send: Bit,
+    /// Until stage 2: an acknowledgment that the loss unit has to hear counts as lost.
+    pub is_deaf: Bit,
     /// The segment is to be processed.
     pub take: Bit,
     /// First byte of the text to place.
