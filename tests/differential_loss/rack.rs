@@ -21,14 +21,7 @@ impl Pair {
     fn new(r: &mut Rnd) -> Pair {
         let max = SeqNum([r.next_u64() as u32, u32::MAX - r.below(200_000) as u32][r.below(2) as usize]);
         let now_us = r.next_u64() as u32;
-        Pair {
-            core: Rack::new(max),
-            log: k::new_log(b(max.get())),
-            una: max,
-            max,
-            now_us,
-            srtt_us: 0,
-        }
+        Pair { core: Rack::new(max), log: k::new_log(b(max.get())), una: max, max, now_us, srtt_us: 0 }
     }
 
     fn send(&mut self, r: &mut Rnd) {

@@ -36,7 +36,8 @@ pub fn inputs(job: &LossJob) -> [u32; input::COUNT] {
 /// The answer, from what the program put out.
 pub fn answer(job: &LossJob, outputs: &[u32; WORDS]) -> LossResult {
     let all = outputs.iter().enumerate();
-    let o = all.fold(Outputs::default(), |o, (i, word)| put(o, bits::<5>(i as u64), Bits::from(u64::from(*word))));
+    let o = all
+        .fold(Outputs::default(), |o, (i, word)| put(o, bits::<5>(i as u64), Bits::from(u64::from(*word))));
     result(*job, o)
 }
 

@@ -6,7 +6,7 @@
 //! | [`LaneRam`] | registered, 1 clock; bytes written at any alignment | block RAM |
 //! | [`LutRam`] | combinational | LUT RAM |
 //!
-//! All have one write and one read port, start as zeros, and are not touched by a reset. A read of the address that is
+//! All have one write and one read port, start as zeros (an [`SdpRam`] with what it is told to hold: a ROM, or registers), and are not touched by a reset. A read of the address that is
 //! written in the same clock is undefined in hardware (`no_rw_check`): forward or stall.
 
 pub mod lane_ram;

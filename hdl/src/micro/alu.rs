@@ -15,10 +15,7 @@ pub struct Outcome {
 /// The difference counts, not the sum.
 #[kernel]
 fn subtracts(op: Op) -> bool {
-    match op {
-        Op::Add | Op::AddLimited => false,
-        _ => true,
-    }
+    op != Op::Add && op != Op::AddLimited
 }
 
 /// `A >> ..`.

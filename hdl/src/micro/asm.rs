@@ -68,10 +68,7 @@ pub struct Asm {
 
 /// A and B may change places.
 fn is_symmetric(op: Op) -> bool {
-    matches!(
-        op,
-        Op::Add | Op::AddLimited | Op::Min | Op::Max | Op::And | Op::Or | Op::Equal | Op::Has
-    )
+    matches!(op, Op::Add | Op::AddLimited | Op::Min | Op::Max | Op::And | Op::Or | Op::Equal | Op::Has)
 }
 
 fn fits_a(l: Loc) -> bool {
@@ -189,8 +186,7 @@ impl Asm {
     }
 
     fn operands(&mut self, op: Op, a: Loc, b: Loc) -> Ins {
-        let (a, b) =
-            if fits_a(a) && fits_b(b) || !is_symmetric(op) { (a, b) } else { (b, a) };
+        let (a, b) = if fits_a(a) && fits_b(b) || !is_symmetric(op) { (a, b) } else { (b, a) };
         assert!(fits_a(a) && fits_b(b), "{op:?} {a:?} {b:?}: not in these places");
         let ((a_state, a), (b_input, b)) = (self.source(a), self.source(b));
         Ins { op, a_state, a: u64::from(a).into(), b_input, b: u64::from(b).into(), ..Ins::default() }

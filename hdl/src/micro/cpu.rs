@@ -133,7 +133,7 @@ impl Logic for Cpu {
         self.last.d.next = now;
         for i in 0..FLAGS {
             if goes && compares(x.op) && x.to.get_bits::<3>(0) == (i as u64 + 1) {
-                self.flags[i].d.next = joined(x.join, f[i], outcome.finds);
+                self.flags[i].d.next = joined(x.join, self.flags[i].q.val(), outcome.finds);
             }
         }
         self.left.we.next = now.register;

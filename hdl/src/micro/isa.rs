@@ -131,19 +131,13 @@ pub const INS: usize = Ins::BITS;
 /// It sets a flag.
 #[kernel]
 pub fn compares(op: Op) -> bool {
-    match op {
-        Op::Less | Op::Equal | Op::Before | Op::Before24 | Op::Has => true,
-        _ => false,
-    }
+    op == Op::Less || op == Op::Equal || op == Op::Before || op == Op::Before24 || op == Op::Has
 }
 
 /// It has no result.
 #[kernel]
 pub fn jumps(op: Op) -> bool {
-    match op {
-        Op::Branch | Op::Call | Op::Return | Op::End => true,
-        _ => false,
-    }
+    op == Op::Branch || op == Op::Call || op == Op::Return || op == Op::End
 }
 
 /// Where a branch goes.

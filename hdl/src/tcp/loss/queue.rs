@@ -84,8 +84,12 @@ impl<const AW: usize> Logic for LossQueue<AW> {
         self.has_room.next = has_room;
         self.result_valid.next = self.unit.result_valid.val();
         self.result.next = self.unit.result.val();
-        self.due.next =
-            Due { valid: self.unit.result_valid.val(), conn: self.unit.result.val().conn, has_room, hears: level <= HEARD };
+        self.due.next = Due {
+            valid: self.unit.result_valid.val(),
+            conn: self.unit.result.val().conn,
+            has_room,
+            hears: level <= HEARD,
+        };
         self.taken.next = self.held.q.val();
         if self.result_ready.val() {
             self.held.d.next = self.unit.result.val();

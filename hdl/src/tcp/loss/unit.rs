@@ -1,6 +1,7 @@
 //! The unit: one job at a time, by a program ([`super::code`]) over the records of all connections in a block RAM.
 //!
-//! Latency, from a job that waits to its answer (`tests/loss_unit`): TIMES. Throughput: one job at a time. Back-pressure: `job` must stay
+//! Latency, from a job that waits to its answer (`tests/loss_unit`): an acknowledgment without blocks and ranges 220 clocks, with a block and
+//! a range 370, with four of each up to 810; if it begins a recovery, up to 870; other events up to 280. Throughput: one job at a time. Back-pressure: `job` must stay
 //! until `job_ready`, which comes with its answer being taken; the answer stays until `result_ready`. Reset: no job. The records need none: a
 //! connection's first job reads nothing that must be right, and its hand-over writes all of it.
 use super::code::program;

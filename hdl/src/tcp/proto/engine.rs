@@ -19,12 +19,7 @@ use crate::types::{
 
 /// The block.
 #[derive(LogicBlock, Default)]
-pub struct Engine<
-    const LOG2: usize,
-    const MAP: usize,
-    const TABLE: usize,
-    const EARLY: usize,
-> {
+pub struct Engine<const LOG2: usize, const MAP: usize, const TABLE: usize, const EARLY: usize> {
     /// Clock.
     pub clock: Signal<In, Clock>,
     /// Reset.
