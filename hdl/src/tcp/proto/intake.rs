@@ -151,8 +151,7 @@ impl<const LOG2: usize> Logic for Intake<LOG2> {
         let free = start && !self.commits.high.val();
         let (room, unit) = (free && !held, self.loss.val().has_room);
         let on = room && self.is_swept.val();
-        let may_ask = on && unit;
-        let goes = may_ask && self.enable.val();
+        let goes = on && unit && self.enable.val();
         let tx = goes && self.ready.valid.val() && has_room && is_clear::<LOG2>(busy, ready_conn);
         let turn = tx && self.tx_turn.q.val();
         let rx = self.rx_seg_valid.val() && is_clear::<LOG2>(busy, seg.conn);
@@ -165,7 +164,7 @@ impl<const LOG2: usize> Logic for Intake<LOG2> {
             commit: commits && is_clear::<LOG2>(busy, commit.conn),
             loss: free && self.loss.val().valid && is_clear::<LOG2>(busy, self.loss.val().conn),
             bell: on && self.doorbell_valid.val() && is_clear::<LOG2>(busy, self.doorbell.val().conn),
-            op: may_ask && op && is_clear::<LOG2>(busy, self.op_conn.val()),
+            op: on && unit && op && is_clear::<LOG2>(busy, self.op_conn.val()),
             tx_fail: room && self.has_failed.q.val() && is_clear::<LOG2>(busy, self.fail.q.val().conn),
             timer: goes && due.valid && is_clear::<LOG2>(busy, due.conn),
             close: room && self.close_valid.val() && is_clear::<LOG2>(busy, self.op_conn.val()),
