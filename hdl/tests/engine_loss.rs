@@ -5,13 +5,15 @@ mod engine_env;
 
 use chimney_abi::cmd::{Opcode, Phase, Status};
 use chimney_abi::state::{TcpRecord, CONST_NEWRENO, CONST_SACK, DELEG_RETRANSMIT};
-use engine_env::world::{image, World, GEN, MSS, OURS};
+use engine_env::world::{image, text, World, GEN, MSS, OURS, PEER};
 use engine_env::{code, record, Todo};
 
 /// Counter of timeouts in `Env::counts`.
 const RTO: usize = 1;
 /// Counter of fast retransmits.
 const FAST: usize = 2;
+/// Counter of acknowledgments that counted as lost.
+const UNHEARD: usize = 17;
 /// A round trip, microseconds.
 const RTT: u64 = 1_000;
 
@@ -257,6 +259,23 @@ fn after_two_timeouts_reports_are_not_believed() {
     w.sack(at(1), &[]);
     w.run();
     assert_eq!(numbers(&w, 8), [1, 2], "although they were reported");
+}
+
+/// Law L5: nobody waits for the loss unit. What it has no room to hear counts as lost, and the peer says it again; the text that came
+/// with it is taken at once.
+#[test]
+fn acknowledgments_that_come_too_fast_count_as_lost_and_their_text_is_taken() {
+    let mut w = sent(10, &image());
+    w.sack(at(0), &[block(1, 2)]);
+    for n in 1..=9 {
+        w.segment(PEER.wrapping_add(100 * (n - 1)), at(n), 0, &text(100, 0));
+    }
+    w.run();
+    assert!(w.e.counts[UNHEARD] > 0, "all of them were heard");
+    assert_eq!(query(&mut w).rcv_nxt, PEER.wrapping_add(900));
+    w.segment(PEER.wrapping_add(900), at(10), 0, &[]);
+    w.run();
+    assert_eq!(query(&mut w).snd_una, at(10));
 }
 
 /// What the first timeout keeps: the holes alone are sent again.

@@ -119,7 +119,7 @@ impl Nic {
     /// The loss unit's reduction.
     fn lose(&mut self, flight: u32) {
         self.prior = n(self.cw.cwnd).min(flight + 2 * SMSS);
-        let scaled = u64::from(self.prior) * kc::BETA >> 16;
+        let scaled = (u64::from(self.prior) * kc::BETA) >> 16;
         let ssthresh = u32::try_from(scaled).expect("less than before").max(2 * SMSS);
         self.cw = kw::Cwnd { cwnd: b(ssthresh), ssthresh: b(ssthresh), acked_sum: b(0) };
         self.epoch = (self.epoch + 1) % 64;

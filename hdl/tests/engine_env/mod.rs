@@ -91,7 +91,7 @@ pub struct Env {
     /// Writes of the engine, in order: address and length.
     pub writes: Vec<(u64, usize)>,
     /// Sum of the counter increments, by the order of the fields.
-    pub counts: [u64; 17],
+    pub counts: [u64; 18],
     /// Bytes of packet memory freed.
     pub freed: u64,
     /// Events in host memory.
@@ -157,7 +157,7 @@ impl Env {
             tags: 0,
             tag: 0,
             writes: vec![],
-            counts: [0; 17],
+            counts: [0; 18],
             freed: 0,
             events: 0,
             pool_producer: 0,
@@ -347,6 +347,7 @@ impl Env {
             c.upload_invalid_state,
             c.upload_requested,
             c.upload_hardware,
+            c.acks_unheard,
         ];
         for (sum, f) in self.counts.iter_mut().zip(flags) {
             *sum += u64::from(f);
