@@ -1,7 +1,6 @@
 //! What surrounds the engine in its tests: host memory, packet memory, write engine, readers, transmitter,
 //! command block and dispatcher, each simple and with random delays.
 #![allow(dead_code)]
-
 pub mod sent;
 pub mod world;
 
