@@ -9,8 +9,8 @@ use chimney_sim::model::RtlNic;
 const PERIOD_NS: f64 = 0.0;
 
 /// Clocks without a move on any bus after which nothing is in work, as long as no time passes: a deadline is found in up to 300, loss recovery
-/// takes up to 64 (`hdl/doc/timing.md`), the largest frame 190.
-const QUIET_CLOCKS: u64 = 500;
+/// that begins takes up to 1100 (`hdl/doc/timing.md`), the largest frame 190.
+const QUIET_CLOCKS: u64 = 1700;
 
 /// One of them.
 pub enum Dut {
