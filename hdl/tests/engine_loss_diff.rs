@@ -206,7 +206,10 @@ fn random_losses_are_the_same_in_verilog() {
     let got: Vec<u32> = line.far.iter().map(|f| f.nxt.wrapping_sub(OURS)).collect();
     let (rto, fast) = (line.e.counts[1], line.e.counts[2]);
     let marks = line.e.counts[11];
-    eprintln!("{marks} windows were reduced for a mark, {} acknowledgments were not heard", line.e.counts[17]);
+    eprintln!(
+        "{marks} windows were reduced for a mark, {} acknowledgments were not heard",
+        line.e.counts[17]
+    );
 
     eprintln!("{got:?} bytes arrived, {} segments again, {fast} recoveries, {rto} timeouts", line.again);
     assert!(marks > 0);

@@ -28,7 +28,7 @@ const ACCESS_CLOCKS: u32 = 100_000;
 /// Clocks between two looks at the limits of a run.
 const LOOK_CLOCKS: u64 = 16;
 /// Clocks without a move on any bus after which nothing is in work. The longest work without one is a scan of all
-/// timers and PROTO's longest sequence.
+/// timers and PROTO's longest sequence, but for loss recovery (`hdl/doc/timing.md`), which goes on with the next call.
 const QUIET_CLOCKS: u64 = 320;
 /// Clocks after `CTRL.enable` in which no bus moves, but the lookup is made ready for its first command.
 const START_CLOCKS: u64 = 2200;
