@@ -61,6 +61,7 @@ impl<C: FnMut(&mut Unit, bool)> Sender<C> {
             threshold: b(3),
             rc: self.rc,
             is_first: self.is_calm,
+            is_fresh: job.kind == LossKind::HandedOver,
             sent: b(std::mem::take(&mut self.sent)),
             log: self.log,
             ..job

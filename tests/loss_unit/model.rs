@@ -38,6 +38,8 @@ pub struct Conn {
     is_born: bool,
     /// It hears nothing of it.
     is_calm: bool,
+    /// And what it knows is of another connection.
+    is_fresh: bool,
     /// Jobs without an answer: no text goes.
     asked: u32,
     /// New text since the last job, bytes.
@@ -202,6 +204,12 @@ impl Conn {
         if is_calm && kind != 0 && job.kind == LossKind::Ack && job.count == 0 && !is_marked {
             return None;
         }
+        self.is_fresh |= kind == 0;
+        if kind == 0 && self.asked == 0 && self.finds_calm() {
+            (self.is_born, self.is_calm, self.sent) = (true, true, 0);
+            return None;
+        }
+        job.is_fresh = std::mem::take(&mut self.is_fresh);
         job.is_first = is_calm || kind == 0;
         job.rc = match (kind, is_calm) {
             (0, _) => recovery(&self.cw, &self.rec(), &self.ecn, (self.prior, self.epoch)),

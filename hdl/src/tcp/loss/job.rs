@@ -19,8 +19,8 @@ pub enum LossKind {
     Ack,
     /// The retransmission timer fired; for the first time since SND.UNA moved, if `flag`.
     Rto,
-    /// The connection is new or was handed over; what lies from `from` on has to be sent again (SND.MAX: nothing), and if
-    /// `flag`, the first segment. Always a first job; the record here begins afresh.
+    /// The connection was handed over; what lies from `from` on has to be sent again (SND.MAX: nothing), and if
+    /// `flag`, the first segment. Always a first job, and fresh. Of one that was calm the unit hears nothing.
     HandedOver,
     /// `from` up to `to` was sent again.
     Resend,
@@ -39,6 +39,8 @@ pub struct LossJob {
     pub conn: Bits<16>,
     /// It was calm until now; never together with a Resend. Its SND.UNA was `from` until now.
     pub is_first: Bit,
+    /// A first job: and what the record here has is of another connection.
+    pub is_fresh: Bit,
     /// SND.UNA.
     pub una: Bits<32>,
     /// SND.MAX.

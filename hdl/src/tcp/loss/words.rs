@@ -210,6 +210,8 @@ pub mod fact {
     pub const BLOCK: u32 = 1 << 12;
     /// There is burst 0; the next three bits, one of the others.
     pub const BURST: u32 = 1 << 16;
+    /// See [`LossJob`](super::LossJob).
+    pub const FRESH: u32 = 1 << 20;
 }
 
 /// Outputs that are no words of the record.
@@ -279,7 +281,7 @@ fn ones(count: Bits<3>) -> Bits<4> {
 #[kernel]
 fn facts(j: LossJob) -> Bits<32> {
     let single = cat::<6, _>((j.now_us.get_bit(24), j.is_cubic, j.has_rtt, j.is_echo, j.is_first, j.flag));
-    bit_cast::<32, 20>(cat::<20, _>((ones(j.log.len), ones(j.count), single, kinds(j.kind))))
+    bit_cast::<32, 21>(cat::<21, _>((j.is_fresh, ones(j.log.len), ones(j.count), single, kinds(j.kind))))
 }
 
 /// A byte above a time.

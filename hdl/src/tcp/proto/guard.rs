@@ -44,16 +44,18 @@ fn plain(g: Guard) -> Guard {
 }
 
 /// Stage 1: the connection was handed over: what was to be sent again is the unit's, and SND.NXT stays at SND.MAX from now on.
+/// One that is calm asks nobody.
 #[kernel]
 pub fn handed_over(s: Step) -> Step {
     let w = s.w;
     let first = w.flags.retransmit && w.snd.una != w.snd.max;
     let mut n = s;
+    n.w.guard.is_fresh = true;
     n.w.flags.retransmit = false;
     n.w.snd.nxt = w.snd.max;
     n.c.is_new_log = true;
     n.c.ask = Ask {
-        is_asked: true,
+        is_asked: w.rc.phase != PHASE_OPEN || w.snd.nxt != w.snd.max || first,
         kind: LossKind::HandedOver,
         from: w.snd.nxt,
         to: w.snd.max,
@@ -329,7 +331,8 @@ pub fn asked(s: Step) -> Step {
     let g = s.w.guard;
     let mut n = s;
     if s.c.ask.is_asked {
-        n.w.guard = Guard { is_guarded: true, asked: g.asked + 1, sent: bits::<32>(0), ..g };
+        n.w.guard =
+            Guard { is_guarded: true, is_fresh: false, asked: g.asked + 1, sent: bits::<32>(0), ..g };
     }
     n
 }
@@ -361,6 +364,7 @@ pub fn job(s: Step, n: Step, old: SendLog, seg: RxSeg, now: Bits<32>, p: TcpPara
         kind: ask.kind,
         conn: c.conn,
         is_first: !s.w.guard.is_guarded || c.is_new_log,
+        is_fresh: s.w.guard.is_fresh,
         una: w.snd.una,
         max: w.snd.max,
         from: ask.from,

@@ -253,6 +253,8 @@ pub struct Side {
 pub struct Guard {
     /// The unit hears of everything, and `rc` is its own; else the connection is calm.
     pub is_guarded: Bit,
+    /// It has heard nothing of this connection yet.
+    pub is_fresh: Bit,
     /// Jobs that it has not answered. Until then no text is sent.
     pub asked: Bits<5>,
     /// The retransmission timer is for a probe (RFC 8985 7.2).

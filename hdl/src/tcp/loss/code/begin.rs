@@ -32,18 +32,25 @@ pub fn begin(p: &mut Asm, at: &Places) {
 }
 
 /// The record of a connection that was calm: what was learnt of the path stays, times are old. A round counts as long as its end is in
-/// flight.
+/// flight. If the record was another's, nothing stays.
 fn first(p: &mut Asm) {
+    p.has(F3, k(fact::FRESH), input(i::FACTS));
     p.and(T0, state(w::MARKS), k(w::RATE | w::HAS_ROUND | w::REORDERED));
     p.sub(T1, state(w::ROUND), UNA);
     p.less(F2, IN_FLIGHT, T1);
     p.when(F2).and_not(T0, T0, k(w::HAS_ROUND));
+    p.when(F3).mov(T0, k(0));
     p.or(state(w::MARKS), T0, input(i::MARKS));
     p.mov(state(w::XMIT), input(i::DUP_ACKS));
     p.and_not(state(w::RTT), state(w::RTT), k(w::TIME));
+    p.when(F3).mov(state(w::RTT), k(0));
     p.mov(state(w::MIN), k(0));
     p.mov(state(w::OLD_MIN), input(i::EPOCH));
     p.and_not(state(w::TAIL_US), state(w::TAIL_US), k(w::TIME));
+    p.when(F3).mov(state(w::TAIL_US), k(0));
+    p.when(F3).mov(state(w::ROUND), k(0));
+    p.when(F3).mov(state(w::DELIVERED), k(0));
+    p.when(F3).mov(state(w::OUT), k(0));
     p.mov(state(w::TAIL_RESENT), input(i::FROM));
     p.mov(state(w::TAIL_LOST), input(i::FROM));
     p.mov(state(w::PROBE_END), k(0));

@@ -110,18 +110,10 @@ fn timed_out(p: &mut Asm, at: &Places) {
     p.jump(at.holes);
 }
 
-/// A new record: what is to be sent again is lost, or at least its first segment.
+/// A connection that was not calm: what is to be sent again is lost, or at least its first segment.
 fn hand_over(p: &mut Asm, at: &Places) {
     let (nothing, done) = (p.label(), p.label());
-    p.and(MARKS, MARKS, k(w::FAST | w::RTO | w::REDUCED));
-    p.mov(RANGES, k(0));
     p.mov(TAIL_RESENT, UNA);
-    p.mov(TAIL_US, k(0));
-    p.mov(PERSIST, k(0));
-    p.mov(RTT, k(0));
-    p.mov(state(w::ROUND), k(0));
-    p.mov(state(w::DELIVERED), k(0));
-    p.mov(state(w::OUT), k(0));
     p.mov(T0, input(i::FROM));
     p.before(F1, T0, MAX);
     p.before(F2, UNA, T0);
