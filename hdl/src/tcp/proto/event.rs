@@ -95,6 +95,8 @@ pub struct Event {
     pub may_send: Bit,
     /// A segment: the loss unit has too much to do to hear its acknowledgment.
     pub is_deaf: Bit,
+    /// The loss unit has room for a job of this pass.
+    pub has_unit: Bit,
     /// With a deadline: see `watchdog::Due`.
     pub notice: Bits<4>,
 }

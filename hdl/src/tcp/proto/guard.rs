@@ -34,7 +34,28 @@ fn srtt_us(w: Work) -> Bits<32> {
 /// No text may be sent: the unit's answer would not be current.
 #[kernel]
 pub fn is_silent(g: Guard, ask: Ask) -> bool {
-    g.asked != 0 || ask.is_asked
+    g.asked != 0 || g.is_behind || ask.is_asked
+}
+
+/// Where SND.UNA was when the unit heard of it last.
+#[kernel]
+fn heard_una(w: Work) -> Bits<32> {
+    if w.guard.is_behind {
+        w.guard.lost
+    } else {
+        w.snd.una
+    }
+}
+
+/// Stage 1: the connection's turn. A unit that has room and did not hear of acknowledgments hears of all of them at once.
+#[kernel]
+pub fn caught_up(s: Step) -> Step {
+    let una = heard_una(s.w);
+    let mut n = s;
+    if s.w.guard.is_behind && s.c.has_unit {
+        n.c.ask = Ask { is_asked: true, kind: LossKind::Ack, from: una, to: una, ..Ask::default() };
+    }
+    n
 }
 
 /// The retransmission timer is a plain timeout.
@@ -118,15 +139,18 @@ pub fn told(s: Step, n: Step, seg: RxSeg, is_current: bool, is_timed: bool, rtt_
     // While a closed window is probed every answer looks like a duplicate. Law L5: who sends duplicates faster than the unit works may not
     // fill its queue; the peer repeats what it reports.
     let says = is_current && !w.flags.persist && w.guard.asked < MOST_DUPLICATES;
-    let heard = (is_new || says) && (w.guard.is_guarded || seg.sack_count != 0 || n.c.marked);
+    let to_hear = (is_new || says) && (w.guard.is_guarded || seg.sack_count != 0 || n.c.marked);
+    // Law L5: nobody waits for the unit. What it has no time for is an acknowledgment without blocks, which it hears of later.
+    let heard = to_hear && !s.c.is_deaf;
     let opened = w.flags.persist && !n.w.flags.persist && in_flight;
+    let una = heard_una(w);
     let mut m = n;
     m.c.ask = Ask {
         is_asked: heard || opened,
         kind: if opened { LossKind::WindowOpened } else { LossKind::Ack },
-        from: w.snd.una,
-        to: w.snd.una,
-        flag: n.c.is_dup_ack && !w.flags.persist,
+        from: una,
+        to: una,
+        flag: n.c.is_dup_ack && !w.flags.persist && !w.guard.is_behind,
         is_echo: is_echo(w, seg) && !opened,
         has_rtt: is_timed,
         rtt_us,
@@ -138,6 +162,16 @@ pub fn told(s: Step, n: Step, seg: RxSeg, is_current: bool, is_timed: bool, rtt_
     }
     if opened {
         m.w.guard = plain(w.guard);
+    }
+    if to_hear && s.c.is_deaf && !opened {
+        m.c.marked = false;
+        m.c.counts.acks_unheard = true;
+        if w.guard.is_guarded && is_new {
+            m.w.guard.is_behind = true;
+            m.w.guard.has_lost = false;
+            m.w.guard.lost = una;
+            m.c.want_tx = true;
+        }
     }
     m
 }
@@ -154,8 +188,8 @@ pub fn waited(s: Step, next: Bits<32>) -> Step {
         n.c.want_tx = true;
     } else {
         // RFC 8985 6.3: an acknowledgment that says nothing new.
-        n.c.ask =
-            Ask { is_asked: true, kind: LossKind::Ack, from: s.w.snd.una, to: s.w.snd.una, ..Ask::default() };
+        let una = heard_una(s.w);
+        n.c.ask = Ask { is_asked: true, kind: LossKind::Ack, from: una, to: una, ..Ask::default() };
     }
     n
 }
@@ -331,8 +365,14 @@ pub fn asked(s: Step) -> Step {
     let g = s.w.guard;
     let mut n = s;
     if s.c.ask.is_asked {
-        n.w.guard =
-            Guard { is_guarded: true, is_fresh: false, asked: g.asked + 1, sent: bits::<32>(0), ..g };
+        n.w.guard = Guard {
+            is_guarded: true,
+            is_fresh: false,
+            is_behind: false,
+            asked: g.asked + 1,
+            sent: bits::<32>(0),
+            ..g
+        };
     }
     n
 }
@@ -340,7 +380,9 @@ pub fn asked(s: Step) -> Step {
 /// Stage 6: the send log after the pass. `s` before, `n` after sending.
 #[kernel]
 pub fn logged(old: SendLog, s: Step, n: Step, now: Bits<32>) -> SendLog {
-    let kept = rack::advance(old, n.w.snd.una);
+    // The unit hears of it later: what it says of the bytes acknowledged stays, and nothing is sent.
+    let stays = n.w.guard.is_behind && !n.c.ask.is_asked;
+    let kept = if stays { old } else { rack::advance(old, n.w.snd.una) };
     let kept: SendLog = kept;
     let is_new = after(n.w.snd.max, s.w.snd.max);
     let sent = rack::on_send(kept, n.w.snd.max, now.get_bits::<24>(0), s.c.waits_us.spacing);

@@ -5,9 +5,9 @@
 //! connection is in the pipeline before the stage whose result the next pass can take over; all but the first wait while the queues
 //! behind the pipeline may fill, which the write engine ends in bounded time.
 //!
-//! The loss unit has room for a job of every pass that may have one: deadlines, commands and what the ready list sends start only then, and
-//! the other passes send nothing otherwise. Its answers wait for none of this, so it always ends. A segment does not wait for it (law L5):
-//! while it has less room than that, an acknowledgment that it would have to hear counts as lost, and the text is taken all the same.
+//! The loss unit has room for a job of every pass that may have one: deadlines and commands start only then. Its answers wait for none of
+//! this, so it always ends. Segments and turns of the ready list do not wait for it (law L5): while it has no room nothing is sent again and
+//! no probe goes out, but what is new does; and while it has little, it hears of an acknowledgment later (`Guard::is_behind`).
 //!
 //! A pass may issue one job, if room for it was promised when it started: to a connection of the ready list, or to any when that list is
 //! empty. So nobody's turn is used up by somebody else's pass.
@@ -151,7 +151,7 @@ impl<const LOG2: usize> Logic for Intake<LOG2> {
         let free = start && !self.commits.high.val();
         let (room, unit) = (free && !held, self.loss.val().has_room);
         let on = room && self.is_swept.val();
-        let goes = on && unit && self.enable.val();
+        let goes = on && self.enable.val();
         let tx = goes && self.ready.valid.val() && has_room && is_clear::<LOG2>(busy, ready_conn);
         let turn = tx && self.tx_turn.q.val();
         let rx = self.rx_seg_valid.val() && is_clear::<LOG2>(busy, seg.conn);
@@ -166,7 +166,7 @@ impl<const LOG2: usize> Logic for Intake<LOG2> {
             bell: on && self.doorbell_valid.val() && is_clear::<LOG2>(busy, self.doorbell.val().conn),
             op: on && unit && op && is_clear::<LOG2>(busy, self.op_conn.val()),
             tx_fail: room && self.has_failed.q.val() && is_clear::<LOG2>(busy, self.fail.q.val().conn),
-            timer: goes && due.valid && is_clear::<LOG2>(busy, due.conn),
+            timer: goes && unit && due.valid && is_clear::<LOG2>(busy, due.conn),
             close: room && self.close_valid.val() && is_clear::<LOG2>(busy, self.op_conn.val()),
             publish: room && publish && is_clear::<LOG2>(busy, head.conn),
             rx: rx && ((on && has_pages && !turn) || (start && answer.valid)),
@@ -185,9 +185,9 @@ impl<const LOG2: usize> Logic for Intake<LOG2> {
             reserved: if choice == Pick::Rx && !no_pages { need } else { bits::<3>(0) },
             no_pages,
             no_post: answer.valid && !answer.post,
-            may_send: choice == Pick::Tx
-                || (choice != Pick::None && has_room && unit && self.ready.idle.val()),
+            may_send: choice == Pick::Tx || (choice != Pick::None && has_room && self.ready.idle.val()),
             is_deaf: !self.loss.val().hears,
+            has_unit: unit,
             notice: if choice == Pick::Timer { due.notice } else { bits::<4>(0) },
         };
         let named = (self.op_conn.val(), self.loss.val().conn, due.conn);

@@ -216,7 +216,7 @@ pub fn expire(s: Step, now: Bits<32>, smss: Bits<32>, p: TcpParams) -> Step {
         n.c.publish = true;
     } else if due(w.tm.on.rtx, w.tm.rtx, now) {
         let idle = w.snd.una == w.snd.max && !w.flags.persist;
-        let is_plain = w.flags.persist || !(w.guard.is_probe || w.guard.is_reorder);
+        let is_plain = w.flags.persist || !(w.guard.is_probe || w.guard.is_reorder || w.guard.is_behind);
         if !idle && !is_plain {
             n = waited(s, now + backed_off(w.tm.rto_us, w.tm.retransmit_count, p.max_rto_us));
         } else if w.state == FIN_WAIT_2 || (!idle && exhausted(w, p.max_rto_us)) {

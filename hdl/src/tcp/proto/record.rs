@@ -255,6 +255,8 @@ pub struct Guard {
     pub is_guarded: Bit,
     /// It has heard nothing of this connection yet.
     pub is_fresh: Bit,
+    /// SND.UNA has moved and it was too busy to hear of it; it believes in `lost`. Never without a turn in the ready list.
+    pub is_behind: Bit,
     /// Jobs that it has not answered. Until then no text is sent.
     pub asked: Bits<5>,
     /// The retransmission timer is for a probe (RFC 8985 7.2).

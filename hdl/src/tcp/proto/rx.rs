@@ -312,7 +312,7 @@ pub fn acked(s: Step, seg: RxSeg, now: Bits<32>, p: TcpParams) -> Step {
         n = told(s, n, seg, is_current, is_new && timed, now - w.rtt_start_us);
     }
     if s.c.is_deaf && n.c.ask.is_asked {
-        // Law L5: nobody waits for the loss unit. The peer says it again.
+        // The window has opened: that the peer says again, when it is probed.
         n = s;
         n.c.counts.acks_unheard = true;
     }
@@ -324,7 +324,7 @@ pub fn acked(s: Step, seg: RxSeg, now: Bits<32>, p: TcpParams) -> Step {
 #[kernel]
 pub fn decides(s: Step) -> bool {
     if s.w.fixed.flags.sack {
-        s.c.is_new_ack && !s.c.ask.is_asked
+        s.c.is_new_ack && !s.c.ask.is_asked && !s.w.guard.is_guarded
     } else {
         s.c.is_new_ack || s.c.is_dup_ack
     }

@@ -1,7 +1,7 @@
 //! Which function belongs to which stage and kind of event.
 use super::event::Event;
 use super::grow::{compared, counted, echoed, ended, gained, requested, rested, sampled};
-use super::guard::{answered, armed, asked, bounded, deadlines, waits};
+use super::guard::{answered, armed, asked, bounded, caught_up, deadlines, waits};
 use super::news::{bell, committed, expire, finish, noticed, published, tx_fail};
 use super::op::{close, execute, given_back, initiate, INITIATE};
 use super::ops::RECORD;
@@ -54,6 +54,7 @@ pub fn enter(e: Event, w: Work, beyond: bool) -> Step {
         no_post: e.no_post,
         may_send: e.may_send,
         is_deaf: e.is_deaf,
+        has_unit: e.has_unit,
         ..Ctx::default()
     };
     Step { c, w: if beyond { Work::default() } else { w } }
@@ -65,7 +66,7 @@ fn turn(s: Step) -> Step {
     let mut n = s;
     n.w.side.queued = false;
     n.c.want_tx = s.w.fixed.generation != 0;
-    n
+    caught_up(n)
 }
 
 /// Stage 1. `image`: of the command.

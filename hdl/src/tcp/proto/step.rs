@@ -187,8 +187,10 @@ pub struct Ctx {
     pub no_post: Bit,
     /// There is room for a job.
     pub may_send: Bit,
-    /// Until stage 2: an acknowledgment that the loss unit has to hear counts as lost.
+    /// Until stage 2: the loss unit hears of no acknowledgment.
     pub is_deaf: Bit,
+    /// The loss unit has room for a job of this pass.
+    pub has_unit: Bit,
     /// The segment is to be processed.
     pub take: Bit,
     /// First byte of the text to place.

@@ -101,14 +101,12 @@ fn right(w: Work, smss: Bits<32>) -> Bits<32> {
     }
 }
 
-/// What to send now. `silent`: no text, and no probe.
+/// What to send now. `silent`: no text, and no probe; `known`: what is lost.
 #[kernel]
-fn choose(w: Work, smss: Bits<32>, silent: bool) -> Plan {
+fn choose(w: Work, smss: Bits<32>, silent: bool, known: Plan) -> Plan {
     let snd = w.snd;
     let edge = right(w, smss);
     let usable = if after(edge, snd.nxt) { edge - snd.nxt } else { bits::<32>(0) };
-    let known = lost(w);
-    let known: Plan = known;
     let sent_end = earlier(snd.max, w.limit);
     let first = min32(smss, sent_end - snd.una);
     let left = if before(snd.nxt, sent_end) { sent_end - snd.nxt } else { bits::<32>(0) };
@@ -147,13 +145,17 @@ pub fn tx_plan(s: Step, now: Bits<32>, smss: Bits<32>) -> Step {
     let (w, snd) = (s.w, s.w.snd);
     let silent = is_silent(w.guard, s.c.ask);
     let tail = w.guard.probe_due && has_voice(w) && !silent && !w.flags.persist && snd.una != snd.max;
+    let known = lost(w);
+    let known: Plan = known;
+    // What the loss unit has to hear of waits for it, and so does the text behind it.
+    let waits = !s.c.has_unit && !silent && (tail || (has_voice(w) && known.why != Why::Nothing));
     let mut n = s;
     if s.c.want_tx && s.c.may_send && s.w.fixed.generation != 0 {
         n.w.flags.retransmit = s.w.flags.retransmit && s.w.snd.una != s.w.snd.max;
-        n.c.plan = if tail { probe(w, smss) } else { choose(w, smss, silent) };
-        n.c.is_probe = tail;
+        n.c.plan = if tail && !waits { probe(w, smss) } else { choose(w, smss, silent || waits, known) };
+        n.c.is_probe = tail && !waits;
         // Stage 6 asks for another turn, if there may be more.
-        n.c.want_tx = false;
+        n.c.want_tx = waits || (w.guard.is_behind && !s.c.ask.is_asked);
         if !is_text(n.c.plan.why)
             && is_active(w)
             && !silent
