@@ -81,7 +81,8 @@ fn is_size(smss: Bits<32>) -> bool {
 #[kernel]
 fn is_unguarded(w: Work) -> bool {
     let g = w.guard;
-    w.fixed.flags.sack || !(g.asked.any() || g.is_guarded || g.is_probe || g.is_reorder || g.probe_due)
+    let is_kept = g.is_guarded || g.is_behind || g.is_probe || g.is_reorder || g.probe_due;
+    w.fixed.flags.sack || !(g.asked.any() || is_kept)
 }
 
 /// The loss unit has no more jobs than it has room for.
@@ -222,6 +223,12 @@ fn is_answered(w: Work, turn: bool) -> bool {
     !is_active(w) || w.flags.invalid || ((!w.flags.ack_now || turn) && later)
 }
 
+/// What the loss unit has not heard it will hear.
+#[kernel]
+fn is_heard(w: Work, turn: bool) -> bool {
+    !w.guard.is_behind || turn || w.fixed.generation == 0
+}
+
 /// A RST, which takes a turn, is only sent for an abort: nothing else is to be sent then.
 #[kernel]
 fn is_over(w: Work) -> bool {
@@ -232,7 +239,10 @@ fn is_over(w: Work) -> bool {
 #[kernel]
 fn is_kept(w: Work) -> bool {
     let turn = w.side.queued;
-    is_remembered(w, w.tm.on.rtx, turn, w.guard.asked.any()) && is_answered(w, turn) && is_over(w)
+    is_remembered(w, w.tm.on.rtx, turn, w.guard.asked.any())
+        && is_answered(w, turn)
+        && is_heard(w, turn)
+        && is_over(w)
 }
 
 /// All of it, of a record between stages 4 and 5: its turn may be this pass, its question this pass's, and its timer about to begin.
@@ -241,7 +251,9 @@ pub fn is_carried(s: Step) -> bool {
     let turn = s.w.side.queued || s.c.want_tx;
     let timer = s.w.tm.on.rtx || (s.w.fixed.flags.sack && s.c.restart);
     let asks = s.w.guard.asked.any() || s.c.ask.is_asked;
-    is_remembered(s.w, timer, turn, asks) && is_answered(s.w, turn) && is_over(s.w)
+    // One that is asked now hears of all.
+    let is_heard = is_heard(s.w, turn) || s.c.ask.is_asked;
+    is_remembered(s.w, timer, turn, asks) && is_answered(s.w, turn) && is_heard && is_over(s.w)
 }
 
 /// Without SACK the loss unit is not asked.
