@@ -14,7 +14,7 @@
 //! Constants need no names: each value that is used has a register of its own, from the last one downwards. What a wrong program would
 //! need (an input in the place of A, a register too many) panics here.
 
-use super::isa::{Ins, Join, Op, Space, PC, REG};
+use super::isa::{by_join, to_space, Ins, Join, Op, Space, PC, REG};
 
 /// Registers.
 pub const REGISTERS: usize = 1 << REG;
@@ -208,13 +208,13 @@ impl Asm {
             Loc::Both(n) => (Space::Both, n),
             Loc::Input(_) | Loc::Constant(_) => panic!("{to:?} cannot be written"),
         };
-        self.push(Ins { space, to: u64::from(to).into(), ..i });
+        self.push(Ins { how: to_space(space), to: u64::from(to).into(), ..i });
     }
 
     /// A comparison.
     pub fn compare(&mut self, join: Join, op: Op, flag: Flag, a: Loc, b: Loc) {
         let i = self.operands(op, a, b);
-        self.push(Ins { join, to: u64::from(flag.0).into(), ..i });
+        self.push(Ins { how: by_join(join), to: u64::from(flag.0).into(), ..i });
     }
 
     /// A copy.

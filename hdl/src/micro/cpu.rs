@@ -8,7 +8,7 @@
 //! Latency: from `start` to `ends` as many clocks as instructions, one for each branch taken, and two. Back-pressure: none; `start` counts only
 //! while nothing runs. Reset: nothing runs; registers are not touched, constants among them.
 use super::alu::{alu, joined, product};
-use super::isa::{compares, jumps, target, Ins, Op, Space, FLAGS, INPUT, PC, REG, WORD};
+use super::isa::{compares, join, jumps, space, target, Ins, Op, Space, FLAGS, INPUT, PC, REG, WORD};
 use crate::mem::SdpRam;
 use crate::prelude::*;
 
@@ -123,9 +123,10 @@ impl Logic for Cpu {
         let goes = self.ready.q.val() && counts(x, flags);
         let outcome = alu(x.op, a, b, self.product.q.val());
         let writes = goes && !compares(x.op);
+        let place = space(x.how);
         let now = Written {
-            register: writes && x.space == Space::Register,
-            state: writes && (x.space == Space::State || x.space == Space::Both),
+            register: writes && place == Space::Register,
+            state: writes && (place == Space::State || place == Space::Both),
             to: x.to,
             word: outcome.word,
         };
@@ -133,7 +134,7 @@ impl Logic for Cpu {
         self.last.d.next = now;
         for i in 0..FLAGS {
             if goes && compares(x.op) && x.to.get_bits::<3>(0) == (i as u64 + 1) {
-                self.flags[i].d.next = joined(x.join, self.flags[i].q.val(), outcome.finds);
+                self.flags[i].d.next = joined(join(x.how), self.flags[i].q.val(), outcome.finds);
             }
         }
         self.left.we.next = now.register;
@@ -143,7 +144,7 @@ impl Logic for Cpu {
         self.right.waddr.next = x.to;
         self.right.wdata.next = now.word;
         self.state_we.next = now.state;
-        self.output_we.next = writes && (x.space == Space::Output || x.space == Space::Both);
+        self.output_we.next = writes && (place == Space::Output || place == Space::Both);
         self.to.next = bit_cast::<WORD, REG>(x.to);
         self.word.next = now.word;
 

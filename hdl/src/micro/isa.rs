@@ -109,10 +109,9 @@ pub struct Ins {
     pub when: Bits<3>,
     /// Not set, rather.
     pub unless: Bit,
-    /// Where a result goes.
-    pub space: Space,
-    /// What a comparison is to a flag.
-    pub join: Join,
+    /// Where a result goes ([`space`]), or what a comparison is to a flag ([`join`]). With a field for each, a word would not fit into 36
+    /// bits, the width of a block RAM.
+    pub how: Bits<3>,
     /// The register, the state word, the output, or the flag.
     pub to: Bits<REG>,
     /// A is a state word.
@@ -127,6 +126,57 @@ pub struct Ins {
 
 /// Bits of an instruction.
 pub const INS: usize = Ins::BITS;
+const _: () = assert!(INS <= 36);
+
+/// [`Ins::how`] of a result.
+#[must_use]
+pub fn to_space(space: Space) -> Bits<3> {
+    (space as u64).into()
+}
+
+/// [`Ins::how`] of a comparison.
+#[must_use]
+pub fn by_join(join: Join) -> Bits<3> {
+    (join as u64).into()
+}
+
+/// Where the result of an instruction goes.
+#[kernel]
+pub fn space(how: Bits<3>) -> Space {
+    if how.get_bit(1) {
+        if how.get_bit(0) {
+            Space::Both
+        } else {
+            Space::Output
+        }
+    } else if how.get_bit(0) {
+        Space::State
+    } else {
+        Space::Register
+    }
+}
+
+/// What a comparison is to its flag.
+#[kernel]
+pub fn join(how: Bits<3>) -> Join {
+    if how.get_bit(2) {
+        if how.get_bit(0) {
+            Join::OrNot
+        } else {
+            Join::AndNot
+        }
+    } else if how.get_bit(1) {
+        if how.get_bit(0) {
+            Join::SetNot
+        } else {
+            Join::Or
+        }
+    } else if how.get_bit(0) {
+        Join::And
+    } else {
+        Join::Set
+    }
+}
 
 /// It sets a flag.
 #[kernel]

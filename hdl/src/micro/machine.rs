@@ -1,7 +1,7 @@
 //! What a program does, in plain Rust: for tests, which run a hundred thousand jobs in the time that the block needs for one hundred.
 
 use super::asm::{Program, REGISTERS};
-use super::isa::{Ins, Join, Op, Space, PC, WORD};
+use super::isa::{join, space, Ins, Join, Op, Space, PC, WORD};
 
 /// An instruction, in numbers.
 #[derive(Clone, Copy, Debug)]
@@ -24,8 +24,8 @@ impl Step {
             op: i.op,
             when: i.when.index(),
             unless: i.unless,
-            space: i.space,
-            join: i.join,
+            space: space(i.how),
+            join: join(i.how),
             to: i.to.index(),
             a_state: i.a_state,
             a: i.a.index(),

@@ -187,14 +187,8 @@ pub fn on_rto(
     r
 }
 
-/// The peer echoes a mark in an acknowledgment of `ack`: may it reduce the window? Once for each window of data (RFC 3168 6.1.2), and not at
-/// `recover` itself: the segment with CWR begins there.
-#[kernel]
-pub fn may_mark(rc: Recovery, ack: Bits<32>) -> bool {
-    rc.phase == PHASE_OPEN && !is_held(rc, ack)
-}
-
-/// The last reduction holds still when SND.UNA is `una`.
+/// The last reduction holds still when SND.UNA is `una`: no mark counts, once for each window of data (RFC 3168 6.1.2). At `recover` itself it
+/// does: the segment with CWR begins there.
 #[kernel]
 pub fn is_held(rc: Recovery, una: Bits<32>) -> bool {
     rc.reduced && at_or_after(rc.recover, una)

@@ -214,3 +214,19 @@ fn a_probe_of_a_closed_window_is_handed_over_with_what_is_left() {
     pair.pass(50 * MS);
     assert_eq!(record(&mut pair).rtx_deadline, left - 50_000);
 }
+
+/// RFC 3168 6.1.2: what the timeout's recovery reduced is over with the acknowledgment that is beyond it; a mark that it echoes is a new one.
+#[test]
+fn a_mark_beyond_the_end_of_a_timeouts_recovery_counts() {
+    let at = |segment: u32| ISS + segment * 1460;
+    let mut pair = open(|r| (r.const_flags, r.cwnd) = (CONST_ECN, 3 * 1460));
+    post(&mut pair, 6 * 1460);
+    pair.pass(1500 * MS);
+    ack(&mut pair, at(1), 65_000);
+    ack(&mut pair, at(2), 65_000);
+    assert_eq!(record(&mut pair).snd_max, at(4), "a segment beyond the end of the recovery");
+    pair.both(|rig| rig.peer(Seg { ece: true, ..Seg::new(IRS, at(4)) }));
+    pair.compare();
+    let image = record(&mut pair);
+    assert_eq!((image.ecn & ECN_REDUCED, image.cwnd), (ECN_REDUCED, 2 * 1460));
+}

@@ -11,7 +11,7 @@ use super::step::{
 use crate::prelude::*;
 use crate::tcp::acceptable::{check, trim, Disposition};
 use crate::tcp::ack::{advance, classify, is_duplicate, update_window, AckClass};
-use crate::tcp::cwnd::{is_held, may_mark, on_dup_ack, on_mark, on_new_ack, RecoveryStep, PHASE_OPEN};
+use crate::tcp::cwnd::{is_held, on_dup_ack, on_mark, on_new_ack, RecoveryStep, PHASE_OPEN};
 use crate::tcp::rtt::{backed_off, rto_us, sample};
 use crate::tcp::seq::{after, at_or_after, before};
 use crate::tcp::window::{paws_rejects, takes_ts};
@@ -292,7 +292,7 @@ pub fn acked(s: Step, seg: RxSeg, now: Bits<32>, p: TcpParams) -> Step {
     n.c.is_new_ack = is_new;
     n.c.is_dup_ack = is_current && wnd != 0 && is_duplicate(w.snd, seg_len(seg), seg.ack, wnd);
     // While a closed window is probed nothing is sent that could be marked.
-    n.c.marked = (is_new || is_current && !w.flags.persist) && is_echo(w, seg) && may_mark(w.rc, seg.ack);
+    n.c.marked = (is_new || is_current && !w.flags.persist) && is_echo(w, seg) && !is_held(w.rc, seg.ack);
     if is_new {
         n.w.rc.reduced = is_held(w.rc, seg.ack);
     }
@@ -359,7 +359,7 @@ pub fn recover(s: Step, smss: Bits<32>, threshold: Bits<8>) -> Step {
 #[kernel]
 pub fn marked(s: Step, n: Step, smss: Bits<32>) -> Step {
     let w = s.w;
-    // A timeout's recovery that ended with this acknowledgment has reduced the window already.
+    // A recovery that goes on has reduced the window already.
     let counts = s.c.marked && n.w.rc.phase == PHASE_OPEN;
     let mut m = n;
     if counts {
