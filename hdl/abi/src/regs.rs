@@ -224,7 +224,7 @@ regs! {
     CNT_UPLOAD_FRAGMENTATION = 0x308, Ro, 0;
     /// Counter: the same, reason `HighOutOfOrderPackets`.
     CNT_UPLOAD_OUT_OF_ORDER = 0x310, Ro, 0;
-    /// Counter: acknowledgments that counted as lost, because loss recovery had too much to do (law L5).
+    /// Counter: acknowledgments whose SACK blocks were not looked at, because loss recovery had too much to do (law L5).
     CNT_ACKS_UNHEARD = 0x318, Ro, 0;
 }
 
