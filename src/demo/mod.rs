@@ -76,12 +76,13 @@ pub fn run(args: &Args) -> Result<bool> {
     }
     fs::create_dir_all(&args.out).with_context(|| format!("cannot make {}", args.out.display()))?;
     let _lock = lock(&args.out)?;
-    let path = args.out.join("result.json");
-    remove_old(&path)?;
     let stop = Arc::new(AtomicBool::new(false));
     for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM, signal_hook::consts::SIGHUP] {
         signal_hook::flag::register(signal, stop.clone()).context("cannot catch signals")?;
     }
+    // From here on a signal is answered with a sentence.
+    let path = args.out.join("result.json");
+    remove_old(&path)?;
     let memory = HostMemory::new();
     let report = if args.golden {
         let config = golden::Config { conn_log2: 6, table_log2: 4, ..golden::Config::default() };
