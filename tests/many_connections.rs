@@ -310,6 +310,8 @@ fn run<M: NicPins>(model: M, connections: usize, len: usize) {
     }
     crowd.run_until(true, |c| ids.iter().all(|&id| c.is_closed(id)));
     println!("{} cycles: all is over; {}", crowd.cycles(), crowd.standing());
+    // Nothing is lost: whoever times out was not heard.
+    assert_eq!(crowd.world.driver.counter(&chimney_abi::regs::CNT_RTO).expect("a device"), 0);
     assert_eq!(crowd.world.memory.violations().0, 0);
     assert_eq!(crowd.world.device.borrow().violations(), None);
 }

@@ -187,8 +187,8 @@ pub fn on_rto(
     r
 }
 
-/// The last reduction holds still when SND.UNA is `una`: no mark counts, once for each window of data (RFC 3168 6.1.2). At `recover` itself it
-/// does: the segment with CWR begins there.
+/// The last reduction holds still when SND.UNA is `una`, so no mark counts: once for each window of data (RFC 3168 6.1.2). It holds at
+/// `recover` itself too: the segment with CWR begins there.
 #[kernel]
 pub fn is_held(rc: Recovery, una: Bits<32>) -> bool {
     rc.reduced && at_or_after(rc.recover, una)

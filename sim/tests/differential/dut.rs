@@ -9,7 +9,7 @@ use chimney_sim::model::RtlNic;
 const PERIOD_NS: f64 = 0.0;
 
 /// Clocks without a move on any bus after which nothing is in work, as long as no time passes: a deadline is found in up to 300, loss recovery
-/// that begins takes up to 1100 (`hdl/doc/timing.md`), the largest frame 190.
+/// that begins may take 1100 (`tests/loss_unit`), the largest frame 190.
 const QUIET_CLOCKS: u64 = 1700;
 
 /// One of them.

@@ -1,7 +1,8 @@
 //! The unit behind a queue of jobs, as the pipeline needs it: a pass asks and goes on, and an answer is an event of its own.
 //!
 //! No pass that asks starts without `has_room`, but one that takes an answer: so the queue never overflows, and there is room for the job
-//! that the answer may lead to. Segments start all the same; without `hears` their acknowledgments do not ask. Taking an answer must not wait for anything that waits for the unit.
+//! that the answer may lead to. Segments and turns of the ready list start all the same, but without `hears` an acknowledgment does not ask, and
+//! without `has_room` nothing is sent of which the unit would have to hear. Taking an answer must not wait for anything that waits for the unit.
 //!
 //! A word is some 1000 bits wide. 16 words of LUT RAM cost as much as 8 on an ECP5: 250 cells of 16 x 4, which is 1500 LUTs; of
 //! block RAM it would be 28, used to a thirtieth.

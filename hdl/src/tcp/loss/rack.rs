@@ -13,8 +13,6 @@
 use crate::prelude::*;
 use crate::tcp::seq::{after, later};
 
-/// Bits of a [`SendLog`].
-pub const SEND_LOG: usize = 4 * 56 + 32 + 3 + 1;
 /// Shortest burst that gets an entry of its own, before there is an RTT.
 pub const FIRST_SPACING_US: u64 = 1000;
 /// Round trip before there is one.

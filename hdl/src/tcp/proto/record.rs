@@ -255,7 +255,7 @@ pub struct Guard {
     pub is_guarded: Bit,
     /// It has heard nothing of this connection yet.
     pub is_fresh: Bit,
-    /// SND.UNA has moved and it was too busy to hear of it; it believes in `lost`. Never without a turn in the ready list.
+    /// SND.UNA has moved and it was too busy to hear of it; it believes that it is `lost`. Never without a turn in the ready list.
     pub is_behind: Bit,
     /// Jobs that it has not answered. Until then no text is sent.
     pub asked: Bits<5>,
@@ -269,7 +269,7 @@ pub struct Guard {
     pub has_lost: Bit,
     /// The window has room for them.
     pub has_room: Bit,
-    /// The first of them, at most a segment.
+    /// The first of them, at most a segment. While `is_behind`: where SND.UNA was when the unit heard of it last.
     pub lost: Bits<32>,
     /// How many.
     pub lost_len: Bits<16>,
