@@ -1,6 +1,8 @@
 //! From a block to a Verilog file: module headers, instances, one module for identical text.
 
-use crate::krt::ctx::{collecting, for_synthesis};
+use crate::krt::ctx::{collecting, for_synthesis, set_top};
+use crate::krt::elab::has_kernel;
+use crate::krt::val::{path, spots};
 use crate::krt::words::{is_reserved, refusal};
 use crate::krt::KERNEL;
 use rust_hdl_core::prelude::{Atom, AtomKind, Block, Probe, Verilog};
@@ -35,14 +37,20 @@ struct Tree {
     stack: Vec<Module>,
     ns: Vec<String>,
     top: Option<Module>,
+    /// The ports of the module in hand are a port per field.
+    splits: bool,
 }
 
 impl Probe for Tree {
     fn visit_start_scope(&mut self, name: &str, node: &dyn Block) {
+        let is_top = self.stack.is_empty();
+        self.splits = !is_top && has_kernel(node);
+        set_top(is_top);
         let text = match node.hdl() {
             Verilog::Custom(t) => t,
             _ => String::new(),
         };
+        set_top(true);
         self.ns.clear();
         self.stack.push(Module { name: name.into(), text, ..Module::default() });
     }
@@ -56,7 +64,11 @@ impl Probe for Tree {
             _ => return,
         };
         let name = self.ns.iter().map(String::as_str).chain([name]).collect::<Vec<_>>().join("$");
-        if let Some(m) = self.stack.last_mut() {
+        let Some(m) = self.stack.last_mut() else { return };
+        if self.splits {
+            let fields = spots(&a.descriptor(), a.bits());
+            m.ports.extend(fields.iter().map(|s| Port { name: path(&name, &s.name), bits: s.width, input }));
+        } else {
             m.ports.push(Port { name, bits: a.bits(), input });
         }
     }

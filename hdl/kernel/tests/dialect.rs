@@ -1,7 +1,7 @@
 //! Blocks that use every construct of the dialect.
 #![allow(missing_docs)]
 
-use chimney_hdl_kernel::core::prelude::{Bits, Clock, In, Logic, Out, Signal};
+use chimney_hdl_kernel::core::prelude::{Bits, Clock, In, Logic, Out, Signal, Verilog};
 use chimney_hdl_kernel::diff::{diff, Diff, Rnd};
 use chimney_hdl_kernel::{kernel, synthesis, verilog, Dff, LogicBlock, LogicState, LogicStruct};
 
@@ -136,4 +136,92 @@ fn what_nobody_reads_is_zero_in_simulation_and_anything_in_synthesis() {
     assert!(!verilog(&Offer::default(), "offer").expect("it is hardware").contains("'hx"));
     let nets = synthesis(&Offer::default(), "offer").expect("it is hardware");
     assert!(nets.contains(": 8'hx;"), "{nets}");
+}
+
+/// A block with records at its ports.
+#[derive(LogicBlock, Default)]
+struct Stage {
+    clock: Signal<In, Clock>,
+    takes: Signal<In, bool>,
+    step: Signal<In, Rec>,
+    out: Signal<Out, Rec>,
+    kept: Dff<Rec>,
+}
+
+#[kernel]
+impl Logic for Stage {
+    fn update(&mut self) {
+        dff_setup!(self, clock, kept);
+        let (step, kept) = (self.step.val(), self.kept.q.val());
+        if self.takes.val() {
+            self.kept.d.next = Rec { seq: step.seq + kept.seq, ..step };
+            self.out.next = Rec { n: kept.n, ..step };
+        } else {
+            self.out.next = kept;
+        }
+    }
+}
+
+/// The same with Verilog by hand: its ports are vectors.
+#[derive(LogicBlock, Default)]
+struct ByHand {
+    step: Signal<In, Rec>,
+    out: Signal<Out, Rec>,
+}
+
+impl Logic for ByHand {
+    fn update(&mut self) {
+        self.out.next = self.step.val();
+    }
+    fn hdl(&self) -> Verilog {
+        Verilog::Custom("always @(*) out = step;\n".into())
+    }
+}
+
+#[derive(LogicBlock, Default)]
+struct Chain {
+    clock: Signal<In, Clock>,
+    takes: Signal<In, Bits<2>>,
+    step: Signal<In, Rec>,
+    out: Signal<Out, Rec>,
+    x: Signal<Out, Bits<8>>,
+    first: Stage,
+    by_hand: ByHand,
+    second: Stage,
+}
+
+#[kernel]
+impl Logic for Chain {
+    fn update(&mut self) {
+        clock!(self, clock, first, second);
+        let takes = self.takes.val();
+        self.first.takes.next = takes.get_bit(0);
+        self.second.takes.next = takes.get_bit(1);
+        self.first.step.next = self.step.val();
+        self.by_hand.step.next = self.first.out.val();
+        if takes.any() {
+            self.second.step.next = self.by_hand.out.val();
+        } else {
+            self.second.step.next = self.step.val();
+        }
+        self.out.next = self.second.out.val();
+        self.x.next = self.second.out.val().i.x;
+    }
+}
+
+#[test]
+fn a_record_between_blocks_is_a_port_for_each_field() {
+    let poke = |u: &mut Chain, r: &mut Rnd| (u.takes.next, u.step.next) = (r.any(), unpack_rec(r.any()));
+    diff("chain", Chain::default(), 500, poke, |u, c| u.clock.next = c.into());
+    Diff::new("chain_nets", 500).nets().run(Chain::default(), poke, |u, c| u.clock.next = c.into());
+    for text in [verilog(&Chain::default(), "chain"), synthesis(&Chain::default(), "chain")] {
+        let text = text.expect("it is hardware");
+        assert!(text.contains("input wire [29:0] step;"), "the top's ports are vectors\n{text}");
+        assert!(text.contains("input wire [7:0] step$i$x;"), "those inside are not\n{text}");
+        assert!(text.contains(".out$seq(first$out$seq)") && text.contains(".out(by_hand$out)"), "{text}");
+    }
+}
+
+fn unpack_rec(all: Bits<30>) -> Rec {
+    chimney_hdl_kernel::builtin::unpack::<Rec, 30>(all)
 }

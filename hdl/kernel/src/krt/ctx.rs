@@ -46,7 +46,7 @@ pub(crate) struct Var {
     pub init: String,
     /// A `let mut`: may be assigned again.
     pub mutable: bool,
-    /// A record register is a variable per field; this one is then only their common name.
+    /// A record in a register, or at a port inside a design, is a variable per field; this one is then only their common name.
     pub split: Vec<(super::val::Spot, VarId)>,
 }
 
@@ -115,6 +115,8 @@ pub(crate) struct Ctx {
 thread_local! {
     static CX: RefCell<Vec<Ctx>> = const { RefCell::new(Vec::new()) };
     static FOR_SYNTHESIS: Cell<bool> = const { Cell::new(false) };
+    static IS_TOP: Cell<bool> = const { Cell::new(true) };
+    static ASKS_KIND: Cell<bool> = const { Cell::new(false) };
     static COLLECT: RefCell<Option<Vec<String>>> = const { RefCell::new(None) };
 }
 
@@ -161,6 +163,29 @@ pub(crate) fn for_synthesis<R>(f: impl FnOnce() -> R) -> R {
 /// Whether [`for_synthesis`] is under way.
 pub(crate) fn is_for_synthesis() -> bool {
     FOR_SYNTHESIS.get()
+}
+
+/// Whether the next block to be elaborated is one whose ports others see.
+pub(crate) fn set_top(is_top: bool) {
+    IS_TOP.set(is_top);
+}
+
+/// See [`set_top`].
+pub(crate) fn is_top() -> bool {
+    IS_TOP.get()
+}
+
+/// Has the `hdl()` calls made by `f` say only what they are: `elaborate` returns nothing but its mark.
+pub(crate) fn asking_kind<R>(f: impl FnOnce() -> R) -> R {
+    ASKS_KIND.set(true);
+    let r = f();
+    ASKS_KIND.set(false);
+    r
+}
+
+/// Whether [`asking_kind`] is under way.
+pub(crate) fn asks_kind() -> bool {
+    ASKS_KIND.get()
 }
 
 /// Hands errors to [`collecting`], or panics when nobody collects.

@@ -1,9 +1,15 @@
 //! `elaborate`: finds out what a block consists of, runs the twin of its kernel, checks it, returns the module body.
 
-use super::ctx::{enter, leave, report, Child, Ctx, Reg, Role, VarId};
+use super::ctx::{asking_kind, asks_kind, enter, is_top, leave, report, Child, Ctx, Reg, Role, VarId};
 use super::emit;
-use super::val::{hex_slice, spots, Spot};
+use super::val::{hex_slice, path, spots, Spot};
 use rust_hdl_core::prelude::{Atom, AtomKind, Block, Probe, Verilog};
+use std::collections::HashSet;
+
+/// Whether a block has a kernel, so that its ports are a port per field inside a design; those of Verilog written by hand are not.
+pub(crate) fn has_kernel(block: &dyn Block) -> bool {
+    matches!(asking_kind(|| block.hdl()), Verilog::Custom(t) if t.starts_with(emit::KERNEL))
+}
 
 /// Looks at one block: its own signals, its registers, and the ports of its children.
 #[derive(Default)]
@@ -11,6 +17,10 @@ struct Survey {
     ctx: Ctx,
     depth: usize,
     ns: Vec<String>,
+    /// The block's own ports are a port per field.
+    splits: bool,
+    /// Those of the child in hand are.
+    child_splits: bool,
 }
 
 impl Survey {
@@ -30,23 +40,33 @@ impl Survey {
         let init = super::ex::konst_text(a.bits(), &a.verilog());
         let id = self.ctx.add_var(name.clone(), a.bits(), role, init.clone());
         self.ctx.by_atom.insert(a.id(), id);
-        if matches!(role, Role::DffD | Role::DffQ) {
-            self.register((id, name), role, &spots(&a.descriptor(), a.bits()), &init);
+        let is_register = matches!(role, Role::DffD | Role::DffQ);
+        if is_register || self.splits && matches!(role, Role::In | Role::Out) {
+            let ids = self.fields((id, name), role, &spots(&a.descriptor(), a.bits()), &init);
+            if is_register {
+                self.register(role, ids);
+            }
         }
     }
-    /// A register has a variable per field of its record.
-    fn register(&mut self, (id, name): (VarId, String), role: Role, fields: &[Spot], init: &str) {
-        let mut ids = vec![id];
-        if fields.len() > 1 {
-            let (stem, tail) = name.strip_suffix("$d").map_or((name.as_str(), ""), |s| (s, "$d"));
-            let hex = init.split_once("'h").map_or("0", |x| x.1);
-            let leaf = |f: &Spot| {
-                let text = super::ex::literal(f.width, &hex_slice(hex, f.off, f.width));
-                self.ctx.add_var(format!("{stem}${}{tail}", f.name), f.width, role, text)
-            };
-            ids = fields.iter().map(leaf).collect();
-            self.ctx.vars[id].split = fields.iter().cloned().zip(ids.iter().copied()).collect();
+    /// A variable per field of a record.
+    fn fields(&mut self, (id, name): (VarId, String), role: Role, fields: &[Spot], init: &str) -> Vec<VarId> {
+        if fields.len() < 2 {
+            return vec![id];
         }
+        let (stem, tail) = match role {
+            Role::DffD => (name.strip_suffix("$d").unwrap_or(&name), "$d"),
+            _ => (name.as_str(), ""),
+        };
+        let hex = init.split_once("'h").map_or("0", |x| x.1);
+        let leaf = |f: &Spot| {
+            let text = super::ex::literal(f.width, &hex_slice(hex, f.off, f.width));
+            self.ctx.add_var(path(stem, &f.name) + tail, f.width, role, text)
+        };
+        let ids: Vec<VarId> = fields.iter().map(leaf).collect();
+        self.ctx.vars[id].split = fields.iter().cloned().zip(ids.iter().copied()).collect();
+        ids
+    }
+    fn register(&mut self, role: Role, ids: Vec<VarId>) {
         if role == Role::DffD {
             self.ctx.regs.extend(ids.iter().map(|d| Reg { d: *d, q: *d, clock: None }));
         } else {
@@ -61,19 +81,27 @@ impl Survey {
             _ => return,
         };
         let Some(child) = self.ctx.children.last().map(|c| c.name.clone()) else { return };
-        let id = self.ctx.add_var(format!("{child}${name}"), a.bits(), role, String::new());
+        let full = path(&child, &name);
+        let id = self.ctx.add_var(full.clone(), a.bits(), role, String::new());
         self.ctx.by_atom.insert(a.id(), id);
+        let mut ports = vec![(name.clone(), id)];
+        if self.child_splits {
+            let spots = spots(&a.descriptor(), a.bits());
+            let ids = self.fields((id, full), role, &spots, "");
+            ports = spots.iter().map(|s| path(&name, &s.name)).zip(ids).collect();
+        }
         if let Some(c) = self.ctx.children.last_mut() {
-            c.ports.push((name, id));
+            c.ports.append(&mut ports);
         }
     }
 }
 
 impl Probe for Survey {
-    fn visit_start_scope(&mut self, name: &str, _: &dyn Block) {
+    fn visit_start_scope(&mut self, name: &str, block: &dyn Block) {
         self.depth += 1;
         self.ns.clear();
         if self.depth == 2 {
+            self.child_splits = has_kernel(block);
             self.ctx.names.insert(name.to_string());
             self.ctx.children.push(Child { name: name.to_string(), ports: vec![] });
         }
@@ -99,7 +127,10 @@ impl Probe for Survey {
 
 /// Runs the twin of a kernel and returns the body of its module.
 pub fn elaborate<B: Block>(block: &B, twin: impl FnOnce()) -> Verilog {
-    let mut survey = Survey::default();
+    if asks_kind() {
+        return Verilog::Custom(emit::KERNEL.into());
+    }
+    let mut survey = Survey { splits: !is_top(), ..Survey::default() };
     block.accept("top", &mut survey);
     enter(survey.ctx);
     twin();
@@ -120,9 +151,14 @@ pub fn elaborate<B: Block>(block: &B, twin: impl FnOnce()) -> Verilog {
 /// What must be driven is driven, on every path.
 fn check(c: &mut Ctx) {
     let mut errors = vec![];
+    // A register's fields are counted one by one, a port's with the port.
+    let (whole, fields): (Vec<_>, Vec<_>) =
+        c.vars.iter().enumerate().filter(|v| !v.1.split.is_empty()).partition(|v| v.1.role != Role::DffD);
+    let of_ports = whole.iter().flat_map(|v| v.1.split.iter().map(|f| f.1));
+    let others: HashSet<VarId> = of_ports.chain(fields.iter().map(|v| v.0)).collect();
     for (id, v) in c.vars.iter().enumerate() {
         let must = matches!(v.role, Role::Out | Role::Local | Role::ChildIn | Role::DffD);
-        if must && v.split.is_empty() && !c.written.contains(&id) {
+        if must && !others.contains(&id) && !c.written.contains(&id) {
             let what = if v.role == Role::DffD {
                 "missing in `dff_setup!`"
             } else {

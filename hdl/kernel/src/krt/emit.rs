@@ -91,10 +91,29 @@ fn group(c: &Ctx) -> BTreeMap<VarId, usize> {
         let d = *first_d.get_or_insert(r.d);
         g.union(d, r.d);
     }
+    join_ports(c, &events, &mut g);
     let readers = readers(&events, &last);
     merge_cycles(&readers, &mut g);
     merge_private_lets(c, &readers, &last, &mut g);
     last.keys().map(|v| (*v, g.root(*v))).collect()
+}
+
+/// The fields of a port that are assigned in branches belong together: each for itself would repeat the branches.
+fn join_ports(c: &Ctx, events: &[(usize, Event)], g: &mut Groups) {
+    let mut count: BTreeMap<VarId, usize> = BTreeMap::new();
+    events.iter().for_each(|(_, e)| *count.entry(e.dst).or_default() += 1);
+    let plain = |s: &Stmt| match s {
+        Stmt::Assign { dst, part: None, .. } => Some(*dst),
+        _ => None,
+    };
+    let plain: BTreeSet<VarId> = c.stmts.iter().filter_map(plain).collect();
+    let is_net = |v: &VarId| count.get(v) == Some(&1) && plain.contains(v);
+    for port in c.vars.iter().filter(|v| matches!(v.role, Role::Out | Role::ChildIn)) {
+        let mut branched = port.split.iter().map(|f| f.1).filter(|v| count.contains_key(v) && !is_net(v));
+        if let Some(first) = branched.next() {
+            branched.for_each(|v| g.union(first, v));
+        }
+    }
 }
 
 /// For each driven variable, the variables whose assignments read it.
@@ -350,13 +369,14 @@ fn declarations(
     let mut out = String::new();
     for (id, v) in c.vars.iter().enumerate() {
         let skip = match v.role {
+            _ if !v.split.is_empty() => true,
             Role::In | Role::Const => true,
             Role::ChildIn => c.clocks.contains_key(&id),
             // An output that is a net is declared so by the header already.
             Role::Out => net(id),
             Role::Let => !groups.contains_key(&id),
             Role::DffD if clocked.is_some() => true,
-            _ => !v.split.is_empty(),
+            _ => false,
         };
         if !skip {
             let kind = if net(id) { "wire" } else { "reg" };

@@ -3,7 +3,7 @@
 mod branch;
 mod compare;
 pub(crate) mod ctx;
-mod elab;
+pub(crate) mod elab;
 mod emit;
 mod ex;
 mod expr;
@@ -12,7 +12,7 @@ mod lift;
 mod nets;
 mod opt;
 mod stmt;
-mod val;
+pub(crate) mod val;
 mod value;
 pub(crate) mod words;
 

@@ -55,6 +55,11 @@ fn read_atom(atom: usize, width: usize) -> Val {
         Role::Const => return Val::One(Ex::new(cx(|c| c.vars[id].init.clone()), true, vec![], true)),
         _ => {}
     }
+    value(id)
+}
+
+/// What a variable holds, field by field if it is one per field.
+fn value(id: VarId) -> Val {
     let fields = cx(|c| c.vars[id].split.clone());
     if fields.is_empty() {
         return Val::One(Ex::var(id));
@@ -83,14 +88,18 @@ pub fn assign<D: Direction, T: Synth>(s: &Signal<D, T>, v: impl Hw<T>) {
         return wire_clock(id, x.text, x.base.is_some());
     }
     cx(|c| c.written.insert(id));
+    drive(id, v);
+}
+
+/// `variable = v`, field by field if it is one per field.
+fn drive(id: VarId, v: Val) {
     let fields = cx(|c| c.vars[id].split.clone());
     if fields.is_empty() {
         let rhs = v.flat().rhs();
         return cx(|c| c.push(Stmt::Assign { dst: id, part: None, rhs }));
     }
-    assign_all(
-        fields.into_iter().map(|f| f.1).zip(v.leaves(&shape::<T>()).into_iter().map(|l| l.x)).collect(),
-    );
+    let (shape, ids): (Vec<_>, Vec<_>) = fields.into_iter().unzip();
+    assign_all(ids.into_iter().zip(v.leaves(&shape).into_iter().map(|l| l.x)).collect());
 }
 
 fn is_clock<T: Synth>() -> bool {
@@ -410,11 +419,8 @@ pub fn connect<A: Block, B: Block>(a: &A, b: &B, how: Wiring) {
                 continue;
             }
         };
-        cx(|c| {
-            c.written.insert(to);
-            let text = c.vars[from].name.clone();
-            c.push(Stmt::Assign { dst: to, part: None, rhs: Rhs { text, reads: vec![from] } });
-        });
+        cx(|c| c.written.insert(to));
+        drive(to, value(from));
     }
 }
 

@@ -341,7 +341,8 @@ impl Joint {
     }
 }
 
-fn path(name: &str, field: &str) -> String {
+/// The name of a field of a variable.
+pub(crate) fn path(name: &str, field: &str) -> String {
     if field.is_empty() {
         name.into()
     } else {
