@@ -123,10 +123,14 @@ impl Logic for RegFile {
             let is_read = from == OFFSETS[i];
             was_written = was_written || is_read && self.written[i].q.val();
             untouched = untouched | if is_read { bits::<32>(RESETS[i]) } else { bits::<32>(0) };
-            if STORED[i] {
-                if self.write.val() && addr == OFFSETS[i] {
-                    self.word[i].d.next = self.data.val();
-                    self.written[i].d.next = true;
+        }
+        if self.write.val() {
+            for i in 0..PLAIN {
+                if STORED[i] {
+                    if addr == OFFSETS[i] {
+                        self.word[i].d.next = self.data.val();
+                        self.written[i].d.next = true;
+                    }
                 }
             }
         }

@@ -18,7 +18,7 @@ use super::ops::{OpResult, RECORD};
 use super::record::Work;
 use super::room::{smss, Rooms};
 use super::stages::{enter, left, stage1, stage2, stage3, stage4, stage5, stage6, went, Env, Told};
-use super::step::{Ctx, Pick, Step, Why};
+use super::step::{Pick, Step, Why};
 use super::tx::job;
 use crate::mem::SdpRam;
 use crate::mirror::TcpRecord;
@@ -290,12 +290,6 @@ fn set_deadline(x: Leaving, leaves: Bits<16>, sweeps: bool, row: Bits<16>) -> Se
     SetDeadline { valid: sweeps || x.acts, conn, deadline: x.deadline }
 }
 
-/// Nothing goes on; the record stays what it was, so that nothing moves.
-#[kernel]
-fn empty(s: Step) -> Step {
-    Step { c: Ctx::default(), w: s.w }
-}
-
 /// The record as the last pass of the connection left it: the one that `leaves`, or the memory.
 #[kernel]
 fn newest(conn: Bits<16>, x: Leaving, leaves: Bits<16>, stored: Work) -> Work {
@@ -303,16 +297,6 @@ fn newest(conn: Bits<16>, x: Leaving, leaves: Bits<16>, stored: Work) -> Work {
         x.stored
     } else {
         stored
-    }
-}
-
-/// An event goes one place on.
-#[kernel]
-fn follow(e: Event, old: Event) -> Event {
-    if e.pick != Pick::None {
-        e
-    } else {
-        Event { pick: Pick::None, ..old }
     }
 }
 
@@ -358,7 +342,11 @@ impl<const LOG2: usize, const TABLE: usize, const EARLY: usize> Logic for Pipe<L
         self.records.raddr.next = bit_cast::<LOG2, 16>(e0.conn);
         self.records.we.next = sweeps || x.acts;
         self.records.waddr.next = if sweeps { row } else { bit_cast::<LOG2, 16>(s6.c.conn) };
-        self.records.wdata.next = if sweeps { nobody(x.stored) } else { x.stored };
+        if sweeps || x.acts {
+            self.records.wdata.next = if sweeps { nobody(x.stored) } else { x.stored };
+        } else {
+            self.records.wdata.next = unread::<Work>();
+        }
         self.logs.re.next = s5.c.valid;
         self.logs.raddr.next = bit_cast::<LOG2, 16>(s5.c.conn);
         self.logs.we.next = x.logs;
@@ -379,48 +367,57 @@ impl<const LOG2: usize, const TABLE: usize, const EARLY: usize> Logic for Pipe<L
         self.room4.d.next = self.rooms.room.val();
         self.room5.d.next = self.room4.q.val();
 
-        // One stage further.
+        // One stage further; where nothing goes on everything else stays what it was, so that nothing moves.
         self.busy.next = busy(e0, e1, (s1, s2, s3, s5), s4.c.valid || s6.c.valid);
-        self.e0.d.next = follow(self.news.val(), e0);
-        self.e1.d.next = follow(e0, e1);
-        self.e2.d.next = follow(e1, e2);
+        let news = self.news.val();
+        if news.pick != Pick::None {
+            self.e0.d.next = news;
+        } else {
+            self.e0.d.next.pick = Pick::None;
+        }
+        if e0.pick != Pick::None {
+            self.e1.d.next = e0;
+        } else {
+            self.e1.d.next.pick = Pick::None;
+        }
         if e1.pick != Pick::None {
+            self.e2.d.next = e1;
             let beyond = (e1.conn >> bits::<5>(LOG2 as u64)) != 0;
             let fresh = newest(e1.conn, x, s6.c.conn, self.records.rdata.val());
             self.s1.d.next = enter(e1, fresh, beyond);
         } else {
-            self.s1.d.next = empty(s1);
+            self.s1.d.next.c.valid = false;
         }
         if s1.c.valid {
             let told = Told { op: self.op.val(), room: self.op_rooms.room.val(), answer: self.answer.val() };
             self.s2.d.next = stage1(s1, e2, told, self.image.val(), v);
             self.seg2.d.next = e2.seg;
         } else {
-            self.s2.d.next = empty(s2);
+            self.s2.d.next.c.valid = false;
         }
         if s2.c.valid {
             self.s3.d.next = stage2(s2, self.seg2.q.val(), v);
             self.seg3.d.next = self.seg2.q.val();
         } else {
-            self.s3.d.next = empty(s3);
+            self.s3.d.next.c.valid = false;
         }
         if s3.c.valid {
             self.s4.d.next = stage3(s3, smss(s3.w, self.rooms.room.val()), self.growths.growth.val(), v);
             self.seg4.d.next = self.seg3.q.val();
         } else {
-            self.s4.d.next = empty(s4);
+            self.s4.d.next.c.valid = false;
         }
         if s4.c.valid {
             self.s5.d.next = stage4(s4, self.seg4.q.val(), v);
             self.seg5.d.next = self.seg4.q.val();
         } else {
-            self.s5.d.next = empty(s5);
+            self.s5.d.next.c.valid = false;
         }
         if s5.c.valid {
             self.s6.d.next = stage5(s5, smss(s5.w, self.room5.q.val()), v);
             self.seg6.d.next = self.seg5.q.val();
         } else {
-            self.s6.d.next = empty(s6);
+            self.s6.d.next.c.valid = false;
         }
         dff_reset!(self, reset, sweep, swept, e0, e1, e2, s1, s2, s3, s4, s5, s6);
     }
