@@ -357,7 +357,7 @@ impl Test {
         if u.post_req_valid.val() && u.post_req_ready.val() {
             let post = self.m.memory[&n(u.post_req.val().iova)];
             let second = u64::from(post.len) | u64::from(post.flags) << 24 | u64::from(post.seq) << 32;
-            self.post_burst = [(post.addr, false, false), (second, true, post.broken)].into();
+            self.post_burst.extend([(post.addr, false, false), (second, true, post.broken)]);
         }
         if u.write_cmd_valid.val() && u.write_cmd_ready.val() {
             self.wrote(u.write_cmd.val(), u);
@@ -370,6 +370,7 @@ impl Test {
             self.expect(Out::Raise { conn: n(raise.conn), generation: n(raise.generation) as u8 }, 0);
         }
         if u.told_valid.val() {
+            assert!(self.post_burst.is_empty(), "law L1: the ring may be given away");
             let p = u.told.val();
             self.expect(Out::Told { idx: n(p.idx) as u16, off: n(p.off) as u32, pool: p.pool_mode }, 1);
         }

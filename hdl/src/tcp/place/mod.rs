@@ -12,8 +12,10 @@
 //! | `step` | the decisions, one pure function per state |
 //! | `write` | the commands to the write engine |
 //! | `later` | which connections have an order that waits |
+//! | `ahead` | the next post of a connection, read before it is needed |
 //! | `placer` | the block: queue of orders, table of posts, page map |
 
+pub mod ahead;
 pub mod later;
 pub mod order;
 pub mod placer;

@@ -7,13 +7,14 @@
 //! connection, a cycle less if the record is left to the next order), and 2 to 4 for each further piece. Back-pressure: `order_ready` when 16 orders wait; `level` says how many do. It waits for the turn of a frame, the write
 //! engine, the event ring, and reads of posts, which are bounded by the bus, not by the host (law L5). Reset: no order in hand;
 //! posts and page map are loaded whole when a connection begins.
+use super::ahead::{Ahead, PostAt};
 use super::later::Later;
 use super::order::{Commit, PlaceAsk, PlaceFits, PlaceOrder, Posts};
 use super::step::{
-    begin, end, enter_pool, paged, placed, post_beat, post_got, published, retired, settled, stowed, taken,
-    tells, text, Hand, PlaceState,
+    begin, end, enter_pool, forgets, paged, placed, post_beat, post_got, published, retired, settled, stowed,
+    taken, tells, text, wants_next, Hand, PlaceState,
 };
-use super::write::{commit, frees, offered, post_req, writes};
+use super::write::{commit, frees, offered, post_at, writes};
 use crate::host::events::RaiseEvent;
 use crate::mem::SdpRam;
 use crate::prelude::*;
@@ -133,6 +134,7 @@ pub struct Placer<const LOG2: usize, const MAP: usize> {
     looked: Dff<Bit>,
     reserved: Dff<Bits<COUNT>>,
     later: Later<LOG2>,
+    ahead: Ahead,
 }
 
 /// What the order in hand may depend on besides itself.
@@ -160,6 +162,8 @@ struct Around {
     pool_base: Bits<64>,
     /// Another order of the connection waits that has `publish`.
     later: Bit,
+    /// A post is being read that the order did not ask for.
+    ahead: Bit,
 }
 
 /// The state waits for another block.
@@ -167,7 +171,10 @@ struct Around {
 fn is_stalled(h: Hand, a: Around) -> bool {
     match h.st {
         PlaceState::Free => !(a.turn && a.write),
-        PlaceState::Store => (h.o.is_segment && h.o.handed_up && !a.turn) || (h.raises && !a.raise),
+        // Whoever asked for the posts may give their ring away: nothing is read from it any more (law L1).
+        PlaceState::Store => {
+            (h.o.is_segment && h.o.handed_up && !a.turn) || (h.raises && !a.raise) || (a.ahead && tells(h))
+        }
         PlaceState::Page => !a.page.valid,
         PlaceState::PostAsk => !a.post,
         PlaceState::PostWait => !a.has_beat,
@@ -201,23 +208,24 @@ fn next(h: Hand, a: Around) -> Hand {
 impl<const LOG2: usize, const MAP: usize> Logic for Placer<LOG2, MAP> {
     fn update(&mut self) {
         dff_setup!(self, clock, h, looked, reserved);
-        clock!(self, clock, orders, pages, posts, later);
-        reset!(self, reset, orders, pages, later);
+        clock!(self, clock, orders, pages, posts, later, ahead);
+        reset!(self, reset, orders, pages, later, ahead);
         let h = self.h.q.val();
         let st = h.st;
         let answer = self.pages.answer.val();
         let around = Around {
             write: self.write_cmd_ready.val(),
             raise: self.raise_ready.val(),
-            post: self.post_req_ready.val(),
-            has_beat: self.post_beat_valid.val(),
-            beat: self.post_beat.val(),
+            post: self.ahead.ready.val(),
+            has_beat: self.ahead.beat_valid.val(),
+            beat: self.ahead.beat.val(),
             turn: self.turn.val(),
             posts: self.posts.rdata.val(),
             load: self.load.val(),
             page: answer,
             pool_base: self.params.val().pool_base,
             later: self.later.found.val(),
+            ahead: !self.ahead.idle.val(),
         };
         let stalled = is_stalled(h, around);
         let waits = self.orders.m_valid.val();
@@ -281,7 +289,7 @@ impl<const LOG2: usize, const MAP: usize> Logic for Placer<LOG2, MAP> {
         self.pages.beat_valid.next = self.pool_beat_valid.val();
 
         // Other blocks.
-        self.idle.next = st == PlaceState::Idle && !waits && self.pages.idle.val();
+        self.idle.next = st == PlaceState::Idle && !waits && self.pages.idle.val() && self.ahead.idle.val();
         self.write_cmd_valid.next = writes(st) && (st != PlaceState::Free || self.turn.val());
         self.write_cmd.next = offered(h, self.turn.val(), self.params.val());
         self.commit_valid.next = st == PlaceState::Shadow && !stalled;
@@ -293,8 +301,20 @@ impl<const LOG2: usize, const MAP: usize> Logic for Placer<LOG2, MAP> {
         self.verdict_handed_up.next = h.o.handed_up;
         self.bad_post.next = (st == PlaceState::PostGot && h.p.len == 0 && !h.p.fault) || (done && h.bad);
         self.raise.next = RaiseEvent { valid: done && h.raises, conn: h.o.conn, generation: h.o.generation };
-        self.post_req_valid.next = st == PlaceState::PostAsk;
-        self.post_req.next = post_req(h.p);
+
+        // Posts come from memory, or were read ahead.
+        let asks = st == PlaceState::PostAsk;
+        let idx = h.p.idx + !asks;
+        self.ahead.post.next = PostAt { conn: h.o.conn, idx, iova: post_at(Posts { idx, ..h.p }) };
+        self.ahead.valid.next = asks;
+        self.ahead.early.next = wants_next(h);
+        self.ahead.forget.next = forgets(h);
+        self.ahead.forgotten.next = h.o.conn;
+        self.post_req.next = self.ahead.req.val();
+        self.post_req_valid.next = self.ahead.req_valid.val();
+        self.ahead.req_ready.next = self.post_req_ready.val();
+        self.ahead.mem_beat.next = self.post_beat.val();
+        self.ahead.mem_beat_valid.next = self.post_beat_valid.val();
 
         if takes || asked {
             self.h.d.next = taken(asked, order, self.ask.val());

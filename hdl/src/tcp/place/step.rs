@@ -352,3 +352,19 @@ pub fn published(h: Hand) -> Hand {
 pub fn tells(h: Hand) -> bool {
     h.st == PlaceState::Store && !h.is_ask && h.o.kind != PLACE_WORK
 }
+
+/// The post behind the one in use will be wanted: there is one, and either of the two is new.
+#[kernel]
+pub fn wants_next(h: Hand) -> bool {
+    let is_new = h.changed || h.o.bell;
+    let rests = h.st == PlaceState::Piece || h.st == PlaceState::Shadow || h.st == PlaceState::Store;
+    let goes_on = !h.is_ask && h.o.kind == PLACE_WORK && h.p.loaded;
+    is_new && rests && goes_on && h.p.idx + 1 != h.p.producer
+}
+
+/// Posts are passed over, or are another connection's from now on: what was read of them ahead is worth nothing.
+#[kernel]
+pub fn forgets(h: Hand) -> bool {
+    let begins = h.st == PlaceState::Begin && !h.is_ask && h.o.kind == PLACE_LOAD;
+    begins || h.st == PlaceState::EnterPool || (h.st == PlaceState::PostGot && h.p.fault)
+}

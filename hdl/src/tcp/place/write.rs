@@ -3,7 +3,7 @@ use super::order::{Commit, Posts};
 use super::step::{Hand, PlaceState};
 use crate::mirror::{PageMapEntry, RecvDesc, Shadow};
 use crate::prelude::*;
-use crate::types::{ReadReq, TcpParams, WriteCmd, WRITE_FREE, WRITE_INLINE, WRITE_PAYLOAD};
+use crate::types::{TcpParams, WriteCmd, WRITE_FREE, WRITE_INLINE, WRITE_PAYLOAD};
 use chimney_abi::desc::{PAGE_MAP_STRIDE, RECV_RETIRED, SHADOW_STRIDE};
 
 const RETIRED: u64 = RECV_RETIRED as u64;
@@ -23,15 +23,9 @@ pub fn writes(st: PlaceState) -> bool {
 
 /// Address of the receive ring entry in use.
 #[kernel]
-fn post_at(p: Posts) -> Bits<64> {
+pub fn post_at(p: Posts) -> Bits<64> {
     let mask = (bits::<16>(1) << p.ring_log2) - 1;
     p.ring + (bit_cast::<64, 16>(p.idx & mask) << bits::<3>(4))
-}
-
-/// The read of the receive descriptor in use.
-#[kernel]
-pub fn post_req(p: Posts) -> ReadReq {
-    ReadReq { iova: post_at(p), beats: bits::<6>(2) }
 }
 
 /// Write-back of a used post: its second beat. In direct mode every byte placed was in order, and `cur` follows them.
