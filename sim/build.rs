@@ -32,6 +32,14 @@ struct Top {
     has_wave: bool,
 }
 
+impl Top {
+    /// What the simulation sees of its inside: whether something is in work, as `STATUS.idle` has it.
+    fn idle(&self) -> Option<&'static str> {
+        const IDLE: &str = "csr$idle";
+        self.verilog.contains(&format!("wire {IDLE};")).then_some(IDLE)
+    }
+}
+
 type Result<T> = std::result::Result<T, String>;
 
 fn main() {

@@ -13,7 +13,11 @@ pub fn shim(top: &Top) -> String {
     code += &format!("extern \"C\" void* {name}_port(void* m, uint32_t index) {{\n");
     code += &format!("    auto* model = static_cast<V{name}*>(m);\n    switch (index) {{\n");
     for (i, port) in top.ports.iter().enumerate() {
-        let _ = writeln!(code, "    case {i}: return (void*)&model->{};", port.name.replace('$', "__024"));
+        let _ = writeln!(code, "    case {i}: return (void*)&model->{};", cpp_name(&port.name));
+    }
+    if let Some(idle) = top.idle() {
+        let (i, idle) = (top.ports.len(), cpp_name(idle));
+        let _ = writeln!(code, "    case {i}: return (void*)&model->rootp->{name}__DOT__{idle};");
     }
     code + "    default: return nullptr;\n    }\n}\n"
 }
@@ -31,6 +35,10 @@ pub fn rust(top: &Top) -> String {
         let ty = port_type(bits);
         let _ = writeln!(code, "    {i}, {field}, set_{field}, {ty}, \"{direction}, {bits} bits\",");
     }
+    if top.idle().is_some() {
+        let i = top.ports.len();
+        let _ = writeln!(code, "    {i}, {IDLE}, set_{IDLE}, u8, \"no port, only to be read\",");
+    }
     code += "}\n";
     code + &Pins { top, ty }.implement()
 }
@@ -39,6 +47,14 @@ pub fn rust(top: &Top) -> String {
 pub fn state(table: &[(&str, usize)]) -> String {
     let rows: String = table.iter().map(|(name, bits)| format!("    ({name:?}, {bits}),\n")).collect();
     format!("/// Bits per connection on chip, by what they are for.\npub const STATE: &[(&str, usize)] = &[\n{rows}];\n")
+}
+
+/// What is seen of the inside ([`Top::idle`]), in Rust.
+const IDLE: &str = "inside_idle";
+
+/// A name as Verilator writes it.
+fn cpp_name(name: &str) -> String {
+    name.replace('$', "__024")
 }
 
 /// The Rust type of a port, as wide as Verilator's.
@@ -122,11 +138,13 @@ impl Pins<'_> {
 
     fn clock(&self) -> String {
         let (ty, irq) = (&self.ty, self.bit("irq"));
+        let idle = self.top.idle().map_or("false".to_owned(), |_| format!("self.{IDLE}() != 0"));
         format!(
             "impl crate::pins::ClockPins for {ty} {{\n\
              \x20   #[inline]\n    fn drive_clock(&mut self, level: bool) {{\n{}    }}\n\
              \x20   fn drive_reset(&mut self, level: bool) {{\n{}    }}\n\
              \x20   #[inline]\n    fn interrupt(&self) -> bool {{ {irq} }}\n\
+             \x20   #[inline]\n    fn is_idle(&self) -> bool {{ {idle} }}\n\
              \x20   #[inline]\n    fn eval(&mut self) {{ self.eval_model(); }}\n\
              \x20   fn trace_dump(&mut self, time_ns: u64) {{ self.dump_model(time_ns); }}\n}}\n",
             self.set("clock", "level"),

@@ -124,6 +124,12 @@ impl Tools {
             // The rig counts the time of a wave in nanoseconds.
             command.args(["--trace-fst", "--trace-structs", "--timescale", "1ns/1ns"]);
         }
+        if let Some(idle) = top.idle() {
+            let path = dir.join("inside.vlt");
+            let var = format!("public_flat_rd -module \"{}\" -var \"{idle}\"", top.name);
+            write(&path, &format!("`verilator_config\n{var}\n"))?;
+            command.arg(path);
+        }
         run(command.arg(source))
     }
 

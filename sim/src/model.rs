@@ -43,6 +43,22 @@ const LEAP_LOG2: u32 = 6;
 /// Longest leap: 255 us a clock is the most that `TIME_INC` can say.
 const LEAP_MOST_US: u64 = 255 << LEAP_LOG2;
 
+/// When a NIC rests.
+#[derive(Debug, Clone, Copy)]
+pub struct Quiet {
+    /// No bus has moved for so many clocks.
+    pub clocks: u64,
+    /// Or it has been idle for so many, as `STATUS.idle` has it, and no bus moves; `u64::MAX`: that is not looked at.
+    pub idle_clocks: u64,
+}
+
+impl Quiet {
+    /// Only the buses count.
+    pub fn buses(clocks: u64) -> Self {
+        Self { clocks, idle_clocks: u64::MAX }
+    }
+}
+
 /// A Verilated NIC with everything around it.
 #[derive(Debug)]
 pub struct RtlNic<M: NicPins = Nic> {
@@ -53,6 +69,8 @@ pub struct RtlNic<M: NicPins = Nic> {
     /// Virtual time: the increment of a NIC at work, and whether it is quiet now.
     base_inc: Option<u32>,
     is_fast: bool,
+    /// Clocks for which nothing has been in work.
+    idle_clocks: u64,
     /// Clocks of the last write to `TIME_INC`.
     access_clocks: u64,
     had_irq: bool,
@@ -102,6 +120,7 @@ impl<M: NicPins> RtlNic<M> {
             has_new_inc: true,
             base_inc: clock.measured_hz().is_none().then_some(clock.time_inc()),
             is_fast: false,
+            idle_clocks: 0,
             access_clocks: 0,
             had_irq: false,
             mmio_reads: 0,
@@ -164,6 +183,7 @@ impl<M: NicPins> RtlNic<M> {
             self.rig.registers.write(regs::TIME_INC.offset, self.clock.time_inc());
         }
         let has_frame = self.rig.clock();
+        self.idle_clocks = if self.rig.model.is_idle() { self.idle_clocks + 1 } else { 0 };
         if self.dies_at.is_some_and(|writes| self.rig.memory.stats().write_bursts >= writes) {
             self.kill();
         }
@@ -208,13 +228,15 @@ impl<M: NicPins> RtlNic<M> {
         self.clock.set_time_inc(inc);
     }
 
-    /// Runs until no bus has moved for `clocks`. Virtual time only.
-    pub fn rest(&mut self, clocks: u64) {
-        self.settle_for(Limit::until(0), clocks);
+    /// Runs until it rests. Virtual time only.
+    pub fn rest(&mut self, quiet: Quiet) {
+        // A deadline may just have come, or a frame.
+        self.idle_clocks = 0;
+        self.settle_for(Limit::until(0), quiet);
     }
 
-    /// What moved so far, and whether something is under way.
-    fn activity(&self) -> (u64, bool) {
+    /// What moved so far, bursts and frames, and whether something is under way on a bus.
+    pub fn activity(&self) -> (u64, bool) {
         let axi = self.rig.memory.stats();
         let moved = axi.read_bursts + axi.write_bursts + self.rig.sink.received().0;
         let busy = !self.rig.memory.is_idle() || self.rig.source.pending() > 0;
@@ -223,20 +245,21 @@ impl<M: NicPins> RtlNic<M> {
 
     /// Runs until `until_us`, and then until nothing moves.
     fn settle(&mut self, limit: Limit) -> Advance {
-        self.settle_for(limit, QUIET_CLOCKS)
+        self.settle_for(limit, Quiet::buses(QUIET_CLOCKS))
     }
 
-    /// The same; nothing moves when nothing has for `quiet_clocks`.
-    fn settle_for(&mut self, limit: Limit, quiet_clocks: u64) -> Advance {
+    /// The same, with a word of its own for what rests.
+    fn settle_for(&mut self, limit: Limit, rest: Quiet) -> Advance {
         let start = self.clock.cycles();
         let (mut quiet, mut late, mut out) = (0, 0, false);
         let (mut before, _) = self.activity();
         while late < SETTLE_CLOCKS && !self.is_dead {
             let is_due = self.clock.now_us() >= limit.until_us;
-            if is_due && quiet >= quiet_clocks || out && limit.stop_at_output {
+            let rests = quiet >= rest.clocks || quiet > 0 && self.idle_clocks >= rest.idle_clocks;
+            if is_due && rests || out && limit.stop_at_output {
                 break;
             }
-            self.set_fast(!is_due && quiet >= quiet_clocks);
+            self.set_fast(!is_due && rests);
             let block = if self.is_fast { 1 } else { LOOK_CLOCKS };
             out |= self.run(block);
             late += if is_due { block } else { 0 };

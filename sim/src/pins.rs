@@ -17,7 +17,7 @@ use crate::bfm::axi::{AxiMasterOut, AxiSlaveOut};
 use crate::bfm::axil::{AxilMasterOut, AxilSlaveOut};
 use crate::bfm::axis::AxisBeat;
 
-/// Clock, reset, evaluation, interrupt and wave.
+/// Clock, reset, evaluation, interrupt, rest and wave.
 pub trait ClockPins {
     /// Level of `clock`.
     fn drive_clock(&mut self, level: bool);
@@ -27,6 +27,9 @@ pub trait ClockPins {
 
     /// Level of `irq`; false for a top without one.
     fn interrupt(&self) -> bool;
+
+    /// Nothing is in work inside, as `STATUS.idle` would say if the top were disabled; false for a top that does not tell.
+    fn is_idle(&self) -> bool;
 
     /// Let the model follow its inputs.
     fn eval(&mut self);
