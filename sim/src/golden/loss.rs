@@ -231,11 +231,19 @@ pub(super) fn store(conn: &Conn, r: &mut TcpRecord, smss: u32) {
     }
 }
 
-/// What RACK knows of round trips begins anew after each loss (programmer's guide 7): the device does not look at the acknowledgments of a connection that
-/// loses nothing.
+/// What RACK knows of round trips begins anew after each loss: the device does not look at the acknowledgments of a connection that loses nothing. What it has
+/// learnt of the path's order stays (RFC 8985 6.2 step 4), and a round counts as long as its end is in flight (`hdl/doc/engine.md`).
 fn forget_if_calm(conn: &mut Conn) {
     let (snd, recovery) = (conn.send_vars(), conn.recovery());
     if let Some(loss) = conn.loss.as_mut().filter(|loss| loss.is_calm(&snd, &recovery)) {
-        loss.rack = Rack { log: loss.rack.log, ..Rack::default() };
+        let old = loss.rack;
+        loss.rack = Rack {
+            log: old.log,
+            is_reordering_seen: old.is_reordering_seen,
+            extra_mult: old.extra_mult,
+            persist: old.persist,
+            dsack_round: old.dsack_round.filter(|end| snd.snd_una.before(*end)),
+            ..Rack::default()
+        };
     }
 }

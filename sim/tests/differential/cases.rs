@@ -230,3 +230,39 @@ fn a_mark_beyond_the_end_of_a_timeouts_recovery_counts() {
     let image = record(&mut pair);
     assert_eq!((image.ecn & ECN_REDUCED, image.cwnd), (ECN_REDUCED, 2 * 1460));
 }
+
+/// More of the stream, from `from` on.
+fn more(pair: &mut Pair, from: u32, len: usize) {
+    pair.both(|rig| {
+        rig.write_send(0, from, &pattern(from, len), SEND_PUSH);
+        rig.ring_send(0, 1, 0, from + len as u32);
+    });
+    pair.compare();
+}
+
+/// The peer acknowledges and reports this block.
+fn report(pair: &mut Pair, ack: u32, block: (u32, u32)) {
+    pair.both(|rig| rig.peer(Seg { sack: vec![block], ..Seg::new(IRS, ack) }));
+    pair.compare();
+}
+
+/// RFC 8985 6.2 step 4: the reordering window is as wide as duplicates have shown that it must be, also after a time in which nothing was lost.
+#[test]
+fn what_duplicates_said_of_the_path_outlasts_a_calm_time() {
+    let at = |segment: u32| ISS + segment * 1460;
+    let mut pair = open(|r| {
+        r.const_flags = CONST_SACK;
+        (r.srtt_us_x8, r.rttvar_us_x4) = (8 * 40_000, 4 * 1000);
+    });
+    post(&mut pair, 2 * 1460);
+    pair.pass(30 * MS);
+    report(&mut pair, at(0), (at(1), at(2)));
+    report(&mut pair, at(2), (at(0), at(1)));
+    more(&mut pair, at(2), 2 * 1460);
+    pair.pass(30 * MS);
+    report(&mut pair, at(2), (at(3), at(4)));
+    pair.pass(25 * MS);
+    assert_eq!(record(&mut pair).cnt_retransmits, 0, "a quarter of the round trip is over, a half is not");
+    pair.pass(10 * MS);
+    assert_eq!(record(&mut pair).cnt_retransmits, 1);
+}
