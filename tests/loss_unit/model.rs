@@ -74,6 +74,7 @@ pub struct Expected {
     has_moved: bool,
     edge: u32,
     is_calm: bool,
+    may_probe: bool,
     prior: u32,
     /// The same before the event.
     prior_before: u32,
@@ -198,6 +199,15 @@ impl Conn {
                 self.forget(self.snd.snd_una);
                 self.loss.on_probe(self.snd.snd_max, job.flag);
             }
+            // PROTO says so with nothing in flight; the unit does the same at any time.
+            7 if !is_calm && r.chance(1, 2) => {
+                job.kind = LossKind::Rested;
+                if let Control::Cubic(cubic) = &mut self.loss.control {
+                    // The hand-over's: no reduction.
+                    cubic.cwnd_prior = self.prior;
+                }
+                self.loss.control.on_idle(&mut self.cw, self.smss);
+            }
             _ => result = self.acknowledge(r, now_us, &mut job),
         }
         let is_marked = self.hear(&mut job, &result);
@@ -298,6 +308,12 @@ impl Conn {
         is_open && board.is_empty() && board.lost_to().at_or_before(una)
     }
 
+    /// RFC 8985 7.2: new text begins the wait for a probe.
+    fn may_probe(&self) -> bool {
+        let is_open = self.rec().phase == Phase::Open && !self.loss.tlp.is_outstanding;
+        is_open && self.loss.board.is_empty()
+    }
+
     fn lost(&self) -> Option<SeqRange> {
         self.loss.board.next_lost(&self.snd, self.smss)
     }
@@ -332,6 +348,7 @@ impl Conn {
             },
             edge: (self.snd.snd_max + self.loss.room(&self.snd, &self.cw)).get(),
             is_calm: self.finds_calm(),
+            may_probe: self.may_probe(),
             prior: self.prior,
             prior_before: if job.kind == LossKind::HandedOver { self.prior } else { before.prior },
             epoch: self.epoch,
@@ -485,8 +502,8 @@ impl Expected {
             TimerKind::Reorder => LossTimer::Reorder,
         };
         assert_eq!((got.timer, n(got.timer_us)), (kind, self.timer.1), "{job}");
-        let got_ends = (got.has_moved, n(got.edge), got.is_calm);
-        assert_eq!(got_ends, (self.has_moved, self.edge, self.is_calm), "{job}");
+        let got_ends = (got.has_moved, n(got.edge), got.is_calm, got.may_probe);
+        assert_eq!(got_ends, (self.has_moved, self.edge, self.is_calm, self.may_probe), "{job}");
         let lost = got.has_lost.then(|| SeqRange::new(SeqNum(n(got.lost)), n(got.lost_len)));
         assert_eq!((lost, got.has_lost && got.has_room), (self.lost, self.may_resend), "{job}");
         self.compare_board(record, job);

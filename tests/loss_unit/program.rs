@@ -12,8 +12,9 @@ use chimney_hdl_kernel::diff::{long, Rnd};
 use std::collections::BTreeMap;
 
 /// What has to happen besides.
-const MORE: [&str; 11] = [
+const MORE: [&str; 12] = [
     "WindowOpened",
+    "Rested",
     "first true calm false",
     "first true calm true",
     "first false calm true",

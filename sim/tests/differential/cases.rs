@@ -266,3 +266,38 @@ fn what_duplicates_said_of_the_path_outlasts_a_calm_time() {
     pair.pass(10 * MS);
     assert_eq!(record(&mut pair).cnt_retransmits, 1);
 }
+
+/// RFC 5681 4.1. Whether the probe repaired a loss is not known yet (RFC 8985 7.4.2), so the window is still the loss unit's.
+#[test]
+fn a_pause_after_a_probe_costs_the_window() {
+    let mut pair = open(|r| {
+        (r.const_flags, r.cwnd) = (CONST_SACK, 20 * 1460);
+        (r.srtt_us_x8, r.rttvar_us_x4) = (8 * 5000, 4 * 1000);
+    });
+    post(&mut pair, 2920);
+    pair.pass(11 * MS);
+    assert_eq!(record(&mut pair).cnt_retransmits, 1);
+    ack(&mut pair, ISS + 2920, 65_000);
+    pair.pass(1000 * MS);
+    assert_eq!(record(&mut pair).cwnd, 20 * 1460);
+    more(&mut pair, ISS + 2920, 100);
+    let image = record(&mut pair);
+    assert_eq!((image.cwnd, image.snd_max), (14_600, ISS + 3020));
+}
+
+/// RFC 8985 7.2: new text begins the wait for a probe, also behind what had to be sent again.
+#[test]
+fn text_behind_what_is_sent_again_has_a_probe() {
+    let mut pair = open(|r| {
+        (r.const_flags, r.cwnd) = (CONST_SACK, 2 * 1460);
+        (r.srtt_us_x8, r.rttvar_us_x4) = (8 * 20_000, 4 * 1000);
+    });
+    post(&mut pair, 3);
+    ack(&mut pair, ISS, 0);
+    more(&mut pair, ISS + 3, 4 * 1460);
+    pair.pass(100 * MS);
+    ack(&mut pair, ISS, 65_000);
+    let sent = record(&mut pair).snd_max;
+    pair.pass(45 * MS);
+    assert_ne!(record(&mut pair).snd_max, sent, "two round trips are over, the timeout is not");
+}

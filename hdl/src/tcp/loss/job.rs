@@ -28,6 +28,8 @@ pub enum LossKind {
     WindowOpened,
     /// A probe was sent; a retransmission, if `flag`. SND.MAX is what it is after it.
     Probe,
+    /// Nothing was sent for longer than the timeout, and nothing is in flight: the window begins anew. Never a first job.
+    Rested,
 }
 
 /// An event of one connection, and the connection after it.
@@ -131,4 +133,6 @@ pub struct LossResult {
     pub edge: Bits<32>,
     /// The connection is calm.
     pub is_calm: Bit,
+    /// New text may begin the wait for a probe (RFC 8985 7.2): no recovery, nothing reported, no probe on its way.
+    pub may_probe: Bit,
 }

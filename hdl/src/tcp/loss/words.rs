@@ -212,6 +212,8 @@ pub mod fact {
     pub const BURST: u32 = 1 << 16;
     /// See [`LossJob`](super::LossJob).
     pub const FRESH: u32 = 1 << 20;
+    /// A pause is over.
+    pub const RESTED: u32 = 1 << 21;
 }
 
 /// Outputs that are no words of the record.
@@ -254,11 +256,13 @@ pub mod told {
     pub const CALM: u32 = 1 << 9;
     /// See there.
     pub const HAS_PRIOR: u32 = 1 << 10;
+    /// See there.
+    pub const MAY_PROBE: u32 = 1 << 11;
     /// Between two parts of the program: the probe repaired a loss.
     pub const REPAIRED: u32 = 1 << 31;
 }
 
-/// What happened, one bit for each.
+/// What happened, one bit for each but a pause, which has [`fact::RESTED`].
 #[kernel]
 fn kinds(kind: LossKind) -> Bits<6> {
     match kind {
@@ -268,6 +272,7 @@ fn kinds(kind: LossKind) -> Bits<6> {
         LossKind::Resend => bits::<6>(8),
         LossKind::WindowOpened => bits::<6>(16),
         LossKind::Probe => bits::<6>(32),
+        LossKind::Rested => bits::<6>(0),
     }
 }
 
@@ -281,7 +286,15 @@ fn ones(count: Bits<3>) -> Bits<4> {
 #[kernel]
 fn facts(j: LossJob) -> Bits<32> {
     let single = cat::<6, _>((j.now_us.get_bit(24), j.is_cubic, j.has_rtt, j.is_echo, j.is_first, j.flag));
-    bit_cast::<32, 21>(cat::<21, _>((j.is_fresh, ones(j.log.len), ones(j.count), single, kinds(j.kind))))
+    let rested = j.kind == LossKind::Rested;
+    bit_cast::<32, 22>(cat::<22, _>((
+        rested,
+        j.is_fresh,
+        ones(j.log.len),
+        ones(j.count),
+        single,
+        kinds(j.kind),
+    )))
 }
 
 /// A byte above a time.
@@ -377,7 +390,7 @@ pub struct Outputs {
     /// See [`output::EDGE`].
     pub edge: Bits<32>,
     /// See [`output::TOLD`].
-    pub told: Bits<11>,
+    pub told: Bits<12>,
     /// Phase and `reduced`, of [`MARKS`].
     pub marks: Bits<3>,
     /// Of [`XMIT`].
@@ -400,7 +413,7 @@ pub fn put(o: Outputs, at: Bits<WORDS_LOG2>, word: Bits<32>) -> Outputs {
         lost: if is[2] { word } else { o.lost },
         lost_len: if is[3] { word.get_bits::<16>(0) } else { o.lost_len },
         edge: if is[4] { word } else { o.edge },
-        told: if is[5] { word.get_bits::<11>(0) } else { o.told },
+        told: if is[5] { word.get_bits::<12>(0) } else { o.told },
         marks: if is[26] { word.get_bits::<3>(21) } else { o.marks },
         dup_acks: if is[19] { word.get_bits::<8>(24) } else { o.dup_acks },
         epoch: if is[22] { word.get_bits::<EPOCH>(24) } else { o.epoch },
@@ -415,7 +428,7 @@ pub fn put(o: Outputs, at: Bits<WORDS_LOG2>, word: Bits<32>) -> Outputs {
 
 /// The timer.
 #[kernel]
-fn timer(told: Bits<11>) -> LossTimer {
+fn timer(told: Bits<12>) -> LossTimer {
     if told.get_bit(6) {
         LossTimer::Reorder
     } else if told.get_bit(5) {
@@ -429,7 +442,7 @@ fn timer(told: Bits<11>) -> LossTimer {
 #[kernel]
 pub fn result(j: LossJob, o: Outputs) -> LossResult {
     let t = o.told;
-    let t: Bits<11> = t;
+    let t: Bits<12> = t;
     let phase = cat::<2, _>((o.marks.get_bit(1), o.marks.get_bit(0)));
     LossResult {
         kind: j.kind,
@@ -457,5 +470,6 @@ pub fn result(j: LossJob, o: Outputs) -> LossResult {
         has_room: t.get_bit(8),
         edge: o.edge,
         is_calm: t.get_bit(9),
+        may_probe: t.get_bit(11),
     }
 }

@@ -8,6 +8,7 @@
 //! The growth of slow start and the limits are those of NewReno (`tcp/cwnd.rs`). While the connection is guarded its window is the loss
 //! unit's: slow start goes on as it was, and the slow unit is asked all the same. The image has no fields for the state of slow start, so whoever
 //! gets a connection in its first one begins with a round of its own.
+use super::guard::{self, is_silent};
 use super::record::Work;
 use super::rx::decides;
 use super::step::{is_active, Step};
@@ -80,10 +81,16 @@ pub fn gained(s: Step, n: Step) -> Step {
 #[kernel]
 pub fn rested(s: Step, now: Bits<32>) -> Step {
     let w = s.w;
-    let rests = is_active(w) && w.snd.una == w.snd.max && !w.guard.is_guarded && !w.flags.persist;
-    let is_due = rests && before(w.snd.nxt, w.limit);
+    let rests = is_active(w) && w.snd.una == w.snd.max && !w.flags.persist && before(w.snd.nxt, w.limit);
+    let is_due = rests && (now - w.side.sent_us) > w.tm.rto_us;
     let mut n = s;
-    if is_due && (now - w.side.sent_us) > w.tm.rto_us {
+    if is_due && w.guard.is_guarded {
+        // The window is the loss unit's. No text goes while a question is open, so the answer finds the pause again.
+        if !is_silent(w.guard, s.c.ask) {
+            n = guard::rested(s);
+            n.w.side.sent_us = if s.c.has_unit { now } else { w.side.sent_us };
+        }
+    } else if is_due {
         n.w.rc.cw.cwnd = min32(w.rc.cw.cwnd, initial_window(bit_cast::<32, 16>(s.c.smss)));
         n.w.rc.cw.acked_sum = bits::<32>(0);
         n.w.rc.epoch = w.rc.epoch + s.c.grow.is_fresh;

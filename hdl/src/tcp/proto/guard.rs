@@ -6,7 +6,7 @@
 //! text is sent; new text needs none, its bytes are added up and go along in the next.
 //!
 //! ```text
-//!   stage 1 handed_over, answered | 2 told | 3 waits | 4 bounded | 5 deadlines, lost | 6 resent, armed; asked; logged
+//!   stage 1 handed_over, answered | 2 told | 3 waits | 4 bounded, rested | 5 deadlines, lost | 6 resent, armed; asked; logged
 //! ```
 //! Without SACK nothing here changes anything: NewReno (`tcp/cwnd.rs`).
 use super::grow::is_cubic;
@@ -106,6 +106,7 @@ pub fn answered(s: Step, r: LossResult, now: Bits<32>) -> Step {
         probe_due: g.probe_due && r.rc.phase == PHASE_OPEN,
         has_lost: r.has_lost,
         has_room: r.has_room,
+        may_probe: r.may_probe,
         lost: r.lost,
         lost_len: r.lost_len,
         edge: r.edge,
@@ -207,6 +208,19 @@ pub fn timed_out(s: Step, is_first: bool) -> Step {
         flag: is_first,
         ..Ask::default()
     };
+    n
+}
+
+/// Stage 4: a pause of a guarded connection is over, whose window is the unit's; a unit without room hears of it with another turn.
+#[kernel]
+pub fn rested(s: Step) -> Step {
+    let una = s.w.snd.una;
+    let mut n = s;
+    if s.c.has_unit {
+        n.c.ask = Ask { is_asked: true, kind: LossKind::Rested, from: una, to: una, ..Ask::default() };
+    } else {
+        n.c.is_held = true;
+    }
     n
 }
 
@@ -332,19 +346,19 @@ pub fn resent(s: Step, n: Step) -> Step {
     m
 }
 
-/// Stage 6: the timer of a connection whose SND.UNA moved while calm, or that sent new text (RFC 8985 7.2: the probe waits from the last
-/// transmission on, and the second segment of a flight may make it the sooner one of probe and timeout). `s` before, `n` after sending.
+/// Stage 6: the timer of a connection whose SND.UNA moved while calm, or that sent new text, calm or by the unit's leave (RFC 8985 7.2: the
+/// probe waits from the last transmission on, and the second segment of a flight may make it the sooner one of probe and timeout). `s` before, `n` after sending.
 #[kernel]
 pub fn armed(s: Step, n: Step) -> Step {
     let (w, t) = (s.w, s.c.waits_us);
     let w: Work = w;
     let is_new = after(n.w.snd.max, w.snd.max) && !w.flags.persist && !s.c.is_probe;
-    let is_calm = !w.guard.is_guarded && !n.c.ask.is_asked;
+    let may_probe = (!w.guard.is_guarded || w.guard.may_probe) && !n.c.ask.is_asked;
     let is_lone = (n.w.snd.max - w.snd.una) <= bit_cast::<32, 16>(s.c.smss);
-    let is_sooner = (is_calm || w.guard.is_probe) && if is_lone { t.is_lone } else { t.is_many };
+    let is_sooner = (may_probe || w.guard.is_probe) && if is_lone { t.is_lone } else { t.is_many };
     let idle = !w.tm.on.rtx;
     let mut m = n;
-    if s.c.restart || (is_new && (w.guard.is_probe || (is_calm && (is_sooner || idle)))) {
+    if s.c.restart || (is_new && (w.guard.is_probe || (may_probe && (is_sooner || idle)))) {
         m.w.tm.on.rtx = true;
         m.w.guard.is_probe = is_sooner;
         m.w.guard.is_reorder = false;

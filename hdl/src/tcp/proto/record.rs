@@ -265,6 +265,8 @@ pub struct Guard {
     pub is_reorder: Bit,
     /// A probe is to be sent.
     pub probe_due: Bit,
+    /// New text may begin the wait for one, by the last answer.
+    pub may_probe: Bit,
     /// Bytes count as lost and are to be sent again.
     pub has_lost: Bit,
     /// The window has room for them.

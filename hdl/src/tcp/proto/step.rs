@@ -227,6 +227,8 @@ pub struct Ctx {
     pub is_new_log: Bit,
     /// What is sent is a tail loss probe.
     pub is_probe: Bit,
+    /// Stages 4 and 5: text waits until the loss unit has room to hear of a pause.
+    pub is_held: Bit,
     /// Segment size, from stage 4 on.
     pub smss: Bits<16>,
     /// With CUBIC, from stage 4 on.

@@ -148,7 +148,8 @@ pub fn tx_plan(s: Step, now: Bits<32>, smss: Bits<32>) -> Step {
     let known = lost(w);
     let known: Plan = known;
     // What the loss unit has to hear of waits for it, and so does the text behind it.
-    let waits = !s.c.has_unit && !silent && (tail || (has_voice(w) && known.why != Why::Nothing));
+    let lacks = !s.c.has_unit && !silent && (tail || (has_voice(w) && known.why != Why::Nothing));
+    let waits = lacks || s.c.is_held;
     let mut n = s;
     if s.c.want_tx && s.c.may_send && s.w.fixed.generation != 0 {
         n.w.flags.retransmit = s.w.flags.retransmit && s.w.snd.una != s.w.snd.max;

@@ -47,6 +47,7 @@ fn timer(p: &mut Asm) {
     p.compare(Join::And, Op::Equal, F2, TAIL, k(0));
     p.mov(T0, input(i::RTO));
     p.when(F2).or(TOLD, TOLD, k(told::CALM));
+    p.when(F1).or(TOLD, TOLD, k(told::MAY_PROBE));
     p.compare(Join::AndNot, Op::Equal, F1, k(0), input(i::SRTT));
     p.when(WAITS).min(T0, T0, WAIT);
     p.when(WAITS).or(TOLD, TOLD, k(told::REORDER));

@@ -6,9 +6,13 @@ use crate::micro::asm::Asm;
 use crate::micro::isa::{Join, Op};
 use crate::tcp::loss::words::{self as w, fact, input as i, told};
 
+/// Bytes of the initial window, of segments that are not large.
+const INITIAL: u32 = 14_600;
+
 /// The choice, and each of them.
 pub fn events(p: &mut Asm, at: &Places) {
     let (rto, handed_over, resend, opened) = (p.label(), p.label(), p.label(), p.label());
+    let rest = p.label();
     p.here(at.event);
     p.has(F1, k(fact::RESEND), input(i::FACTS));
     p.has(F2, k(fact::RTO), input(i::FACTS));
@@ -19,7 +23,9 @@ pub fn events(p: &mut Asm, at: &Places) {
     p.has(F1, k(fact::OPENED), input(i::FACTS));
     p.when(F2).jump(rto);
     p.when(F3).jump(handed_over);
+    p.has(F2, k(fact::RESTED), input(i::FACTS));
     p.when(F1).jump(opened);
+    p.when(F2).jump(rest);
     probed(p, at);
     p.here(resend);
     sent_again(p, at);
@@ -28,8 +34,26 @@ pub fn events(p: &mut Asm, at: &Places) {
     p.here(opened);
     forget(p);
     p.jump(at.holes);
+    p.here(rest);
+    rested(p, at);
     p.here(handed_over);
     hand_over(p, at);
+}
+
+/// RFC 5681 4.1: after a pause the window must be earned again, from the initial one on (RFC 6928); with CUBIC in a new epoch.
+fn rested(p: &mut Asm, at: &Places) {
+    p.mov(T0, input(i::SMSS));
+    p.add(T0, T0, T0);
+    p.add(T1, T0, T0);
+    p.add(T1, T1, T1);
+    p.add(T1, T1, T0);
+    p.max(T0, T0, k(INITIAL));
+    p.min(T0, T0, T1);
+    p.min(state(w::CWND), T0, state(w::CWND));
+    p.mov(state(w::ACKED), k(0));
+    p.has(F1, k(fact::CUBIC), input(i::FACTS));
+    p.when(F1).call(at.epoch);
+    p.jump(at.holes);
 }
 
 /// A probe was sent.

@@ -37,6 +37,8 @@ pub struct Places {
     pub holes: Label,
     /// A reduction of the window; comes back.
     pub reduce: Label,
+    /// CUBIC: a new epoch; comes back.
+    pub epoch: Label,
     /// The proportion of a recovery; comes back.
     pub divide: Label,
     /// Fast recovery: PRR's window.
@@ -63,6 +65,7 @@ pub fn program() -> Program {
         event: p.label(),
         holes: p.label(),
         reduce: p.label(),
+        epoch: p.label(),
         divide: p.label(),
         fast: p.label(),
         open: p.label(),

@@ -171,11 +171,13 @@ pub fn reduce(p: &mut Asm, at: &Places) {
         p.mul(T3, T2, k(word(BETA)));
         p.right(T3, T3, 16);
         p.add(T0, T0, T3);
-        // Modulo 64.
-        p.add(T2, state(w::OLD_MIN), k(1 << w::TOP));
-        p.and_not(state(w::OLD_MIN), T2, k(1 << (w::TOP + 6)));
     });
     p.max(state(w::SSTHRESH), T0, T1);
+    p.unless(F1).back();
+    p.here(at.epoch);
+    // Modulo 64.
+    p.add(T2, state(w::OLD_MIN), k(1 << w::TOP));
+    p.and_not(state(w::OLD_MIN), T2, k(1 << (w::TOP + 6)));
     p.back();
 }
 
