@@ -58,9 +58,11 @@ impl<D: Dma> Golden<D> {
         let mut hears_echo = !conn.has(DELEG_PERSIST);
         let was_probed = conn.rec.retransmit_count > 0;
         let una = conn.snd_una();
+        let mut has_recovered = false;
         match ack::classify(&conn.send_vars(), seg.ack) {
             AckClass::New(acked) => {
                 hears_echo = true;
+                has_recovered = true;
                 self.on_new_ack(conn, seg, acked, options)?;
             }
             AckClass::Current => {
@@ -71,6 +73,7 @@ impl<D: Dma> Golden<D> {
                     let news = News { una_before, blocks, is_duplicate, rtt_us: None, echo_ms: None };
                     self.recover(conn, &news);
                 } else if is_duplicate {
+                    has_recovered = true;
                     self.on_dup_ack(conn);
                 }
             }
@@ -80,6 +83,10 @@ impl<D: Dma> Golden<D> {
         ack::update_window(&mut snd, seg);
         conn.set_send_vars(&snd);
         self.on_window(conn, was_probed || conn.snd_una() != una);
+        // While the window is closed nothing is sent again (RFC 9293 3.8.6.1), and what begins at SND.UNA anyway is not sent twice.
+        if has_recovered && (conn.has(DELEG_PERSIST) || conn.snd_nxt() == conn.snd_una()) {
+            conn.clear(DELEG_RETRANSMIT);
+        }
         conn.ecn.advance(conn.snd_una());
         let is_open = conn.recovery().phase == Phase::Open;
         if hears_echo && is_open && conn.ecn.on_ack(seg.flags, conn.snd_una(), conn.snd_max()) {

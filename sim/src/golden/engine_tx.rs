@@ -52,7 +52,7 @@ impl<D: Dma> Golden<D> {
             if let Some(has_sent) = self.send_lost(conn)? {
                 return Ok(has_sent);
             }
-        } else if conn.has(DELEG_RETRANSMIT) {
+        } else if conn.has(DELEG_RETRANSMIT) && may_send_text(conn) {
             conn.clear(DELEG_RETRANSMIT);
             return self.resend(conn, SeqRange::new(conn.snd_una(), self.smss(conn).min(conn.flight_size())));
         } else if may_send_text(conn) {

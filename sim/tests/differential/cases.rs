@@ -2,7 +2,7 @@
 
 use super::dut::Dut;
 use super::golden_rig::wire::Seg;
-use super::golden_rig::{pattern, Rig, IRS, ISS};
+use super::golden_rig::{pattern, Rig, IRS, ISS, WINDOW};
 use super::pair::Pair;
 use chimney_abi::cmd::{Opcode, Status, TcpState, UploadReason};
 use chimney_abi::desc::SEND_PUSH;
@@ -285,6 +285,46 @@ fn a_pause_after_a_probe_costs_the_window() {
     assert_eq!((image.cwnd, image.snd_max), (14_600, ISS + 3020));
 }
 
+#[test]
+fn a_fin_alone_does_not_wait_for_a_window() {
+    let mut pair = open(|r| r.snd_wnd = 0);
+    pair.both(|rig| rig.send_fin(ISS));
+    pair.compare();
+    let image = record(&mut pair);
+    assert_eq!((image.tcp_state, image.snd_max), (TcpState::FinWait1.code(), ISS + 1));
+}
+
+#[test]
+fn a_closed_connection_probes_no_window() {
+    let mut pair = open(|r| {
+        (r.snd_wnd, r.cached_flags) = (0, CACHED_KEEP_ALIVE);
+        (r.ka_timeout_us, r.ka_interval_us, r.ka_probe_count) = (100_000, 100_000, 1);
+    });
+    pair.pass(500 * MS);
+    post(&mut pair, 100);
+    let image = record(&mut pair);
+    assert_eq!(image.tcp_state, TcpState::Closed.code());
+    assert_eq!((image.deleg_flags & DELEG_PERSIST, image.rtx_deadline), (0, NO_TIMER));
+}
+
+/// RFC 9293 3.8.6.1: a closed window is probed. What recovery would send again goes when it opens, once.
+#[test]
+fn a_partial_acknowledgment_that_closes_the_window_sends_nothing_again() {
+    let mut pair = open(|r| (r.eff_mss, r.const_flags) = (1000, CONST_NEWRENO));
+    post(&mut pair, 8000);
+    pair.pass(10 * MS);
+    for _ in 0..3 {
+        ack(&mut pair, ISS, 65_000);
+    }
+    ack(&mut pair, ISS + 2000, 0);
+    let image = record(&mut pair);
+    assert_eq!((image.cnt_retransmits, image.deleg_flags & DELEG_RETRANSMIT), (1, 0));
+    ack(&mut pair, ISS + 2000, 65_000);
+    let image = record(&mut pair);
+    assert_eq!((image.snd_una, image.deleg_flags & DELEG_RETRANSMIT), (ISS + 2000, 0));
+    assert!(image.cnt_retransmits > 1);
+}
+
 /// RFC 8985 7.2: new text begins the wait for a probe, also behind what had to be sent again.
 #[test]
 fn text_behind_what_is_sent_again_has_a_probe() {
@@ -300,4 +340,20 @@ fn text_behind_what_is_sent_again_has_a_probe() {
     let sent = record(&mut pair).snd_max;
     pair.pass(45 * MS);
     assert_ne!(record(&mut pair).snd_max, sent, "two round trips are over, the timeout is not");
+}
+
+#[test]
+fn who_closed_its_half_hears_of_no_window() {
+    let mut pair = open(|_| {});
+    let text = pattern(IRS, 1460);
+    for i in 0..4u32 {
+        let seg = Seg { fin: i == 3, ..Seg::new(IRS + i * 1460, ISS) };
+        pair.both(|rig| rig.peer(seg.clone().text(&text)));
+        pair.compare();
+    }
+    let out = |rig: &mut Rig<Dut>| rig.take_back(0, 1, Opcode::Query).1.cnt_segs_out;
+    let before = pair.both(out);
+    pair.both(|rig| rig.ring_receive(0, 1, IRS + 5841 + WINDOW));
+    pair.compare();
+    assert_eq!(pair.both(out), before);
 }

@@ -2,7 +2,6 @@
 use super::guard::{timed_out, waited};
 use super::op::is_too_far;
 use super::record::{Cached, Clocks, Fixed, Receive, Side, Work};
-use super::rx::is_pending;
 use super::step::{
     fin_acked, is_active, is_mandatory, reason, told_reason, Ctx, Pick, Step, Why, CLOSED, ESTABLISHED,
     FIN_WAIT_2, HARDWARE, INVALID_STATE, REQUESTED, TIMEOUT, URGENT,
@@ -44,8 +43,9 @@ pub fn bell(s: Step, d: Doorbell, now: Bits<32>) -> Step {
         n.w.send_producer = d.producer;
         n.w.flags.fin_posted = w.flags.fin_posted || fin;
         n.c.want_tx = true;
-        if w.snd.wnd == 0 && !w.flags.persist && is_pending(n.w) && w.snd.una == w.snd.max {
-            // data for a closed window.
+        let is_first = before(w.snd.una, d.limit) && w.snd.una == w.snd.max;
+        if is_active(w) && w.snd.wnd == 0 && !w.flags.persist && is_first {
+            // data for a closed window. A FIN alone takes no room, and goes.
             n.w.flags.persist = true;
             n.w.tm.probe_round = bits::<8>(0);
             n.w.tm.retransmit_count = bits::<8>(0);

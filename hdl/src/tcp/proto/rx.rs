@@ -346,9 +346,11 @@ pub fn recover(s: Step, smss: Bits<32>, threshold: Bits<8>) -> Step {
         // CUBIC: `grow`.
         n.w.rc.cw = w.rc.cw;
     }
-    n.w.flags.retransmit = w.flags.retransmit || r.retransmit;
+    // While the window is closed nothing is sent again (RFC 9293 3.8.6.1), and what begins at SND.UNA anyway is not sent twice.
+    let is_owed = !w.flags.persist && w.snd.nxt != w.snd.una;
+    n.w.flags.retransmit = (w.flags.retransmit || r.retransmit) && is_owed;
     // Karn: the segment timed may be the one retransmitted.
-    n.w.flags.rtt_running = w.flags.rtt_running && !r.retransmit;
+    n.w.flags.rtt_running = w.flags.rtt_running && !(r.retransmit && (is_owed || s.c.is_dup_ack));
     n.w.marks.cwr = w.marks.cwr || (w.fixed.flags.ecn && r.entered);
     n.c.counts.fast_retransmits = r.entered;
     n.c.want_tx = s.c.want_tx || is_pending(w);

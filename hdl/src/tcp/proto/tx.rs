@@ -45,7 +45,10 @@ fn may_send(state: Bits<8>) -> bool {
 fn ack_due(w: Work) -> bool {
     let mss = bit_cast::<32, 16>(w.fixed.eff_mss);
     let r = w.rcv;
-    w.flags.ack_now || update_due(r.durable_nxt, r.adv_right, r.durable_right, w.cached.initial_rcv_wnd, mss)
+    let capacity = w.cached.initial_rcv_wnd;
+    // Who has closed its half sends no more text, whatever the window.
+    let tells = !w.flags.peer_fin && update_due(r.durable_nxt, r.adv_right, r.durable_right, capacity, mss);
+    w.flags.ack_now || tells
 }
 
 /// An acknowledgment of its own has SACK blocks.
