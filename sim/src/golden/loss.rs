@@ -9,6 +9,7 @@ use super::{Dma, DmaError, Golden, Recovery};
 use chimney_abi::cmd::{Phase, TcpState};
 use chimney_abi::state::{TcpRecord, CONST_NEWRENO, CONST_SACK, DELEG_PERSIST, DELEG_RETRANSMIT, TIMER_RTX};
 use chimney_abi::{regs, SeqNum};
+use chimney_host_stack_core::ack::SendVars;
 use chimney_host_stack_core::congestion::Control;
 use chimney_host_stack_core::loss_recovery::{AckEvent, AckResult, LossRecovery, Moment, TimerKind};
 use chimney_host_stack_core::rack::Rack;
@@ -65,7 +66,12 @@ impl<D: Dma> Golden<D> {
         let ack = AckEvent { una_before, blocks, is_duplicate, rtt_us, echo_ms, dup_threshold };
         let (mut cw, mut recovery) = (conn.cwnd(), conn.recovery());
         let Some(loss) = &mut conn.loss else { return };
+        // The unit for losses knows nothing of the end of slow start (`hdl/doc/engine.md`): what it has to hear grows the window as it was.
+        let before = SendVars { snd_una: una_before, ..at.snd };
+        let is_heard = !blocks.is_empty() || !loss.is_calm(&before, &recovery);
+        let hystart = if is_heard { loss.hystart.take() } else { None };
         let result = loss.on_ack(&at, &mut cw, &mut recovery, &ack);
+        loss.hystart = hystart.or(loss.hystart);
         conn.set_congestion(&cw, &recovery);
         self.after_detection(conn, &result, has_moved);
         forget_if_calm(conn);

@@ -13,7 +13,7 @@ use chimney_abi::state::{
 };
 use chimney_host_stack_core::loss_recovery::TimerKind;
 
-const TIMERS: [u8; 4] = [TIMER_RTX, TIMER_DELACK, TIMER_PUSH, TIMER_KEEP_ALIVE];
+const TIMERS: [u8; 4] = [TIMER_DELACK, TIMER_PUSH, TIMER_RTX, TIMER_KEEP_ALIVE];
 /// probes and their distance when the host gave none.
 const DEFAULT_KA_PROBES: u8 = 10;
 const DEFAULT_KA_INTERVAL_US: u32 = 1_000_000;
@@ -58,7 +58,7 @@ impl<D: Dma> Golden<D> {
         expired
     }
 
-    /// Handles the due timers of one connection.
+    /// Handles the due timers of one connection, each with what it sends: the last may end the connection.
     fn expire(&mut self, conn: &mut Conn) -> Result<(), DmaError> {
         for timer in TIMERS {
             let is_due = conn.timer_runs(timer) && {
@@ -81,6 +81,7 @@ impl<D: Dma> Golden<D> {
                 TIMER_PUSH => self.push_post(conn, false)?,
                 _ => self.on_keep_alive(conn),
             }
+            self.output(conn)?;
         }
         Ok(())
     }

@@ -342,6 +342,19 @@ fn text_behind_what_is_sent_again_has_a_probe() {
     assert_ne!(record(&mut pair).snd_max, sent, "two round trips are over, the timeout is not");
 }
 
+/// The window is probed 300, 600 and 1200 ms after its text came, the peer 500 ms after; 600 ms after it the peer is given up.
+#[test]
+fn of_two_timers_of_a_moment_the_first_sends_before_the_second_gives_up() {
+    let mut pair = open(|r| {
+        (r.snd_wnd, r.cached_flags, r.max_retransmissions) = (0, CACHED_KEEP_ALIVE, 0);
+        (r.ka_timeout_us, r.ka_interval_us, r.ka_probe_count) = (500_000, 100_000, 1);
+    });
+    post(&mut pair, 100);
+    pair.pass(1000 * MS);
+    let image = record(&mut pair);
+    assert_eq!(image.tcp_state, TcpState::Closed.code());
+}
+
 #[test]
 fn who_closed_its_half_hears_of_no_window() {
     let mut pair = open(|_| {});
@@ -356,4 +369,26 @@ fn who_closed_its_half_hears_of_no_window() {
     pair.both(|rig| rig.ring_receive(0, 1, IRS + 5841 + WINDOW));
     pair.compare();
     assert_eq!(pair.both(out), before);
+}
+
+/// The longer round trip is the probe's, and the loss unit hears of it: it does not end slow start (`hdl/doc/engine.md`, deviations from RFC 9406).
+#[test]
+fn a_round_trip_with_a_probe_in_it_does_not_slow_slow_start() {
+    let at = |segment: u32| ISS + segment * 1460;
+    let mut pair = open(|r| {
+        (r.const_flags, r.cwnd) = (CONST_SACK | CONST_NEWRENO, 2 * 1460);
+        (r.srtt_us_x8, r.rttvar_us_x4) = (8 * 20_000, 4 * 1000);
+    });
+    post(&mut pair, 20 * 1460);
+    pair.pass(20 * MS);
+    ack(&mut pair, at(2), 65_000);
+    assert_eq!(record(&mut pair).cwnd, 4 * 1460);
+    // The probe is new text.
+    pair.pass(60 * MS);
+    ack(&mut pair, at(7), 65_000);
+    let cwnd = record(&mut pair).cwnd;
+    pair.pass(20 * MS);
+    let max = record(&mut pair).snd_max;
+    ack(&mut pair, max, 65_000);
+    assert_eq!(record(&mut pair).cwnd, cwnd + 2 * 1460);
 }
