@@ -2,7 +2,8 @@
 //! the same must be seen: frames on the wire, frames handed up, shadow records, memory, images of queries and uploads.
 //!
 //! Time passes from deadline to deadline, and stands still while the devices work: so both see every event at the same microsecond.
-//! `CHIMNEY_SEED=n` is another run, `CHIMNEY_STEPS=n` a longer one, `CHIMNEY_QUERIES=1` compares every record after every step.
+//! `CHIMNEY_LONG=1` runs a million steps. `CHIMNEY_SEED=n` is another run and `CHIMNEY_STEPS=n` so many steps of it; a failure says both.
+//! `CHIMNEY_QUERIES=n` compares every record after every step from the n-th on.
 
 #[path = "../golden_rig/mod.rs"]
 mod golden_rig;
@@ -12,19 +13,28 @@ mod conn;
 mod dut;
 mod pair;
 
-use pair::Pair;
+use pair::{number, Pair};
 
-/// Random steps of each run, 50 000 in all; with these seeds none of the differences shows that are known and not mended yet.
+/// Tests that begin with a seed each.
+const TESTS: u64 = 4;
+/// Random steps of each: 50 000 in all.
 const STEPS: u64 = 12_500;
+/// In the long run each test has so many seeds, with so many steps: a million in all.
+const LONG: (u64, u64) = (5, 50_000);
 
-/// So many steps, or `CHIMNEY_STEPS`, with a seed, or `CHIMNEY_SEED`.
+/// With this seed, and in the long run with others after it; or with `CHIMNEY_SEED` alone. `CHIMNEY_STEPS` steps, if that says so.
 fn run(seed: u64) {
-    let steps = std::env::var("CHIMNEY_STEPS").ok().and_then(|s| s.parse().ok()).unwrap_or(STEPS);
-    let mut pair = Pair::new(chimney_sim::rng::test_seed(seed));
-    for _ in 0..steps {
-        pair.step();
+    let is_long = std::env::var("CHIMNEY_LONG").is_ok_and(|v| v == "1");
+    let (seeds, steps) = if is_long { LONG } else { (1, STEPS) };
+    let seeds = if number("CHIMNEY_SEED").is_some() { 1 } else { seeds };
+    let steps = number("CHIMNEY_STEPS").unwrap_or(steps);
+    for i in 0..seeds {
+        let mut pair = Pair::new(chimney_sim::rng::test_seed(seed + i * TESTS));
+        for _ in 0..steps {
+            pair.step();
+        }
+        pair.end();
     }
-    pair.end();
 }
 
 #[test]

@@ -6,7 +6,9 @@ use super::golden_rig::wire::Seg;
 use super::golden_rig::{Rig, PAGES, PAGE_MAP, USER};
 use chimney_abi::cmd::{Opcode, Phase, Status, TcpState};
 use chimney_abi::desc::*;
-use chimney_abi::state::{TcpRecord, DELEG_STOPPED, ECN_REDUCED, NO_TIMER};
+use chimney_abi::state::{
+    TcpRecord, CONST_ECN, CONST_SACK, DELEG_POOL_MODE, DELEG_STOPPED, ECN_REDUCED, NO_TIMER,
+};
 use chimney_sim::device::Device;
 use chimney_sim::net::guise::Guise;
 use chimney_sim::rng::Rng;
@@ -18,21 +20,27 @@ pub const CONNS: u16 = 6;
 const LOOK_STEPS: u64 = 64;
 /// SACK blocks beside timestamps (RFC 2018 3).
 const MOST_WITH_TIMESTAMPS: usize = 3;
-/// Stimuli that a failure shows.
-const SHOWN: usize = 24;
+/// Stimuli and segments that a failure shows.
+const SHOWN: usize = 200;
+
+/// The number in an environment variable.
+pub fn number(variable: &str) -> Option<u64> {
+    std::env::var(variable).ok()?.parse().ok()
+}
 
 pub struct Pair {
     pub gold: Rig<Dut>,
     pub rtl: Rig<Dut>,
     pub rng: Rng,
+    seed: u64,
     pub steps: u64,
     conns: Vec<Option<Conn>>,
     log: VecDeque<String>,
     /// When each connection sent last.
     sent_us: BTreeMap<u16, u64>,
     seen: BTreeMap<&'static str, u64>,
-    /// Every record is compared after every step: to find where a difference begins.
-    queries: bool,
+    /// From this step on every record is compared after every step: to find where a difference begins.
+    queries_from: u64,
 }
 
 impl Pair {
@@ -42,12 +50,13 @@ impl Pair {
             gold: Rig::around(false, guise, Dut::golden),
             rtl: Rig::around(false, guise, Dut::rtl),
             rng: Rng::new(seed),
+            seed,
             steps: 0,
             conns: (0..CONNS).map(|_| None).collect(),
             log: VecDeque::new(),
             sent_us: BTreeMap::new(),
             seen: BTreeMap::new(),
-            queries: std::env::var_os("CHIMNEY_QUERIES").is_some(),
+            queries_from: number("CHIMNEY_QUERIES").unwrap_or(u64::MAX),
         }
     }
 
@@ -62,7 +71,7 @@ impl Pair {
 
     pub fn note(&mut self, kind: &'static str, what: String) {
         *self.seen.entry(kind).or_default() += 1;
-        if self.log.len() == SHOWN {
+        while self.log.len() >= SHOWN {
             self.log.pop_front();
         }
         self.log.push_back(format!("{} us: {kind} {what}", self.gold.now_us));
@@ -70,7 +79,9 @@ impl Pair {
 
     pub fn fail(&self, what: &str) -> ! {
         let log: Vec<_> = self.log.iter().map(String::as_str).collect();
-        panic!("step {}, {} us: {what}\nafter\n{}", self.steps, self.gold.now_us, log.join("\n"));
+        let replay = format!("CHIMNEY_SEED={} CHIMNEY_STEPS={}", self.seed, self.steps);
+        let (step, us) = (self.steps, self.gold.now_us);
+        panic!("step {step}, {us} us: {what}\nafter\n{}\nagain with {replay}", log.join("\n"));
     }
 
     /// When a connection sent last.
@@ -125,7 +136,7 @@ impl Pair {
             }
         }
         self.compare();
-        if self.queries {
+        if self.steps >= self.queries_from {
             for id in 0..CONNS {
                 if let Some(generation) = self.conns[usize::from(id)].as_ref().map(|conn| conn.generation) {
                     self.take_back(id, generation, Opcode::Query);
@@ -284,9 +295,15 @@ fn told(image: TcpRecord) -> TcpRecord {
     if r.deleg_flags & DELEG_STOPPED != 0 {
         r.ka_deadline = NO_TIMER;
     }
-    // What a recovery, or the window of a mark, ended at says nothing any more once it is acknowledged; the RTL has one field for both.
+    // In pool mode there is no post; the RTL's record has what it read of one that it left out.
+    if r.deleg_flags & DELEG_POOL_MODE != 0 {
+        (r.post_addr, r.post_len, r.post_flags) = (0, 0, 0);
+    }
+    // What a recovery, or the window of a mark, ended at says nothing any more once it is acknowledged; the RTL has one field for both. With SACK it says
+    // nothing of a loss anyway: there a repaired one (RFC 8985 7.4.2) sets it as well.
     let is_over = (r.recover.wrapping_sub(r.snd_una) as i32) <= 0;
-    if r.phase == Phase::Open.code() && r.ecn & ECN_REDUCED == 0 && is_over {
+    let has_one = r.const_flags & (CONST_SACK | CONST_ECN) == CONST_SACK;
+    if r.phase == Phase::Open.code() && r.ecn & ECN_REDUCED == 0 && (is_over || has_one) {
         r.recover = r.snd_una;
     }
     r
