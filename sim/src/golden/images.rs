@@ -134,7 +134,9 @@ impl<D: Dma> Golden<D> {
             TimerKind::Probe | TimerKind::Reorder if conn.timer_runs(TIMER_RTX) && waits => r.rto_us,
             _ => remaining(TIMER_RTX, r.rtx_deadline),
         };
-        r.ka_deadline = remaining(TIMER_KEEP_ALIVE, r.ka_deadline);
+        // In CLOSED no timer runs, also after an update.
+        let is_closed = conn.state() == TcpState::Closed;
+        r.ka_deadline = if is_closed { NO_TIMER } else { remaining(TIMER_KEEP_ALIVE, r.ka_deadline) };
         (r.delack_deadline, r.push_deadline, r.timers) = (NO_TIMER, NO_TIMER, 0);
         r.ts_offset = timestamps::clock(self.clock_us(), r.ts_offset);
         for stamp in [&mut r.ts_recent_us, &mut r.rtt_start_us, &mut r.last_rx_us] {

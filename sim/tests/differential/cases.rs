@@ -392,3 +392,17 @@ fn a_round_trip_with_a_probe_in_it_does_not_slow_slow_start() {
     ack(&mut pair, max, 65_000);
     assert_eq!(record(&mut pair).cwnd, cwnd + 2 * 1460);
 }
+
+#[test]
+fn an_update_starts_no_timer_of_a_closed_connection() {
+    let mut pair = open(|_| {});
+    pair.both(|rig| rig.peer(Seg { fin: true, ..Seg::new(IRS, ISS) }));
+    pair.both(|rig| rig.send_fin(ISS));
+    pair.both(|rig| rig.peer(Seg::new(IRS + 1, ISS + 1)));
+    pair.compare();
+    let flags = CACHED_KEEP_ALIVE | CACHED_KEEP_ALIVE_RESTART;
+    let update = TcpRecord { cached_flags: flags, ka_timeout_us: 500_000, ..TcpRecord::default() };
+    assert_eq!(pair.both(|rig| rig.update(0, 1, &update)), Status::Success);
+    let image = record(&mut pair);
+    assert_eq!((image.tcp_state, image.ka_deadline), (TcpState::Closed.code(), NO_TIMER));
+}
