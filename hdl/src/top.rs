@@ -2,8 +2,8 @@
 //!
 //! ```text
 //!   s_axil -> csr ---> doorbells ----------> engine (PROTO) <--> commands <-- command ring
-//!   s_axis -> rx ---> dispatch <-> lookup --^ |  ^                |  `-> lookup, transmit's tables
-//!     lb --^            |                     |  |                v
+//!   s_axis -> rx ---> dispatch -------------^ |  ^                |  `-> lookup, transmit's tables
+//!     lb --^ `-> lookup |                     |  |                v
 //!                       +--> write engine <---+  |              status
 //!                              m_axi W        transmit <--- ordinary TX ring
 //!             read arbiter -> m_axi R            `-> m_axis, lb
@@ -317,22 +317,22 @@ impl<
         self.dispatch.rx_log2.next = rings.rx_log2.get_bits::<4>(0);
         self.dispatch.rx_producer.next = rings.rx_producer;
         self.rx.hash_key.next = rings.hash_key;
-        self.dispatch.meta_hash.next = self.rx.meta_hash.val();
+        self.dispatch.meta_hit.next = self.rx.meta_hit.val();
         self.lookup.mix_filled.next = self.rx.mix_filled.val();
         self.rx.mix_valid.next = self.lookup.mix_valid.val();
         self.rx.mix_x.next = self.lookup.mix_x.val();
         self.lookup.mix_ready.next = self.rx.mix_ready.val();
         self.lookup.mix_y.next = self.rx.mix_y.val();
-        self.lookup.find_hash.next = self.dispatch.find_hash.val();
-        self.lookup.find_valid.next = self.dispatch.find_valid.val();
-        self.lookup.find_key.next = self.dispatch.find_key.val();
-        self.dispatch.find_ready.next = self.lookup.find_ready.val();
-        self.dispatch.find_done.next = self.lookup.find_done.val();
-        self.dispatch.find_hit.next = self.lookup.find_hit.val();
-        self.dispatch.find_conn.next = self.lookup.find_conn.val();
-        self.vlans.look.next = self.lookup.find_done.val();
+        self.lookup.find_hash.next = self.rx.find_hash.val();
+        self.lookup.find_valid.next = self.rx.find_valid.val();
+        self.lookup.find_key.next = self.rx.find_key.val();
+        self.rx.find_ready.next = self.lookup.find_ready.val();
+        self.rx.find_done.next = self.lookup.find_done.val();
+        self.rx.find_hit.next = self.lookup.find_hit.val();
+        self.rx.find_conn.next = self.lookup.find_conn.val();
+        self.vlans.look.next = self.lookup.find_looks.val();
         self.vlans.conn.next = self.lookup.find_conn.val();
-        self.dispatch.vlan.next = self.vlans.vlan.val();
+        self.rx.vlan.next = self.vlans.vlan.val();
         self.lookup.op_valid.next = self.commands.lookup_valid.val();
         self.lookup.op.next = self.commands.lookup.val();
         self.commands.lookup_done.next = self.lookup.op_done.val();
@@ -389,7 +389,10 @@ impl<
         let table = self.commands.table_op.val();
         let stores = self.commands.table_valid.val() && self.transmit.table_op_ready.val();
         self.proto.path_mtu.next = path_mtu(stores, table);
-        self.vlans.path_vlan.next = path_vlan(stores, table);
+        let moved = path_vlan(stores, table);
+        self.vlans.path_vlan.next = moved;
+        // Answers of the lookup say whether a frame has its neighbor's tag.
+        self.rx.changed.next = self.lookup.changes.val() || moved.valid;
         // PROTO has taken the connection, the lookup is about to.
         self.vlans.conn_path.next = conn_path(
             self.commands.lookup_valid.val(),

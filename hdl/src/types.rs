@@ -42,22 +42,6 @@ pub struct FrameMeta {
     pub verdict: Bits<16>,
     /// 1 = clean TCP for our MAC, in any framing and family (programmer's guide 3).
     pub candidate: Bit,
-    /// 1 = IPv6.
-    pub is_v6: Bit,
-    /// 1 = an 802.1Q tag.
-    pub tagged: Bit,
-    /// Its control information: priority in bits 15:13, VLAN id in bits 11:0.
-    pub tci: Bits<16>,
-    /// 1 = LLC/SNAP instead of a type field.
-    pub snap: Bit,
-    /// Remote address (the frame's source), first wire byte in bits 7:0; IPv4 in bits 31:0, the others 0.
-    pub remote_ip: Bits<128>,
-    /// Local address (the frame's destination).
-    pub local_ip: Bits<128>,
-    /// Remote port, host order.
-    pub remote_port: Bits<16>,
-    /// Local port, host order.
-    pub local_port: Bits<16>,
     /// The TCP part.
     pub seg: RxSeg,
 }

@@ -47,7 +47,6 @@ impl<const AW: usize, const ROW: usize> Logic for Wired<AW, ROW> {
         self.hash.beat_valid.next = self.beat_valid.val();
         self.hash.words.next = self.words.val();
         self.hash.commit.next = false;
-        self.hash.hash_ready.next = true;
         self.filled.next = self.hash.filled.val();
         self.hash.mix_valid.next = self.lookup.mix_valid.val();
         self.hash.mix_x.next = self.lookup.mix_x.val();

@@ -123,6 +123,8 @@ pub struct Place {
     pub next_lo: Bit,
     /// It is IPv6 (valid with all of the above).
     pub is_v6: Bit,
+    /// With `on`: the same, known a clock earlier.
+    pub on_v6: Bit,
     /// With `on`: number of `lo` from the IP header on.
     pub n: Bits<WORD_NO>,
     /// With `on`: number of `lo` from the TCP or UDP header on.
@@ -183,7 +185,7 @@ pub fn framing_step(f: Framing, idx: Bits<13>, data: Bits<64>, c: RxClass) -> (F
         n.n = if first_hi { bits::<WORD_NO>(1) } else { bits::<WORD_NO>(0) };
         n.t = words + first_hi;
     }
-    (n, Place { on: f.is_ip && idx != 0, first_hi, next_lo, is_v6, n: f.n, t: f.t })
+    (n, Place { on: f.is_ip && idx != 0, first_hi, next_lo, is_v6, on_v6: f.is_v6, n: f.n, t: f.t })
 }
 
 /// Byte of the frame at which the IP header begins.

@@ -13,12 +13,15 @@
 //! 25 bytes and more. Back-pressure: see `RxStream`. Reset: empty; the memory's contents stay.
 use crate::eth::rx_stream::{RxStream, METAS_LOG2, WORD_BITS};
 use crate::ip::rx_parse::RxParse;
+use crate::ip::tx_build::VLAN;
 use crate::mem::SdpRam;
 use crate::prelude::*;
 use crate::stream::Fifo;
+use crate::tcp::lookup::ahead::Ahead;
 use crate::tcp::lookup::hash::FlowHash;
+use crate::tcp::lookup::FlowKey;
 use crate::tcp::rx_options::RxOptions;
-use crate::types::FrameMeta;
+use crate::types::{FrameMeta, RxSeg};
 
 /// The receiver.
 #[derive(LogicBlock, Default)]
@@ -57,10 +60,28 @@ pub struct Rx<const MAX: usize> {
     pub meta_valid: Signal<Out, Bit>,
     /// Its description.
     pub meta: Signal<Out, FrameMeta>,
-    /// The hash of its 4-tuple, if it is a candidate.
-    pub meta_hash: Signal<Out, Bits<32>>,
+    /// With `meta_valid`: it is for the connection `meta.seg.conn`.
+    pub meta_hit: Signal<Out, Bit>,
     /// It is taken.
     pub meta_ready: Signal<In, Bit>,
+    /// See [`Ahead::find_valid`].
+    pub find_valid: Signal<Out, Bit>,
+    /// See [`Ahead::find_key`].
+    pub find_key: Signal<Out, FlowKey>,
+    /// See [`Ahead::find_hash`].
+    pub find_hash: Signal<Out, Bits<32>>,
+    /// See [`Ahead::find_ready`].
+    pub find_ready: Signal<In, Bit>,
+    /// See [`Ahead::find_done`].
+    pub find_done: Signal<In, Bit>,
+    /// See [`Ahead::find_hit`].
+    pub find_hit: Signal<In, Bit>,
+    /// See [`Ahead::find_conn`].
+    pub find_conn: Signal<In, Bits<16>>,
+    /// See [`Ahead::vlan`].
+    pub vlan: Signal<In, Bits<VLAN>>,
+    /// See [`Ahead::changed`].
+    pub changed: Signal<In, Bit>,
     /// Packet memory: read.
     pub mem_re: Signal<In, Bit>,
     /// Packet memory: word address.
@@ -99,6 +120,7 @@ pub struct Rx<const MAX: usize> {
     parse: RxParse,
     scanner: RxOptions,
     hash: FlowHash,
+    ahead: Ahead,
     packets: SdpRam<Bits<64>, WORD_BITS>,
     metas: Fifo<FrameMeta, METAS_LOG2, { METAS_LOG2 + 1 }>,
 }
@@ -106,8 +128,8 @@ pub struct Rx<const MAX: usize> {
 #[kernel]
 impl<const MAX: usize> Logic for Rx<MAX> {
     fn update(&mut self) {
-        clock!(self, clock, stream, parse, scanner, hash, packets, metas);
-        reset!(self, reset, stream, parse, hash, metas);
+        clock!(self, clock, stream, parse, scanner, hash, ahead, packets, metas);
+        reset!(self, reset, stream, parse, hash, ahead, metas);
         self.stream.enable.next = self.enable.val();
         self.stream.s_axis_tdata.next = self.s_axis_tdata.val();
         self.stream.s_axis_tkeep.next = self.s_axis_tkeep.val();
@@ -141,20 +163,40 @@ impl<const MAX: usize> Logic for Rx<MAX> {
         self.hash.mix_x.next = self.mix_x.val();
         self.mix_y.next = self.hash.mix_y.val();
 
+        self.ahead.flow.next = self.parse.flow.val();
+        self.ahead.described.next = self.parse.meta_valid.val();
+        self.ahead.begun.next = self.hash.begun.val();
+        self.ahead.hashed.next = self.hash.hashed.val();
+        self.ahead.key_hash.next = self.hash.key_hash.val();
+        self.ahead.ended.next = self.hash.ended.val();
+        self.ahead.lost.next = self.hash.ended_lost.val();
+        self.find_valid.next = self.ahead.find_valid.val();
+        self.find_key.next = self.ahead.find_key.val();
+        self.find_hash.next = self.ahead.find_hash.val();
+        self.ahead.find_ready.next = self.find_ready.val();
+        self.ahead.find_done.next = self.find_done.val();
+        self.ahead.find_hit.next = self.find_hit.val();
+        self.ahead.find_conn.next = self.find_conn.val();
+        self.ahead.vlan.next = self.vlan.val();
+        self.ahead.changed.next = self.changed.val();
+
         // The stream admits no more frames than the lists hold, so they always have room.
         let waits = self.metas.m_valid.val();
         let here = self.parse.meta_valid.val();
-        let hashed = self.hash.hashed.val();
-        let whole = (waits || here) && self.hash.hash_valid.val();
-        let taken = whole && self.meta_ready.val();
         let meta = if waits { self.metas.m_data.val() } else { self.parse.meta.val() };
+        self.ahead.waits.next = waits || here;
+        self.ahead.candidate.next = meta.candidate;
+        let whole = self.ahead.ready.val();
+        let answer = self.ahead.answer.val();
+        let taken = whole && self.meta_ready.val();
         self.metas.s_valid.next = here && (waits || !taken);
         self.metas.s_data.next = self.parse.meta.val();
         self.meta_valid.next = whole;
-        self.meta.next = FrameMeta { candidate: meta.candidate && hashed.ok, ..meta };
-        self.meta_hash.next = hashed.hash;
+        self.meta.next =
+            FrameMeta { seg: RxSeg { conn: bit_cast::<16, 12>(answer.conn), ..meta.seg }, ..meta };
+        self.meta_hit.next = answer.hit;
         self.metas.m_ready.next = taken;
-        self.hash.hash_ready.next = taken;
+        self.ahead.taken.next = taken;
         self.stream.meta_taken.next = taken;
 
         self.packets.we.next = self.stream.mem_we.val();

@@ -16,7 +16,9 @@
 use crate::eth::framing::{framing_step, ip_at, Framing, Place, RxClass};
 use crate::ip::checksum::{be16, be32};
 use crate::ip::rx_sums::RxSums;
+use crate::ip::tx_build::VLAN;
 use crate::prelude::*;
+use crate::tcp::lookup::{Address, Flow, FlowKey};
 use crate::tcp::rx_options::TcpOptions;
 use crate::tcp::rx_parse::{checks, frame_meta, verdict, RxChecks, RxVerdict};
 use crate::types::FrameMeta;
@@ -158,6 +160,19 @@ pub struct RxEnd {
     pub forwarded: Bit,
 }
 
+/// What names the connection.
+#[kernel]
+fn flow_of(h: RxHeader, f: Framing) -> Flow {
+    let key = FlowKey {
+        is_v6: f.is_v6,
+        remote_ip: unpack::<Address, 128>(h.remote_ip),
+        local_ip: unpack::<Address, 128>(h.local_ip),
+        remote_port: h.remote_port,
+        local_port: h.local_port,
+    };
+    Flow { key, tagged: f.tagged, vid: f.tci.get_bits::<VLAN>(0) }
+}
+
 /// One word of an address: `v6` or `v4` are its numbers; a word that IPv4 does not have is 0.
 #[kernel]
 fn address(old: Bits<128>, w: Words, v4: u64, v6: u64) -> Bits<128> {
@@ -265,6 +280,8 @@ pub struct RxParse {
     pub data_offset: Signal<Out, Bits<4>>,
     /// What the options are, with `meta_valid`.
     pub options: Signal<In, TcpOptions>,
+    /// What names its connection, from the clock after its ports came in until the frame is described.
+    pub flow: Signal<Out, Flow>,
     /// Pulse: a kept frame is described.
     pub meta_valid: Signal<Out, Bit>,
     /// The description.
@@ -330,6 +347,9 @@ impl Logic for RxParse {
             let clean = (self.sums.ip_clean.val(), self.sums.tcp_clean.val(), self.sums.udp_clean.val());
             self.verdict.d.next = verdict(self.checks.q.val(), clean);
         }
+        // The next frame may have begun, but its words have not come.
+        let past = self.ended.q.val() || self.checked.q.val() || self.valid.q.val();
+        self.flow.next = flow_of(h, if past { self.frame.q.val().framing } else { f });
         self.meta_valid.next = self.valid.q.val();
         self.meta.next =
             frame_meta(h, self.frame.q.val(), self.checks.q.val(), self.verdict.q.val(), self.options.val());

@@ -24,6 +24,23 @@ impl Tuple {
         Tuple { is_v6: false, remote: ip(remote), local: ip(local), ports: (remote_port, local_port) }
     }
 
+    /// Of a frame whose TCP header begins at `at`.
+    pub fn of_frame(frame: &[u8], at: usize, is_v6: bool) -> Tuple {
+        let len = if is_v6 { 16 } else { 4 };
+        let ip = |at: usize| frame[at..at + len].iter().rev().fold(0, |a, b| a << 8 | u128::from(*b));
+        let port = |at: usize| u16::from_be_bytes([frame[at], frame[at + 1]]);
+        let (remote, local) = (ip(at - 2 * len), ip(at - len));
+        Tuple { is_v6, remote, local, ports: (port(at), port(at + 2)) }
+    }
+
+    /// Of a key.
+    pub fn of_key(key: &FlowKey) -> Tuple {
+        let ip =
+            |a: Address| [a.d, a.c, a.b, a.a].iter().fold(0, |x, word| x << 32 | u128::from(word.to_u64()));
+        let ports = (key.remote_port.to_u64() as u16, key.local_port.to_u64() as u16);
+        Tuple { is_v6: key.is_v6, remote: ip(key.remote_ip), local: ip(key.local_ip), ports }
+    }
+
     /// Any, of both families.
     pub fn any(r: &mut Rnd) -> Tuple {
         let is_v6 = r.chance(1, 2);

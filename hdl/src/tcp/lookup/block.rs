@@ -15,7 +15,7 @@ pub struct Lookup<const AW: usize, const ROW: usize> {
     pub reset: Signal<In, Bit>,
     /// A key is to be found.
     pub find_valid: Signal<In, Bit>,
-    /// The key; stays until `find_done`.
+    /// The key: the family with `find_valid`, all of it from the second clock after it was taken until `find_done`.
     pub find_key: Signal<In, FlowKey>,
     /// Its hash, with `find_valid`.
     pub find_hash: Signal<In, Bits<32>>,
@@ -27,6 +27,10 @@ pub struct Lookup<const AW: usize, const ROW: usize> {
     pub find_hit: Signal<Out, Bit>,
     /// With `find_hit`: its connection id.
     pub find_conn: Signal<Out, Bits<16>>,
+    /// Pulse, at least three clocks before `find_hit`: `find_conn` may become the answer; the last one does.
+    pub find_looks: Signal<Out, Bit>,
+    /// From the next clock on finds may be answered otherwise. No find is in work.
+    pub changes: Signal<Out, Bit>,
     /// The table is to be changed.
     pub op_valid: Signal<In, Bit>,
     /// The change; stays until `op_done`.
@@ -66,6 +70,8 @@ impl<const AW: usize, const ROW: usize> Logic for Lookup<AW, ROW> {
         self.find_done.next = self.find.find_done.val();
         self.find_hit.next = self.find.find_hit.val();
         self.find_conn.next = self.find.find_conn.val();
+        self.find_looks.next = self.find.looks.val();
+        self.changes.next = self.keeper.changes.val();
         self.keeper.enable.next = cleared && self.mix_filled.val();
         self.keeper.op_valid.next = self.op_valid.val();
         self.keeper.op.next = self.op.val();

@@ -56,7 +56,7 @@ pub struct Find<const ROW: usize> {
     pub open: Signal<In, Bit>,
     /// A key is to be found.
     pub find_valid: Signal<In, Bit>,
-    /// The key; stays until `find_done`.
+    /// The key, from the second clock after it was taken until `find_done`.
     pub find_key: Signal<In, FlowKey>,
     /// It is taken.
     pub find_ready: Signal<Out, Bit>,
@@ -66,6 +66,8 @@ pub struct Find<const ROW: usize> {
     pub find_hit: Signal<Out, Bit>,
     /// With `find_hit`: its connection id.
     pub find_conn: Signal<Out, Bits<16>>,
+    /// Pulse: `conn` is looked at; it is the answer unless this comes again.
+    pub looks: Signal<Out, Bit>,
     /// Slots and rows are not in use: the keeper may read.
     pub free: Signal<Out, Bit>,
     /// Candidates, in the clock after a find was taken.
@@ -107,6 +109,7 @@ impl<const ROW: usize> Logic for Find<ROW> {
         self.find_done.next = hit || judging && others == 0 || state == FindState::Miss;
         self.find_conn.next = bit_cast::<16, 12>(conn);
         self.free.next = idle && !self.find_valid.val() || state == FindState::Rest;
+        self.looks.next = state == FindState::Remote;
         self.row_re.next = state == FindState::Remote || is_local;
         self.row_at.next = row_at::<ROW>(conn, is_local);
         let remote = Row { ip: key.remote_ip, port: key.remote_port };

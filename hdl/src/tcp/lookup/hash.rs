@@ -1,21 +1,21 @@
 //! The hash of every received frame's 4-tuple, made while its header passes; and of others, word by word, in the clocks between.
 //!
 //! ```text
-//!   two words of a beat --> [queue of 16] --one word per clock--> T --> h    end of a kept frame: h --> [list of 32]
-//!                                        words of others, low priority --^
+//!   two words of a beat --+-> [queue of 16] -+-one word per clock--> T --> hash, when the key is whole
+//!                         `-- when empty: ---'                       ^
+//!                             past it        words of others, low priority
 //! ```
-//! The words of the key are found by their place in the datagram alone, so the hash is the same in every framing. Each kept
-//! frame gives one result, in order; only that of a candidate (a whole header of TCP) means something.
+//! The words of the key are found by their place in the datagram alone, so the hash is the same in every framing, and it is there before
+//! anybody knows what becomes of the frame: ends of kept frames come through the same queue, so whoever listens knows whose a hash was.
 //!
 //! A beat brings two words and T takes one per clock, so the queue fills for some clocks; IPv6 segments need at least ten beats and
-//! 9 clocks of T. What is shorter cannot be a segment, but could crowd the queue: then words are left out, and the frame's result is
-//! not `ok` (law L4: such a frame goes up). Ends of frames always find room: they are 4 clocks apart, and the
+//! 9 clocks of T. What is shorter cannot be a segment, but could crowd the queue: then words are left out, and the frame's hash
+//! is `lost` (law L4: such a frame goes up). Ends of frames always find room: they are 4 clocks apart, and the
 //! queue takes no words above 12.
 //!
-//! Latency: the result of a smallest IPv4 frame comes before its description, that of the smallest IPv6 frame one or two clocks after it.
-//! Throughput: one word per clock. Back-pressure: none; not more kept frames than the list holds may wait. Reset: empty.
+//! Latency: 4 clocks from the beat with the ports to the hash of an untagged IPv4 frame, 7 for IPv6, with the first of these the one in which the
+//! beat comes in from the wire. Throughput: one word per clock. Back-pressure: none. Reset: empty.
 use super::sbox::SBoxes;
-use crate::eth::rx_stream::METAS_LOG2;
 use crate::ip::rx_parse::Words;
 use crate::prelude::*;
 use crate::stream::Fifo;
@@ -47,13 +47,15 @@ pub struct Token {
     pub use_hi: Bit,
     /// A key begins here.
     pub first: Bit,
+    /// It ends here.
+    pub last: Bit,
     /// A kept frame ends here.
     pub end: Bit,
     /// With `end`: words are missing.
     pub lost: Bit,
 }
 
-/// The hash of a frame.
+/// The hash of a frame's key.
 #[derive(Clone, Copy, Debug, Default, PartialEq, LogicStruct)]
 pub struct Hashed {
     /// The hash.
@@ -66,7 +68,7 @@ pub struct Hashed {
 #[kernel]
 fn key_words(w: Words) -> Token {
     let n = w.place.n;
-    let (first, ports) = if w.place.is_v6 {
+    let (first, ports) = if w.place.on_v6 {
         (bits::<6>(V6_FIRST), bits::<6>(V6_PORTS))
     } else {
         (bits::<6>(V4_FIRST), bits::<6>(V4_PORTS))
@@ -78,6 +80,7 @@ fn key_words(w: Words) -> Token {
         use_lo: w.place.on && n >= first && n <= ports,
         use_hi: w.place.on && next >= first && next <= ports,
         first: w.place.on && (n == first || next == first),
+        last: w.place.on && (n == ports || next == ports),
         end: false,
         lost: false,
     }
@@ -102,12 +105,16 @@ pub struct FlowHash {
     pub words: Signal<In, Words>,
     /// It is the last one of a kept frame.
     pub commit: Signal<In, Bit>,
-    /// A frame's hash is there.
-    pub hash_valid: Signal<Out, Bit>,
-    /// The hash of the oldest frame.
-    pub hashed: Signal<Out, Hashed>,
-    /// It is taken.
-    pub hash_ready: Signal<In, Bit>,
+    /// Pulse: the first word of a key was taken.
+    pub begun: Signal<Out, Bit>,
+    /// Pulse: a whole key is hashed.
+    pub hashed: Signal<Out, Bit>,
+    /// With `hashed`: its hash.
+    pub key_hash: Signal<Out, Bits<32>>,
+    /// Pulse: a kept frame is through.
+    pub ended: Signal<Out, Bit>,
+    /// With `ended`: words of its key are missing.
+    pub ended_lost: Signal<Out, Bit>,
     /// T of a word is wanted.
     pub mix_valid: Signal<In, Bit>,
     /// It is looked up in this clock.
@@ -118,21 +125,22 @@ pub struct FlowHash {
     pub mix_y: Signal<Out, Bits<32>>,
     boxes: SBoxes,
     queue: Fifo<Token, QUEUE_LOG2, { QUEUE_LOG2 + 1 }>,
-    results: Fifo<Hashed, METAS_LOG2, { METAS_LOG2 + 1 }>,
     lost: Dff<Bit>,
     second: Dff<Bit>,
     mixed: Dff<Bit>,
     h: Dff<Bits<32>>,
-    ended: Dff<Bit>,
-    ended_lost: Dff<Bit>,
+    starts: Dff<Bit>,
+    whole: Dff<Bit>,
+    ends: Dff<Bit>,
+    ends_lost: Dff<Bit>,
 }
 
 #[kernel]
 impl Logic for FlowHash {
     fn update(&mut self) {
-        dff_setup!(self, clock, lost, second, mixed, h, ended, ended_lost);
-        clock!(self, clock, boxes, queue, results);
-        reset!(self, reset, boxes, queue, results);
+        dff_setup!(self, clock, lost, second, mixed, h, starts, whole, ends, ends_lost);
+        clock!(self, clock, boxes, queue);
+        reset!(self, reset, boxes, queue);
         self.boxes.enable.next = self.enable.val();
         self.boxes.key.next = self.key.val();
         self.filled.next = self.boxes.filled.val();
@@ -144,18 +152,23 @@ impl Logic for FlowHash {
         let end = self.beat_valid.val() && self.commit.val();
         let lost = if has { crowded || self.lost.q.val() && !new.first } else { self.lost.q.val() };
         self.lost.d.next = lost;
-        self.queue.s_valid.next = has && !crowded || end;
-        self.queue.s_data.next = Token {
+        let new = Token {
             use_lo: has && !crowded && new.use_lo,
             use_hi: has && !crowded && new.use_hi,
             end,
             lost,
             ..new
         };
+        // Past an empty queue; a second word is left for the next clock.
+        let waits = self.queue.m_valid.val();
+        let past = has && !waits && !end;
+        let two = new.use_lo && new.use_hi;
+        self.queue.s_valid.next = if past { two } else { has && !crowded || end };
+        self.queue.s_data.next = Token { use_lo: new.use_lo && !past, first: new.first && !past, ..new };
 
         // Words go to T.
-        let t = self.queue.m_data.val();
-        let here = self.queue.m_valid.val();
+        let t = if waits { self.queue.m_data.val() } else { new };
+        let here = waits || past;
         let in_lo = t.use_lo && !self.second.q.val();
         let in_hi = t.use_hi && !in_lo;
         let mixes = here && (in_lo || in_hi);
@@ -170,18 +183,20 @@ impl Logic for FlowHash {
         self.mix_y.next = self.boxes.y.val();
         let done = here && !(in_lo && t.use_hi);
         self.queue.m_ready.next = done;
-        self.second.d.next = here && !done;
+        self.second.d.next = waits && !done;
         self.mixed.d.next = mixes;
         self.h.d.next = h;
 
-        // A frame is through.
-        self.ended.d.next = done && t.end;
-        self.ended_lost.d.next = t.lost;
-        self.results.s_valid.next = self.ended.q.val();
-        self.results.s_data.next = Hashed { hash: h, ok: !self.ended_lost.q.val() };
-        self.hash_valid.next = self.results.m_valid.val();
-        self.hashed.next = self.results.m_data.val();
-        self.results.m_ready.next = self.hash_ready.val();
-        dff_reset!(self, reset, lost, second, mixed, ended);
+        // A key, a frame is through.
+        self.starts.d.next = mixes && begins;
+        self.whole.d.next = mixes && done && t.last && !t.lost;
+        self.ends.d.next = done && t.end;
+        self.ends_lost.d.next = t.lost;
+        self.begun.next = self.starts.q.val();
+        self.hashed.next = self.whole.q.val();
+        self.key_hash.next = self.boxes.y.val();
+        self.ended.next = self.ends.q.val();
+        self.ended_lost.next = self.ends_lost.q.val();
+        dff_reset!(self, reset, lost, second, mixed, starts, whole, ends);
     }
 }

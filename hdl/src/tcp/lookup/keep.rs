@@ -182,6 +182,8 @@ pub struct Keeper<const AW: usize, const ROW: usize> {
     pub op_known: Signal<Out, Bit>,
     /// No slot is being written.
     pub open: Signal<Out, Bit>,
+    /// An entry comes or goes, perhaps.
+    pub changes: Signal<Out, Bit>,
     /// No find uses slots and rows in this clock.
     pub free: Signal<In, Bit>,
     /// Look at the places of a hash.
@@ -259,6 +261,7 @@ impl<const AW: usize, const ROW: usize> Logic for Keeper<AW, ROW> {
             (state == KeepState::Act, state == KeepState::Move, state == KeepState::Rotate);
         let (half, last) = (k == REMOTE_PORT, k == LOCAL_PORT);
         self.open.next = !acting && !moving && !rotating;
+        self.changes.next = acting;
         self.op_done.next = state == KeepState::Answer;
         self.op_ok.next = self.ok.q.val();
         self.op_known.next = self.known.q.val();

@@ -33,8 +33,10 @@
 //! operation is held until `op_done`. Reset: the slots are cleared in `1 << AW` clocks, no find meanwhile; the S-boxes are
 //! filled in 2112 clocks after the first clock with `CTRL.enable` after a reset, no operation before. A key that is written
 //! later counts after the next reset.
+use crate::ip::tx_build::VLAN;
 use crate::prelude::*;
 
+pub mod ahead;
 pub mod block;
 pub mod find;
 pub mod hash;
@@ -80,6 +82,17 @@ pub struct FlowKey {
     pub remote_port: Bits<16>,
     /// Own port.
     pub local_port: Bits<16>,
+}
+
+/// What names the connection of a frame: the key, and the tag that its neighbor must have.
+#[derive(Clone, Copy, Debug, Default, PartialEq, LogicStruct)]
+pub struct Flow {
+    /// The key.
+    pub key: FlowKey,
+    /// 1 = an 802.1Q tag.
+    pub tagged: Bit,
+    /// Its VLAN id.
+    pub vid: Bits<VLAN>,
 }
 
 /// A change of the table (command block -> lookup).
