@@ -123,7 +123,7 @@ pub struct Place {
     pub next_lo: Bit,
     /// It is IPv6 (valid with all of the above).
     pub is_v6: Bit,
-    /// With `on`: the same, known a clock earlier.
+    /// With `on`: the same, out of a register.
     pub on_v6: Bit,
     /// With `on`: number of `lo` from the IP header on.
     pub n: Bits<WORD_NO>,

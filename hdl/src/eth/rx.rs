@@ -1,15 +1,17 @@
 //! The receiver: frames from the wire and the loopback into packet memory, and their descriptions.
 //!
 //! ```text
-//!   s_axis, lb --> RxStream --beats--> RxParse ------------------------> [FIFO of 32] --> FrameMeta
-//!                     |  ^ free         |  sums, verdict ^  `-- when empty: past it --^     ^
-//!                     v  |              |-> RxOptions ---'                               hash
-//!                     |  |              `-> FlowHash ------------------------------------'
-//!                packet memory (16 KiB) <-- read port of the write engine
+//!   s_axis, lb --> RxStream --beats--> RxParse --meta--> [FIFO of 32] --> FrameMeta, hit, connection
+//!                     |  ^ free         |  |  `-- when empty: past it --^       ^
+//!                     v  |              |  `-flow-----------------> Ahead <--> lookup
+//!                packet memory          |-> FlowHash --hash---------^
+//!                 (32 KiB)              |-> RxOptions
+//!                     `--> read port of the write engine
 //! ```
 //! `MAX`: bytes of the longest frame that is kept, a multiple of 8.
 //!
-//! Latency: 4 cycles from the last beat to `meta_valid`, whatever the frame. Throughput: one beat per clock for frames of
+//! Latency: 4 cycles from the last beat to `meta_valid`, whatever the frame, if it is known by then whose it is; a hit is known 5 cycles after the
+//! last beat of 60 bytes of IPv4, 6 with a tag, 9 for 74 bytes of IPv6, and of long frames before. Throughput: one beat per clock for frames of
 //! 25 bytes and more. Back-pressure: see `RxStream`. Reset: empty; the memory's contents stay.
 use crate::eth::rx_stream::{RxStream, METAS_LOG2, WORD_BITS};
 use crate::ip::rx_parse::RxParse;

@@ -12,6 +12,7 @@
 //! | slots | 4 x `1 << AW` of 36 bits | [`Slot`]: two tables of two-slot buckets; 50 % full with all connections, or less |
 //! | rows | `1 << ROW` of 144 bits | [`Row`]: both ends of every connection, two rows each |
 //! | S-boxes | 4 x 256 of 32 bits | filled from `HASH_KEY` |
+//! | flows, hashes, answers | 32 each | of frames that wait ([`ahead`]) |
 //!
 //! * **The hash.** A key is a chain of 32-bit words w as they pass on the wire (addresses, ports; 3 for IPv4, 9 for IPv6):
 //!   `h = T(h ^ w)`, and T is simple tabulation: the exclusive or of four random words, one chosen by each byte. One word per
