@@ -60,8 +60,8 @@ struct Test {
     stingy: bool,
     counts: [usize; 3],
     withdrawn: usize,
-    /// Clocks since PROTO had a segment.
-    since: usize,
+    /// Clocks until PROTO may have another segment.
+    rest: usize,
     drops: usize,
     irqs: usize,
     read_errors: usize,
@@ -98,13 +98,13 @@ impl Test {
 
     /// After the inputs of a step have settled.
     fn see(&mut self, u: &Dispatch) {
+        self.rest = self.rest.saturating_sub(1);
         let engine = self.offered.as_ref().is_some_and(|f| f.fate != Fate::Ordinary);
         assert!(engine || !u.seg_valid.val());
         // The block takes a frame off its list a clock or two after the test.
-        let free = self.list.len() < 14 && self.since >= 8;
+        let free = self.list.len() < 14 && self.rest == 0;
         assert!(u.seg_valid.val() || !engine || !free);
-        assert!(!u.seg_valid.val() || self.since >= 8, "PROTO has 8 clocks for each");
-        self.since += 1;
+        assert!(!u.seg_valid.val() || self.rest == 0, "PROTO has 8 clocks for each");
         if !u.meta_ready.val() || !u.meta_valid.val() {
             assert!(!u.seg_valid.val() || !u.seg_ready.val(), "PROTO has it, and it is not in the list");
             return;
@@ -112,7 +112,7 @@ impl Test {
         let f = self.offered.take().expect("it was offered");
         assert!(!engine || u.seg_valid.val() && u.seg_ready.val() && u.seg.val() == f.meta.seg);
         if engine {
-            self.since = 1;
+            self.rest = 8;
             self.judging.push_back(1 + self.judging.len() as u64 % 9);
         }
         self.list.push_back(f);
