@@ -92,6 +92,8 @@ pub struct Lso {
     left: Dff<Bits<16>>,
     piece: Dff<Bits<16>>,
     fine: Dff<Bit>,
+    /// Its headers could not be read: it is lost as on a wire, and nobody's mistake.
+    unread: Dff<Bit>,
     next: Dff<Segment>,
 }
 
@@ -106,7 +108,7 @@ fn divisible(f: OrdFrame, h: LargeHeader) -> bool {
 #[kernel]
 impl Logic for Lso {
     fn update(&mut self) {
-        dff_setup!(self, clock, state, reads, addr, left, piece, fine, next);
+        dff_setup!(self, clock, state, reads, addr, left, piece, fine, unread, next);
         clock!(self, clock, head);
         reset!(self, reset, head);
         let state = self.state.q.val();
@@ -147,7 +149,7 @@ impl Logic for Lso {
         let taken = self.frame_ready.val();
         self.frame_valid.next = passes || offers || refuses;
         let part = OrdFrame { addr, len: piece, csum: true, csum_start: bits::<8>(0), ..f };
-        let bad = f.bad || (refuses && !self.head.error.val());
+        let bad = f.bad || (refuses && !self.unread.q.val());
         self.frame.next = if offers { part } else { OrdFrame { good: f.good && !refuses, bad, ..f } };
         self.segment.next = Segment { valid: offers, ..s };
         self.s_ready.next = taken && (passes || refuses || (offers && s.ends));
@@ -165,6 +167,7 @@ impl Logic for Lso {
                 self.addr.d.next = f.addr + bit_cast::<64, 7>(head);
                 self.left.d.next = f.len - bit_cast::<16, 7>(head);
                 self.fine.d.next = divisible(f, h) && !self.head.error.val();
+                self.unread.d.next = self.head.error.val();
                 if self.head.ready.val() {
                     self.state.d.next = LsoState::Judge;
                 }
