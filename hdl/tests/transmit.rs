@@ -57,6 +57,9 @@ struct Test {
     /// Segments sent, by family and LLC/SNAP.
     forms: [usize; 4],
     again: usize,
+    /// Frames whose first beat was there before their job was taken.
+    led: usize,
+    none_taken: bool,
     /// Large frames: divided, refused; segments of them; bytes of their area used.
     large: [usize; 2],
     pieces: usize,
@@ -65,6 +68,8 @@ struct Test {
     expected: [u64; 5],
     lazy: u64,
     quiet: bool,
+    /// Jobs are rare and mostly acknowledgments, ordinary frames still rarer.
+    sparse: bool,
     step: usize,
 }
 
@@ -172,12 +177,17 @@ impl Test {
     fn jobs(&mut self, u: &mut Dut, r: &mut Rnd) {
         // A job that comes with an operation would still see what was there before.
         let operates = self.op.is_some() || self.read_back.is_some();
-        if self.job.is_none() && !operates && !self.quiet && r.chance(1, 8) {
+        if self.job.is_none() && !operates && !self.quiet && r.chance(1, if self.sparse { 16 } else { 8 }) {
             let conn = r.below(1 << CONN);
             let at = &mut self.streams[conn as usize];
             at.advance(&mut self.host, r);
-            self.job = Some(at.random_job(conn, 1 << TABLE, r));
-            self.again += usize::from(at.went_back);
+            let bare = self.sparse && r.chance(3, 4);
+            self.job = Some(if bare {
+                at.bare_job(conn, 1 << TABLE, r)
+            } else {
+                at.random_job(conn, 1 << TABLE, r)
+            });
+            self.again += usize::from(at.went_back && !bare);
         }
         u.job_valid.next = self.job.is_some();
         u.job.next = self.job.unwrap_or_default();
@@ -202,7 +212,7 @@ impl Test {
         self.consumed = u.tx_consumer.val().to_u64() as u16;
         let used = self.produced.wrapping_sub(self.consumed);
         assert!(used <= 1 << TX_LOG2, "entries are done once");
-        if used < 1 << TX_LOG2 && r.chance(1, 100) {
+        if used < 1 << TX_LOG2 && r.chance(1, if self.sparse { 1500 } else { 100 }) {
             let slot = u64::from(self.produced) % (1 << TX_LOG2);
             let at = TX_RING + 16 * slot;
             let is_large = r.chance(1, 4);
@@ -245,6 +255,7 @@ impl Test {
         };
         if is(self.segments.front()) {
             self.segments.pop_front();
+            self.led += usize::from(self.none_taken);
         } else if is(self.frames.front().map(|(_, f)| f)) {
             self.frames.pop_front();
         } else {
@@ -261,6 +272,9 @@ impl Test {
         u.lb_tready.next = r.below(16) >= self.lazy;
         if u.m_axis_tvalid.val() && u.m_axis_tready.next {
             let last = u.m_axis_tlast.val();
+            if self.mac_out.frame.is_empty() {
+                self.none_taken = self.segments.is_empty();
+            }
             if self.mac_out.take(u.m_axis_tdata.val().to_u64(), u.m_axis_tkeep.val().to_u64(), last) {
                 let frame = std::mem::take(&mut self.mac_out.frame);
                 self.sent(&frame);
@@ -322,11 +336,12 @@ impl Test {
             self.streams = (0..1 << CONN).map(|i| Stream::new(i, r)).collect();
             self.quiet = true; // Tables first.
         }
-        if r.chance(1, 1500) {
+        if r.chance(1, 500) {
             self.lazy = [0, 0, 0, 2, 6, 13][r.below(6) as usize];
         }
         if r.chance(1, if self.quiet { 400 } else { 1000 }) {
             self.quiet = !self.quiet;
+            self.sparse = r.chance(1, 5);
         }
         if self.step < 12 {
             return; // The tables are being cleared.
@@ -355,20 +370,21 @@ impl Sink {
 /// Verifies: R-006, R-008 (nothing of its own), R-053, R-058, R-059, R-135, R-176, R-065, R-242, R-278, R-279, R-280, R-283, law L5.
 #[test]
 fn builds_every_frame_as_the_model_does() {
-    let steps = if long() { 300_000 } else { 25_000 };
+    let steps = if long() { 300_000 } else { 36_000 };
     let mut t = Test::default();
     diff("transmit", Dut::default(), steps, |u, r| t.step(u, r), |u, c| u.clock.next = c.into());
     eprintln!(
-        "{} large frames in {} segments, {} refused; {} frames, {} looped, sent/no route/no data {:?}, {} pushed, {} from before, counters {:?}",
+        "{} large frames in {} segments, {} refused; {} frames, {} looped, sent/no route/no data {:?}, {} pushed, {} from before, {} led, counters {:?}",
         t.large[0],
         t.pieces,
         t.large[1],
-        t.mac_out.got, t.lb_out.got, t.by_result, t.pushed, t.again, t.counts
+        t.mac_out.got, t.lb_out.got, t.by_result, t.pushed, t.again, t.led, t.counts
     );
     // Of entries that are done, and of jobs, only frames under way are missing.
     let done = t.frames.iter().filter(|(entry, _)| (entry.wrapping_sub(t.consumed) as i16) <= 0).count();
     assert!(t.segments.len() < 34 && done < 34 && t.flight < 34);
-    assert!(t.large[0] > 20 && t.large[1] > 5 && t.pieces > 100, "{:?} {}", t.large, t.pieces);
+    assert!(t.large[0] > 20 && t.large[1] > 2 && t.pieces > 60, "{:?} {}", t.large, t.pieces);
+    assert!(t.led > 10, "{} led", t.led);
     assert!(t.forms.iter().all(|n| *n > 10), "{:?}", t.forms);
     assert!(t.too_long > 0 || !long(), "no segment was longer than a frame may be");
     assert!(t.by_result.iter().all(|n| *n > 1) && t.pushed > 3 && t.again > 3 && t.lb_out.got > 5);

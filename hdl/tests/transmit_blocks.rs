@@ -103,6 +103,8 @@ fn head_agrees() {
             u.ring_done.next = r.any();
         }
         u.walk_room.next = r.chance(7, 8);
+        u.item_room.next = r.chance(7, 8);
+        u.number.next = r.any();
     };
     diff("tx_head", Head::default(), STEPS, poke, |u, c| u.clock.next = c.into());
 }
@@ -167,6 +169,9 @@ fn retire_agrees() {
         u.reset.next = r.chance(1, 300);
         u.item_valid.next = r.chance(1, 8);
         u.item.next = Item { result: r.bits_below(2), ..r.any() };
+        u.taken.next = r.any();
+        u.sums_valid.next = r.chance(1, 6);
+        u.sums.next = r.any();
         u.fetched_valid.next = r.chance(1, 2);
         u.fetched_slot.next = r.any();
         u.fetched.next = r.any();
@@ -200,6 +205,7 @@ fn stream_agrees() {
             };
         }
         u.frame_valid.next = r.any();
+        u.late.next = r.any();
         u.head_data.next = r.any();
         u.ring_data.next = r.any();
         u.m_axis_tready.next = r.any();

@@ -4,11 +4,12 @@ mod transmit_model;
 
 use chimney_abi::wire::ethernet::MAX_JUMBO_LEN;
 use chimney_hdl::eth::tx::SLOT_LOG2;
+use chimney_hdl::ip::tx_build::Form;
 use chimney_hdl::tcp::tx::item::{NO_DATA, NO_ROUTE, SENT};
 use chimney_hdl::tcp::tx::tables::{NeighborEntry, PathEntry, TableOp, TABLE_NEIGHBOR, TABLE_PATH_NEW};
 use chimney_hdl::tcp::tx::transmit::Transmit;
 use chimney_hdl::types::TxJob;
-use chimney_hdl_kernel::diff::{Clocked, Verilated};
+use chimney_hdl_kernel::diff::{Clocked, Rnd, Verilated};
 use transmit_model::{ports, segment, Bus, Dut, Host, Way};
 
 const RING: u64 = 0x1000;
@@ -25,6 +26,9 @@ struct Rig {
     now: usize,
     frame: Vec<u8>,
     frames: Vec<Vec<u8>>,
+    /// Clocks of the first and the last beat of the newest frame.
+    first_beat: usize,
+    last_beat: usize,
 }
 
 /// The model is that of `transmit`, which compares it with the native simulation.
@@ -36,6 +40,8 @@ fn rig() -> Rig {
         now: 0,
         frame: vec![],
         frames: vec![],
+        first_beat: 0,
+        last_beat: 0,
     };
     r.reset();
     r
@@ -53,6 +59,7 @@ impl Rig {
         let (host, bus, now) = (&self.host, &mut self.bus, self.now);
         let mut ended = None;
         let frame = &mut self.frame;
+        let first_beat = &mut self.first_beat;
         let mut last = false;
         self.bench.cycle(|u| {
             (u.job_valid.next, u.table_op_valid.next) = (false, false);
@@ -73,7 +80,8 @@ impl Rig {
             u.desc_beat_valid.next = desc.is_some();
             u.payload_beat_valid.next = data.is_some();
             u.beat.next = desc.or(data).unwrap_or_default();
-            if u.m_axis_tvalid.val() {
+            if u.m_axis_tvalid.val() && u.m_axis_tready.next {
+                *first_beat = if frame.is_empty() { now } else { *first_beat };
                 let n = u.m_axis_tkeep.val().to_u64().trailing_ones() as usize;
                 frame.extend(&u.m_axis_tdata.val().to_u64().to_le_bytes()[..n]);
                 last = u.m_axis_tlast.val();
@@ -81,6 +89,7 @@ impl Rig {
             ended = u.done_valid.val().then(|| u.done.val().result.to_u64());
         });
         if last {
+            self.last_beat = now;
             self.frames.push(std::mem::take(&mut self.frame));
         }
         ended
@@ -98,19 +107,25 @@ impl Rig {
 
     /// Path 1 through neighbor 2.
     fn route(&mut self) -> Way {
+        self.route_of(Form::default())
+    }
+
+    /// The same, its frames of this form.
+    fn route_of(&mut self, form: Form) -> Way {
         let n = NeighborEntry {
             usable: true,
             dst_mac: 0x0605_0403_0201u64.into(),
             src_mac: 0x1615_1413_1211u64.into(),
-            ..Default::default()
+            vlan: if form.tagged { 0x123u64 } else { 0 }.into(),
+            snap: form.snap,
         };
         let p = PathEntry {
             usable: true,
+            v6: form.v6,
             src_ip: 0x0100_000au64.into(),
             dst_ip: 0x0200_000au64.into(),
             neighbor: 2u64.into(),
             ip_id_start: 0x8000u64.into(),
-            ..Default::default()
         };
         let op = TableOp { neighbor: n, path: p, ..Default::default() };
         self.table(TableOp { kind: TABLE_NEIGHBOR.into(), id: 2u64.into(), ..op });
@@ -224,6 +239,129 @@ fn results_wait_until_they_are_taken_and_none_is_lost() {
         assert!(ready || taken <= 1 << SLOT_LOG2, "a slot for each");
     }
     assert_eq!(results, (0..JOBS).map(|i| (i % 8, NO_ROUTE)).collect::<Vec<_>>());
+}
+
+/// An acknowledgment with these options.
+fn bare(r: &mut Rnd, has_ts: bool, blocks: u64) -> TxJob {
+    TxJob {
+        ack: r.any(),
+        wnd: r.any(),
+        ts_val: r.any(),
+        ts_ecr: r.any(),
+        sack: r.uniform(),
+        local_port: r.any(),
+        remote_port: r.any(),
+        has_ts,
+        sack_count: blocks.into(),
+        ..job(r.next_u64() as u32, 0)
+    }
+}
+
+/// All forms of frames.
+fn forms() -> impl Iterator<Item = Form> {
+    (0..8).map(|i| Form { tagged: i & 1 != 0, snap: i & 2 != 0, v6: i & 4 != 0 })
+}
+
+/// All lists of options.
+fn options() -> impl Iterator<Item = (bool, u64)> {
+    (0..=4).flat_map(|n| [(false, n), (true, n)]).filter(|o| *o != (true, 4))
+}
+
+/// Clocks from the clock in which an acknowledgment is offered to its first beat: five, and as many as its header goes on for behind the beat with
+/// the TCP checksum.
+fn clocks_to_first_beat(form: Form, job: &TxJob, way: &Way) -> usize {
+    let link = 14 + if form.tagged { 4 } else { 0 } + if form.snap { 8 } else { 0 };
+    let checksum = link + if form.v6 { 40 } else { 20 } + 16;
+    let end = segment(job, way, &[], false).len();
+    5 + (end - 1) / 8 - checksum / 8
+}
+
+/// Before, the first beat came 16 to 24 clocks after the job.
+#[test]
+fn an_acknowledgment_leaves_while_its_header_is_made() {
+    let mut rnd = Rnd::new(Rnd::seed_for("transmit_lead"));
+    let mut r = rig();
+    let mut seen = vec![];
+    for form in forms() {
+        let mut way = r.route_of(form);
+        for (has_ts, blocks) in options() {
+            let j = bare(&mut rnd, has_ts, blocks);
+            let offered = r.now + 1;
+            assert_eq!(r.send(&j).0, SENT);
+            let mut want = segment(&j, &way, &[], false);
+            way.counter = way.counter.wrapping_add(u16::from(!form.v6));
+            let clocks = clocks_to_first_beat(form, &j, &way);
+            seen.push(r.first_beat - offered);
+            assert_eq!(r.first_beat - offered, clocks, "{form:?}, {has_ts}, {blocks} blocks");
+            want.resize(want.len().max(60), 0);
+            assert_eq!(r.last_beat + 1 - r.first_beat, want.len().div_ceil(8), "without a gap");
+            assert_eq!(r.frames.pop(), Some(want), "{form:?}, {has_ts}, {blocks} blocks");
+        }
+    }
+    let worst = seen.iter().max();
+    assert_eq!((seen.iter().min(), worst), (Some(&5), Some(&11)));
+}
+
+/// Jobs of any form one behind the other, and a port that stalls anywhere: each frame is its own, with the number of its place.
+#[test]
+fn acknowledgments_in_a_row_leave_as_they_are() {
+    let mut rnd = Rnd::new(Rnd::seed_for("transmit_row"));
+    for (stall, pause) in [(0, 0), (0, 9), (2, 0), (2, 4), (6, 0), (14, 2)] {
+        for form in forms() {
+            let mut r = rig();
+            let mut way = r.route_of(form);
+            let jobs: Vec<TxJob> = options().chain(options()).map(|(ts, n)| bare(&mut rnd, ts, n)).collect();
+            let (mut taken, mut told, mut rest, mut gaps) = (0, 0, 0, 0);
+            let before = r.now;
+            while r.frames.len() < jobs.len() || told < jobs.len() {
+                assert!(r.now < before + PATIENCE, "{} of {}", r.frames.len(), jobs.len());
+                let (ready, tells) = (rnd.below(16) >= stall, rnd.below(16) >= stall);
+                rest = if rest == 0 { rnd.below(pause + 1) } else { rest - 1 };
+                let in_frame = !r.frame.is_empty();
+                r.clock(|u| {
+                    u.m_axis_tready.next = ready;
+                    u.done_ready.next = tells;
+                    // What is offered stays; a job may come at any time.
+                    let waits = taken < jobs.len();
+                    u.job_valid.next = waits && (u.job_valid.val() || rest == 0 || u.job_ready.val());
+                    u.job.next = jobs.get(taken).copied().unwrap_or_default();
+                    taken += usize::from(waits && u.job_ready.val());
+                    told += usize::from(u.done_valid.val() && tells);
+                    gaps += usize::from(in_frame && !u.m_axis_tvalid.val());
+                    assert!(told <= taken, "no result of a job that is not taken");
+                });
+            }
+            for (f, j) in r.frames.iter().zip(&jobs) {
+                let mut want = segment(j, &way, &[], false);
+                way.counter = way.counter.wrapping_add(u16::from(!form.v6));
+                want.resize(want.len().max(60), 0);
+                assert_eq!(*f, want, "{form:?}, {stall} of 16 stalled");
+            }
+            assert_eq!(gaps, 0, "gaps within frames");
+        }
+    }
+}
+
+/// The way of each ends in time for the next one: a frame per eight clocks, and each five clocks after its job.
+#[test]
+fn acknowledgments_without_a_pause_lead_each() {
+    const JOBS: usize = 40;
+    let mut r = rig();
+    r.route();
+    let (mut taken, mut begins, start) = (0, vec![], r.now + 1);
+    while r.frames.len() < JOBS {
+        let before = r.first_beat;
+        r.clock(|u| {
+            u.job_valid.next = taken < JOBS;
+            u.job.next = job(1, 0);
+            taken += usize::from(u.job_ready.val());
+        });
+        if r.first_beat != before {
+            begins.push(r.first_beat - start);
+        }
+        assert!(r.now < PATIENCE, "{begins:?}");
+    }
+    assert_eq!(begins, (0..JOBS).map(|i| 5 + 8 * i).collect::<Vec<_>>());
 }
 
 /// The device does not hang on a ring that does not hold what PROTO believes.

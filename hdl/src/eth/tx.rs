@@ -5,7 +5,8 @@
 //!                        `---> payload ring --------------+--> mask, checksums --> m_axis
 //!                                 (1 clock)                              `-------> lb
 //! ```
-//! A frame taken is complete, so it leaves without gaps of our making. The header's first `head_len` bytes come from
+//! A frame taken leaves without gaps of our making: it is complete, or (`late`) its header words and its checksums are there before the beats that
+//! carry them. The header's first `head_len` bytes come from
 //! the slot, the others from the ring, where they already lie in the lanes they have in the frame. What was not known when
 //! the header was written is put in here: IP ID, IPv4 checksum, PSH, and two checksum bytes at any place. On the wire frames
 //! below 60 bytes are padded with zeros; a loopback frame keeps its length (R-242: it looks as it would from the wire,
@@ -16,6 +17,7 @@
 //! Latency: 2 clocks from `frame_valid` to `tvalid`. Throughput: one beat per clock, no clock between frames.
 //! Back-pressure: `frame_ready` is low while two frames wait. Reset state: nothing waits, ring and slots empty.
 use crate::ip::tx_build::{tcp_at, Form};
+use crate::mem::LutRam;
 use crate::prelude::*;
 use crate::stream::lanes::{keep_of, mask_bytes, swap16};
 use crate::stream::Skid;
@@ -47,7 +49,30 @@ const _: () = assert!((ethernet::HEADER_LEN + ipv4::ID) % 8 == 2 && ethernet::VL
 const _: () = assert!((ethernet::HEADER_LEN + ipv4::CHECKSUM).is_multiple_of(8) && ethernet::SNAP_LEN == 8);
 const _: () = assert!((ethernet::HEADER_LEN + ipv4::HEADER_LEN + tcp::FLAGS) % 8 == 7);
 
-/// A complete frame.
+/// log2 of the frames whose late checksums are kept: two that wait, the one whose last beat stands at the port, and the next.
+pub const LATE_LOG2: usize = 2;
+
+/// The checksums of a header of our own.
+#[derive(Clone, Copy, Debug, Default, PartialEq, LogicStruct)]
+pub struct Checksums {
+    /// Of IPv4, in lane order.
+    pub ip: Bits<16>,
+    /// Of TCP, the first byte in bits 7:0.
+    pub tcp: Bits<16>,
+}
+
+/// Checksums of a late frame.
+#[derive(Clone, Copy, Debug, Default, PartialEq, LogicStruct)]
+pub struct Late {
+    /// They are told, and told again until they are right.
+    pub valid: Bit,
+    /// The last bits of the frame's slot.
+    pub slot: Bits<LATE_LOG2>,
+    /// The checksums.
+    pub sums: Checksums,
+}
+
+/// A frame.
 #[derive(Clone, Copy, Debug, Default, PartialEq, LogicStruct)]
 pub struct TxFrame {
     /// 0 = nothing leaves: slot and ring words are only given back.
@@ -82,6 +107,8 @@ pub struct TxFrame {
     pub csum_at: Bits<9>,
     /// Its two bytes, the first one in bits 7:0.
     pub csum: Bits<16>,
+    /// 1 = both checksums come by `late` instead, each before the clock in which the first of its bytes is offered.
+    pub late: Bit,
 }
 
 /// What goes with the words that were read.
@@ -115,6 +142,10 @@ pub struct OutBeat {
     pub ip_csum: Bits<16>,
     /// See [`TxFrame::csum`].
     pub csum: Bits<16>,
+    /// See [`TxFrame::late`].
+    pub late: Bit,
+    /// Where its checksums are then.
+    pub slot: Bits<LATE_LOG2>,
 }
 
 /// The block. See the module page.
@@ -124,12 +155,14 @@ pub struct TxStream {
     pub clock: Signal<In, Clock>,
     /// Synchronous, active high.
     pub reset: Signal<In, Bit>,
-    /// A frame is complete.
+    /// A frame may leave.
     pub frame_valid: Signal<In, Bit>,
     /// It is taken.
     pub frame_ready: Signal<Out, Bit>,
     /// The frame.
     pub frame: Signal<In, TxFrame>,
+    /// Checksums of a late frame.
+    pub late: Signal<In, Late>,
     /// Both memories: read.
     pub mem_re: Signal<Out, Bit>,
     /// Header words: address, the slot's number on top.
@@ -167,6 +200,7 @@ pub struct TxStream {
     /// Nothing is on its way to a port.
     pub idle: Signal<Out, Bit>,
     frames: Skid<TxFrame>,
+    lates: LutRam<Checksums, LATE_LOG2>,
     slot: Dff<Bits<SLOTS>>,
     beat: Dff<Bits<BEAT_LOG2>>,
     place: Dff<Bits<PLACE>>,
@@ -235,6 +269,18 @@ fn out_beat(f: TxFrame, i: Bits<BEAT_LOG2>) -> OutBeat {
         ip_id: f.ip_id,
         ip_csum: f.ip_csum,
         csum: f.csum,
+        late: f.late,
+        slot: bits::<LATE_LOG2>(0),
+    }
+}
+
+/// The beat with the checksums that came late.
+#[kernel]
+fn with_late(o: OutBeat, late: Checksums) -> OutBeat {
+    OutBeat {
+        ip_csum: if o.late { late.ip } else { o.ip_csum },
+        csum: if o.late { late.tcp } else { o.csum },
+        ..o
     }
 }
 
@@ -269,9 +315,15 @@ fn patched(word: Bits<64>, o: OutBeat) -> Bits<64> {
 impl Logic for TxStream {
     fn update(&mut self) {
         dff_setup!(self, clock, slot, beat, place, done, out);
-        clock!(self, clock, frames);
+        clock!(self, clock, frames, lates);
         reset!(self, reset, frames);
-        let o = self.out.q.val();
+        let out = self.out.q.val();
+        let late = self.late.val();
+        self.lates.we.next = late.valid;
+        self.lates.waddr.next = late.slot;
+        self.lates.wdata.next = late.sums;
+        self.lates.raddr.next = out.slot;
+        let o = with_late(out, self.lates.rdata.val());
         let word = mask_bytes(self.head_data.val(), o.head) | mask_bytes(self.ring_data.val(), o.body);
         let data = patched(word, o);
         self.m_axis_tdata.next = data;
@@ -289,20 +341,19 @@ impl Logic for TxStream {
         let taken = if o.loopback { self.lb_tready.val() } else { self.m_axis_tready.val() };
         let go = !o.valid || taken;
         let read = go && waits && f.sends;
-        let next = out_beat(f, beat);
+        let slot = self.slot.q.val();
+        let next = OutBeat { slot: slot.get_bits::<LATE_LOG2>(0), ..out_beat(f, beat) };
         let ends = (read && next.last) || (waits && !f.sends);
         let place = if beat == 0 { f.start } else { self.place.q.val() };
         self.mem_re.next = read;
-        self.head_addr.next = cat::<HEAD_LOG2, _>((
-            self.slot.q.val().get_bits::<SLOT_LOG2>(0),
-            beat.get_bits::<HEAD_WORDS_LOG2>(0),
-        ));
+        self.head_addr.next =
+            cat::<HEAD_LOG2, _>((slot.get_bits::<SLOT_LOG2>(0), beat.get_bits::<HEAD_WORDS_LOG2>(0)));
         self.ring_addr.next = place.get_bits::<RING_LOG2>(0);
         self.frames.s_valid.next = self.frame_valid.val();
         self.frames.s_data.next = self.frame.val();
         self.frame_ready.next = self.frames.s_ready.val();
         self.frames.m_ready.next = ends;
-        self.slots_done.next = self.slot.q.val();
+        self.slots_done.next = slot;
         self.ring_done.next = self.done.q.val();
         self.idle.next = !waits && !o.valid;
         if read {
@@ -317,7 +368,7 @@ impl Logic for TxStream {
         if ends {
             self.beat.d.next = bits::<BEAT_LOG2>(0);
             self.done.d.next = f.end;
-            self.slot.d.next = self.slot.q.val() + 1;
+            self.slot.d.next = slot + 1;
         }
         dff_reset!(self, reset, slot, beat, place, done, out);
     }

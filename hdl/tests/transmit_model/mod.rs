@@ -217,7 +217,7 @@ impl Stream {
             path: r.bits_below(paths),
             seq: u64::from(seq).into(),
             len: len.into(),
-            sack_count: if len == 0 { r.bits_below(4) } else { 0u64.into() },
+            sack_count: if len == 0 { r.bits_below(5) } else { 0u64.into() },
             flags: [0x10u64, 0x11, 0x18, 0x14][r.below(4) as usize].into(),
             send_ring: self.ring.into(),
             send_ring_log2: self.log2.into(),
@@ -227,7 +227,17 @@ impl Stream {
         };
         self.fresh = false;
         let priority = if r.chance(1, 2) { 0u64.into() } else { j.priority };
-        TxJob { has_ts: r.chance(1, 2), priority, ..j }
+        // Four blocks fill the options.
+        TxJob { has_ts: j.sack_count != 4 && r.chance(1, 2), priority, ..j }
+    }
+
+    /// A job without text.
+    pub fn bare_job(&mut self, conn: u64, paths: u64, r: &mut Rnd) -> TxJob {
+        let nxt = self.nxt;
+        let j = TxJob { len: 0u64.into(), ..self.random_job(conn, paths, r) };
+        self.nxt = nxt;
+        let sack_count = r.bits_below(5);
+        TxJob { sack_count, has_ts: sack_count != 4 && r.chance(1, 2), ..j }
     }
 
     /// The bytes of a segment and whether it is pushed; `None` when they cannot be read.

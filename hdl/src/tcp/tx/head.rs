@@ -2,18 +2,20 @@
 //!
 //! ```text
 //!   job --+-> Idle -> Words ... --> word -> [header words of the slot]
-//!   frame-+     |       |             `--> Sums -------------------+
-//!               v       `--> WalkJob                               v
-//!        slot, ring room, way                                    Item
+//!   frame-+     |       |             `--> Sums --> HeadSums
+//!               v       `--> Item, WalkJob
+//!        slot, ring room, way
 //! ```
 //! All that is known of a segment when its job is taken goes into the header and its sums; the rest is put in by `Retire` and
-//! `TxStream`. A job without a way, or too long, is an item without bytes: its result is told in its turn.
+//! `TxStream`. A job without a way, or too long, is an item without bytes: its result is told in its turn. A frame's item goes with its first
+//! word, so that one without bytes of host memory can leave while the others are made; its sums follow, those of all frames in the order begun.
 //!
 //! A segment of a large frame gets its header from that of the frame ([`super::large`]), and is a segment like any other from there on.
 //!
-//! Latency: 1 clock from a job to its `WalkJob`, 3 more than its header words to its `Item`. Throughput: 1 clock and one
-//! per header word for a segment (8 for IPv4 without options, 11 for IPv6), 2 for a frame. Back-pressure: nothing is taken without a free slot, ring
-//! room for all its bytes and room in the list of searches, and nothing of ordinary size while 10 KiB wait in the ring. Reset: nothing in hand.
+//! Latency: 1 clock from a job to its `Item` and `WalkJob`; word k (from 0) is written at the end of clock 2 + k, the sums are complete 3 clocks
+//! after the last word was made, 4 + k. Throughput: 1 clock and one per header word for a segment (8 for IPv4 without options, 11 for IPv6), 2 for a
+//! frame. Back-pressure: nothing is taken without a free slot, ring room for all its bytes and room in the lists of frames and searches, and nothing
+//! of ordinary size while 10 KiB wait in the ring. Reset: nothing in hand.
 use crate::eth::tx::{HEAD_LOG2, HEAD_WORDS_LOG2, PLACE, RING_LOG2, SLOTS, SLOT_LOG2};
 use crate::host::ord_tx::OrdFrame;
 use crate::ip::tx_build::{form, Form, Route};
@@ -21,7 +23,7 @@ use crate::prelude::*;
 use crate::tcp::tx::header::{header_words, headers_len, segment_len, HeaderWords};
 use crate::tcp::tx::item::{Item, WalkJob, BYTE_PLACE, MAX_LEN, NO_DATA, NO_ROUTE, SENT};
 use crate::tcp::tx::large::{header_len, segment_words, tcp_len, Segment};
-use crate::tcp::tx::sums::{Sums, Word};
+use crate::tcp::tx::sums::{HeadSums, Sums, Word};
 use crate::types::{TxJob, TCP_PSH};
 
 /// Words of the payload ring.
@@ -70,6 +72,8 @@ pub struct Head {
     pub ring_done: Signal<In, Bits<PLACE>>,
     /// The list of searches has room.
     pub walk_room: Signal<In, Bit>,
+    /// The list of frames has room.
+    pub item_room: Signal<In, Bit>,
     /// Pulse: bytes are to be found.
     pub walk_valid: Signal<Out, Bit>,
     /// Which.
@@ -84,6 +88,14 @@ pub struct Head {
     pub item_valid: Signal<Out, Bit>,
     /// The frame.
     pub item: Signal<Out, Item>,
+    /// Frames whose job or entry is taken, modulo their counter.
+    pub taken: Signal<Out, Bits<SLOTS>>,
+    /// Two clocks after `item_valid`: see [`Sums`].
+    pub number: Signal<In, Bits<16>>,
+    /// Pulse: the sums of the next frame's header are complete, or it has none.
+    pub sums_valid: Signal<Out, Bit>,
+    /// The sums of the header in work; see [`Sums`].
+    pub sums: Signal<Out, HeadSums>,
     /// Nothing in hand, no slot in use.
     pub idle: Signal<Out, Bit>,
     works: Dff<Bit>,
@@ -101,10 +113,7 @@ pub struct Head {
     carry: Dff<Bits<16>>,
     head_slot: Dff<Bits<SLOT_LOG2>>,
     segment_len: Dff<Bits<16>>,
-    sums: Sums,
-    next: Dff<Item>,
-    has_next: Dff<Bit>,
-    is_short: Dff<Bit>,
+    adder: Sums,
 }
 
 /// A frame of `words` may begin while `ahead` words of the ring are taken.
@@ -199,9 +208,9 @@ impl Logic for Head {
         dff_setup!(
             self, clock, works, is_job, at, way, form, head_len, len, words, slot, start, head, head_slot
         );
-        dff_setup!(self, clock, carry, segment_len, next, has_next, is_short);
-        clock!(self, clock, sums);
-        reset!(self, reset, sums);
+        dff_setup!(self, clock, carry, segment_len);
+        clock!(self, clock, adder);
+        reset!(self, reset, adder);
         let j = self.job.val();
         let f = self.frame.val();
         let s = self.segment.val();
@@ -218,7 +227,7 @@ impl Logic for Head {
         let fits = len > MAX_LEN || may_begin(words, start - self.ring_done.val());
         let has_slot = !(slot - self.slots_done.val()).get_bit(SLOT_LOG2);
         let waits = self.job_valid.val() || self.frame_valid.val();
-        if !works && waits && fits && has_slot && self.walk_room.val() {
+        if !works && waits && fits && has_slot && self.walk_room.val() && self.item_room.val() {
             self.works.d.next = true;
             self.is_job.d.next = job_turn;
             self.at.d.next = bits::<HEAD_WORDS_LOG2>(0);
@@ -241,10 +250,10 @@ impl Logic for Head {
         let is_short = refused || !(is_job || s.valid);
         let at = self.at.q.val();
         let last = is_short || at == (head_len - 1).get_bits::<HEAD_WORDS_LOG2>(3);
-        let steps = works && !(is_short && self.has_next.q.val());
-        let ends = steps && last;
+        let begins = works && at == 0;
+        let ends = works && last;
         let end = if reads { start + self.words.q.val() } else { start };
-        self.walk_valid.next = steps && at == 0;
+        self.walk_valid.next = begins && (reads || (is_job && j.reset_cursor));
         let lane = head_len.get_bits::<3>(0);
         self.walk.next = WalkJob {
             slot: slot.get_bits::<SLOT_LOG2>(0),
@@ -253,7 +262,7 @@ impl Logic for Head {
         };
         self.job_ready.next = ends && is_job;
         self.frame_ready.next = ends && !is_job;
-        if steps {
+        if works {
             self.at.d.next = at + 1;
         }
         if ends {
@@ -262,34 +271,28 @@ impl Logic for Head {
             self.start.d.next = end;
         }
 
-        // Its item, which waits for the sums.
-        let goes = self.has_next.q.val() && (self.is_short.q.val() || self.sums.done.val());
-        self.item_valid.next = goes;
-        self.item.next =
-            Item { ip_sum: self.sums.ip_sum.val(), tcp_sum: self.sums.tcp_sum.val(), ..self.next.q.val() };
-        if ends {
-            self.next.d.next = Item {
-                bad: if is_job { too_long && way.ok } else { f.bad },
-                result: result(is_job, way.ok, refused),
-                reads,
-                len: all.get_bits::<14>(0),
-                head_len,
-                start,
-                end,
-                ip_id_start: way.ip_id_start,
-                form: self.form.q.val(),
-                ..item_of(is_job, j, f, s)
-            };
-            self.is_short.d.next = is_short;
-        }
-        self.has_next.d.next = ends || (self.has_next.q.val() && !goes);
+        // Its item.
+        self.taken.next = slot;
+        self.item_valid.next = begins;
+        self.item.next = Item {
+            bad: if is_job { too_long && way.ok } else { f.bad },
+            result: result(is_job, way.ok, refused),
+            reads,
+            len: all.get_bits::<14>(0),
+            head_len,
+            start,
+            end,
+            ip_id_start: way.ip_id_start,
+            form: self.form.q.val(),
+            ..item_of(is_job, j, f, s)
+        };
 
         // Header words, and their sums. A header ends behind the first half word of a beat, or one word later.
         self.large_addr.next = at;
         let own = header_words(j, way, self.form.q.val(), at);
         let h = if is_job { own } else { segment_words(self.large_words.val(), s, f.len, at) };
         let data = used(h, last, lane.get_bit(2));
-        self.head.d.next = Word { valid: steps && !is_short, at, last, data, ip: h.ip, tcp: h.tcp };
+        self.head.d.next = Word { valid: works, at, last, data, ip: h.ip, tcp: h.tcp };
         self.head_slot.d.next = slot.get_bits::<SLOT_LOG2>(0);
         self.segment_len.d.next = if is_job { segment_len(j) } else { tcp_len(s.header, f.len) };
         let w = self.head.q.val();
@@ -301,9 +304,12 @@ impl Logic for Head {
         if w.valid {
             self.carry.d.next = w.data.get_bits::<16>(48);
         }
-        self.sums.word.next = w;
-        self.sums.segment_len.next = self.segment_len.q.val();
-        self.idle.next = !works && !self.has_next.q.val() && slot == self.slots_done.val();
-        dff_reset!(self, reset, works, is_job, slot, start, head, has_next);
+        self.adder.word.next = w;
+        self.adder.segment_len.next = self.segment_len.q.val();
+        self.adder.number.next = self.number.val();
+        self.sums_valid.next = self.adder.done.val();
+        self.sums.next = self.adder.sums.val();
+        self.idle.next = !works && slot == self.slots_done.val();
+        dff_reset!(self, reset, works, is_job, slot, start, head);
     }
 }

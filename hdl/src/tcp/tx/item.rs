@@ -41,7 +41,7 @@ pub struct WalkJob {
     pub log2: Bits<5>,
     /// Sequence number of the first byte; without `walk` the first byte that counts for the checksum.
     pub seq: Bits<32>,
-    /// Bytes; 0 = none.
+    /// Bytes; 0 = none: only with `walk` and `reset`, and no piece is made of it.
     pub len: Bits<16>,
 }
 
@@ -54,7 +54,7 @@ pub struct Piece {
     pub dst: Bits<BYTE_PLACE>,
     /// Address of the first byte.
     pub addr: Bits<64>,
-    /// Bytes; may be 0 if `ends`.
+    /// Bytes; may be 0 if `lost` or `error`.
     pub len: Bits<16>,
     /// First byte that counts for the checksum.
     pub from: Bits<8>,
@@ -146,10 +146,6 @@ pub struct Item {
     pub ip_id_start: Bits<16>,
     /// Where things lie in it (a segment's).
     pub form: Form,
-    /// Sum of the IPv4 header without the identification.
-    pub ip_sum: Bits<16>,
-    /// Sum of pseudo header, TCP header and options.
-    pub tcp_sum: Bits<16>,
     /// A checksum is wanted.
     pub has_csum: Bit,
     /// Its place, bytes from the frame's start.

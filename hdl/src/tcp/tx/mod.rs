@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!   TxJob ----------------+          +--header words--> [32 slots x 16 words] ----------------+
-//!                         +-> Head --+--Item--> [list] ---------------> Retire --TxFrame--> TxStream -> m_axis
+//!                         +-> Head --+--Item, sums--> [list] ---------> Retire --TxFrame--> TxStream -> m_axis
 //!   TX ring > OrdTx > Lso-+    |     |                      Tables -------^  ^                 ^  `-> loopback
 //!                           Tables   `-> [list] -> Walk -> Cut -> Land ------+                 |
 //!                      (path, neighbor)             |       |      ^ `--> [payload ring, 16 KiB]
@@ -18,7 +18,7 @@
 //! | `walk` | where its bytes are: cursor, else send descriptors | 8 descriptor reads of different connections wait |
 //! | `cut` | bursts within 256-byte blocks | 32 bursts of any frames wait |
 //! | `land` | bytes into the lanes of the payload ring, their sum | a burst knows its place; no state between beats |
-//! | `retire` | when all is there: number, checksums, result | in order: R-279, and `done` |
+//! | `retire` | when all is there: number, checksums, result; without payload and with none in front at once | in order: R-279, and `done` |
 //! | `eth::tx` | beats; gives slot and ring words back | |
 //!
 //! Room is taken before anything is read, so whatever was asked for has a place: no wait of one depends on another's.
@@ -32,7 +32,7 @@
 //! | `idle` | out | nothing in work or outstanding |
 //! | `mac: Bits<48>` | in | interface MAC address |
 //! | `job: TxJob` | in, valid/ready | stays until `ready`, which comes with its last header word |
-//! | `done: TxDone` | out, valid/ready | one per job, in order; nothing reads the send ring for it any more |
+//! | `done: TxDone` | out, valid/ready | one per job, in order, after the clock in which the job is taken; nothing reads the send ring for it any more |
 //! | `table_op: TableOp` | in, valid/ready | command block: see `tables::TableOp`; carried out in the cycle of valid and ready |
 //! | `table_counter: Bits<16>` | out | IP ID counter of the path of the last operation (as it was before it), from the next cycle on until the next operation |
 //! | `tx_base`, `tx_log2: Bits<8>`, `tx_producer` | in | registers of the ordinary TX ring |
@@ -51,6 +51,7 @@
 pub mod cut;
 pub mod head;
 pub mod header;
+pub mod heads;
 pub mod item;
 pub mod land;
 pub mod large;

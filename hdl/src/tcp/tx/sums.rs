@@ -5,8 +5,10 @@
 //! ```
 //! Words begin at the third byte of the frame, and every header has whole ones: their lanes are those of the frame.
 //! Of the IP header (which means something for IPv4), and of everything that counts for TCP with the pseudo header. Carries are folded at the end.
+//! What has no header is a word with nothing that counts, so that there is a `done` for every frame.
 //!
-//! Latency: 3 clocks from the last word until `done`. Throughput: one word per clock. Back-pressure: none. Reset: no word.
+//! Latency: 2 clocks from a word until it is in the sums, for the last one with `done`. Throughput: one word per clock. Back-pressure: none. Reset:
+//! no word.
 use crate::eth::tx::HEAD_WORDS_LOG2;
 use crate::ip::checksum::{fold, lane_sum, SUM_BITS};
 use crate::prelude::*;
@@ -41,7 +43,16 @@ fn counted(data: Bits<64>, which: Bits<2>) -> Bits<64> {
     cat::<64, _>((hi, lo))
 }
 
-/// Its sums.
+/// The sums of a header.
+#[derive(Clone, Copy, Debug, Default, PartialEq, LogicStruct)]
+pub struct HeadSums {
+    /// Of the IPv4 header.
+    pub ip: Bits<16>,
+    /// Of pseudo header, TCP header and options.
+    pub tcp: Bits<16>,
+}
+
+/// The sums of a word.
 #[derive(Clone, Copy, Debug, Default, PartialEq, LogicStruct)]
 pub struct Lanes {
     /// There are some.
@@ -67,12 +78,12 @@ pub struct Sums {
     pub word: Signal<In, Word>,
     /// With the first word: bytes of the TCP segment.
     pub segment_len: Signal<In, Bits<16>>,
+    /// One clock after the first word: its identification in lane order, if it is known by then; else 0.
+    pub number: Signal<In, Bits<16>>,
     /// Pulse: the sums are those of a whole header.
     pub done: Signal<Out, Bit>,
-    /// Sum of the IP header.
-    pub ip_sum: Signal<Out, Bits<16>>,
-    /// Sum of pseudo header, TCP header and options.
-    pub tcp_sum: Signal<Out, Bits<16>>,
+    /// Sums of the header in work, as far as it has come; that of IP does not change behind its last word.
+    pub sums: Signal<Out, HeadSums>,
     lanes: Dff<Lanes>,
     ip_acc: Dff<Bits<SUM_BITS>>,
     tcp_acc: Dff<Bits<SUM_BITS>>,
@@ -92,20 +103,20 @@ impl Logic for Sums {
             first,
             last: w.last,
             ip: lane_sum(counted(w.data, w.ip)),
-            // The first word has nothing that counts: what the pseudo header adds takes its place.
+            // The first word has nothing that counts: what the pseudo header adds takes its place, and behind it the number.
             tcp: if first { pseudo } else { tcp },
         };
         let l = self.lanes.q.val();
         if l.valid {
             let ip = bit_cast::<SUM_BITS, 18>(l.ip);
             let tcp = bit_cast::<SUM_BITS, 18>(l.tcp);
-            self.ip_acc.d.next = if l.first { ip } else { self.ip_acc.q.val() + ip };
+            let number = bit_cast::<SUM_BITS, 16>(self.number.val());
+            self.ip_acc.d.next = if l.first { number } else { self.ip_acc.q.val() + ip };
             self.tcp_acc.d.next = if l.first { tcp } else { self.tcp_acc.q.val() + tcp };
         }
         self.summed.d.next = l.valid && l.last;
         self.done.next = self.summed.q.val();
-        self.ip_sum.next = fold(self.ip_acc.q.val());
-        self.tcp_sum.next = fold(self.tcp_acc.q.val());
+        self.sums.next = HeadSums { ip: fold(self.ip_acc.q.val()), tcp: fold(self.tcp_acc.q.val()) };
         dff_reset!(self, reset, lanes, summed);
     }
 }

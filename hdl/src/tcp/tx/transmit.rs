@@ -1,6 +1,7 @@
 //! The transmitter: the blocks of this folder wired together; see the module page for ports and picture.
 //!
-//! Latency: 16 clocks from a job without payload to its first beat, with payload that of host memory and its beats more.
+//! Latency: 5 clocks from a job without payload, offered to an idle transmitter, to its first beat, up to 11 with a tag and many options (`retire`
+//! has the table), 16 behind other frames; with payload that of host memory and its beats more.
 //! Throughput: a segment per 8 clocks, or per as many as it has beats, at any latency that 32 frames, 32 bursts and 10 KiB
 //! (16 KiB for frames of 2 KiB and more) cover. Back-pressure: `job_ready` falls when one of these is used up: a MAC or loopback that takes no beats stops all.
 //! Reset state: nothing in work; `tables` says how long its clearing takes.
@@ -175,7 +176,8 @@ impl<const CONN: usize, const TABLE: usize> Logic for Transmit<CONN, TABLE> {
         self.lb_tlast.next = self.stream.lb_tlast.val();
         self.stream.lb_tready.next = self.lb_tready.val();
         self.counts.next = self.retire.counts.val();
-        self.idle.next = self.head.idle.val() && self.ordinary.idle.val() && self.stream.idle.val();
+        let frames_idle = self.head.idle.val() && self.retire.idle.val() && self.stream.idle.val();
+        self.idle.next = frames_idle && self.ordinary.idle.val();
 
         // A frame begins.
         self.head.frame_valid.next = self.ordinary.frame_valid.val();
@@ -193,6 +195,11 @@ impl<const CONN: usize, const TABLE: usize> Logic for Transmit<CONN, TABLE> {
         self.words.wdata.next = self.head.wdata.val();
         self.retire.item_valid.next = self.head.item_valid.val();
         self.retire.item.next = self.head.item.val();
+        self.head.item_room.next = self.retire.item_room.val();
+        self.retire.taken.next = self.head.taken.val();
+        self.head.number.next = self.retire.number.val();
+        self.retire.sums_valid.next = self.head.sums_valid.val();
+        self.retire.sums.next = self.head.sums.val();
 
         // Its bytes are found, asked for, and land.
         self.walks.s_valid.next = self.head.walk_valid.val();
@@ -228,6 +235,7 @@ impl<const CONN: usize, const TABLE: usize> Logic for Transmit<CONN, TABLE> {
         self.stream.frame_valid.next = self.retire.frame_valid.val();
         self.stream.frame.next = self.retire.frame.val();
         self.retire.frame_ready.next = self.stream.frame_ready.val();
+        self.stream.late.next = self.retire.late.val();
         self.words.re.next = self.stream.mem_re.val();
         self.words.raddr.next = self.stream.head_addr.val();
         self.stream.head_data.next = self.words.rdata.val();

@@ -16,6 +16,8 @@
 //! A search that needs a descriptor is parked ([`super::parking`]) and the next one goes on, unless it is of the same
 //! connection: a connection's bytes are found in the order asked for, so its cursor has one user.
 //!
+//! A job without bytes only makes the cursor forget (`Load`).
+//!
 //! Latency: 5 clocks to the first piece when the cursor serves, else one memory read per step. Throughput: a piece per 5
 //! clocks. Back-pressure: `piece_ready`; `req_ready` is low when 8 searches are parked or one of this connection is.
 //! Reset: nothing under way; cursors stay, so the first job of a connection says `reset`.
@@ -119,10 +121,12 @@ impl<const CONN: usize> Logic for Walk<CONN> {
         // Cursors, pieces, requests.
         let gives = state == WalkState::Give;
         let ends = gives && given.ends && self.piece_ready.val();
-        self.cursors.we.next = ends && s.job.walk && (s.job.reset || s.job.len != 0);
+        let none = s.job.len == 0;
+        let forgets = state == WalkState::Load && none;
+        self.cursors.we.next = forgets || (ends && s.job.walk);
         self.cursors.waddr.next = bit_cast::<CONN, 16>(s.job.conn);
         self.cursors.wdata.next =
-            Cursor { valid: self.found.q.val() && !given.lost, index: s.index, entry: e };
+            Cursor { valid: self.found.q.val() && !given.lost && !forgets, index: s.index, entry: e };
         self.piece_valid.next = gives;
         self.piece.next = piece_of(s, given);
         let posts = state == WalkState::Post && self.desc_req_ready.val();
@@ -157,8 +161,8 @@ impl<const CONN: usize> Logic for Walk<CONN> {
                 self.search.d.next.index = if known { c.index } else { bits::<16>(0) };
                 self.given.d.next = plain(s.job, false);
                 let search = if known { WalkState::Diff } else { WalkState::Ask };
-                let none = !s.job.walk || s.job.len == 0;
-                self.state.d.next = if none { WalkState::Give } else { search };
+                let finds = if s.job.walk { search } else { WalkState::Give };
+                self.state.d.next = if none { WalkState::Idle } else { finds };
             }
             WalkState::Diff => {
                 self.off.d.next = s.job.seq - e.seq;
