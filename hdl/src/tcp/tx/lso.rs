@@ -102,7 +102,8 @@ pub struct Lso {
 fn divisible(f: OrdFrame, h: LargeHeader) -> bool {
     let head = header_len(h);
     let longest = bit_cast::<17, 16>(f.mss) + bit_cast::<17, 7>(head);
-    !h.wrong && bit_cast::<16, 7>(head) < f.len && longest <= MAX_LEN
+    // A frame that ends before the length of its TCP header has shown none.
+    !h.wrong && h.tcp_words.any() && bit_cast::<16, 7>(head) < f.len && longest <= MAX_LEN
 }
 
 #[kernel]
