@@ -545,3 +545,26 @@ fn everybody_has_its_turn_when_the_transmitter_is_slow() {
     // The first bells find an empty transmitter.
     assert!(*least > 4 && most - least <= 2, "{counts:?}");
 }
+
+/// Segments as fast as passes can begin, while the placer can do nothing: the orders of all passes under way find room. Before, when twelve
+/// waited, the last one of five did not, and its segment was never heard of again.
+///
+/// Verifies: laws L2, L5.
+#[test]
+fn orders_of_a_heap_of_segments_find_room() {
+    const CONNS: u64 = 8;
+    let mut w = World::new(0);
+    for conn in 0..CONNS {
+        w.e.offload(conn, GEN, &image(), &[0; 32]);
+    }
+    w.run();
+    (w.e.segments, w.e.closed) = (40, true);
+    for i in 0..w.e.segments as u64 {
+        let s = RxSeg { conn: (i % CONNS).into(), ..seg(PEER, OURS, 0, 0) };
+        w.e.plan(Todo::Seg(s.into(), vec![]));
+    }
+    w.run_for(500);
+    w.e.closed = false;
+    w.run();
+    assert_eq!(w.e.verdicts, vec![false; w.e.segments]);
+}

@@ -1,10 +1,12 @@
 //! What surrounds the engine in its tests: host memory, packet memory, write engine, readers, transmitter,
 //! command block and dispatcher, each simple and with random delays.
 #![allow(dead_code)]
+pub mod beats;
 pub mod sent;
 pub mod world;
 
-use chimney_abi::cmd::{Opcode, Status};
+pub use beats::{code, record, words};
+use chimney_abi::cmd::Opcode;
 use chimney_abi::desc::{phase, PageMapEntry, RecvDesc, Shadow};
 use chimney_abi::state::TcpRecord;
 use chimney_hdl::prelude::*;
@@ -103,6 +105,10 @@ pub struct Env {
     pub params: TcpParams,
     /// Everything stalls at random.
     pub slow: bool,
+    /// The write engine takes nothing.
+    pub closed: bool,
+    /// Segments that may be under way if nothing stalls.
+    pub segments: usize,
     /// Jobs fail at random, if it stalls too.
     pub fails: bool,
     /// Clocks that the transmitter takes for a job.
@@ -163,6 +169,8 @@ impl Env {
             event_consumer: 0,
             params,
             slow: false,
+            closed: false,
+            segments: 1,
             fails: true,
             job_cycles: 12,
             mtu: 1500,
@@ -366,7 +374,7 @@ impl Env {
     }
 
     fn writer(&mut self, u: &mut Dut, r: &mut Rnd) {
-        let ready = !self.stall(r);
+        let ready = !self.stall(r) && !self.closed;
         u.write_cmd_ready.next = ready;
         if ready && u.write_cmd_valid.val() && n(u.write_cmd.val().kind) != WRITE_FREE {
             let c = u.write_cmd.val();
@@ -483,7 +491,7 @@ impl Env {
             self.offered = None;
         }
         // Several segments may be under way.
-        let most = if self.slow { 6 } else { 1 };
+        let most = if self.slow { 6 } else { self.segments };
         if self.offered.is_none() && self.busy_segs < most && !self.busy_op {
             if self.wait > 0 {
                 self.wait -= 1;
@@ -581,20 +589,4 @@ impl Env {
             other => self.offered = other,
         }
     }
-}
-
-/// The beats of a record.
-pub fn words(r: &TcpRecord) -> Vec<u64> {
-    r.to_bytes().chunks(8).map(|c| u64::from_le_bytes(c.try_into().expect("8 bytes"))).collect()
-}
-
-/// The record of an image.
-pub fn record(beats: &[u64]) -> TcpRecord {
-    let b: Vec<u8> = beats.iter().flat_map(|w| w.to_le_bytes()).collect();
-    TcpRecord::from_bytes(b.as_slice().try_into().expect("36 beats"))
-}
-
-/// A status as a number.
-pub fn code(s: Status) -> u64 {
-    u64::from(s.code())
 }

@@ -31,8 +31,8 @@ use crate::tcp::place::placer::ORDERS;
 use crate::tcp::watchdog::Due;
 use crate::types::{Doorbell, RxSeg, TxDone, WriteDone};
 
-/// Orders that may wait in front of the placer when a pass starts.
-const ORDERS_HIGH: u64 = (1 << (ORDERS - 1)) - PASSES;
+/// Orders that may wait in front of the placer when a pass starts: there is room for its own, and for those of all that are under way.
+const ORDERS_HIGH: u64 = (1 << (ORDERS - 1)) - PASSES - 1;
 
 /// The block.
 #[derive(LogicBlock, Default)]
@@ -177,7 +177,6 @@ impl<const LOG2: usize> Logic for Intake<LOG2> {
         let no_pages = answer.valid && !answer.pages;
         let e = Event {
             pick: choice,
-            conn: bits::<16>(0),
             seg,
             bell: self.doorbell.val(),
             done: self.fail.q.val(),
@@ -189,6 +188,7 @@ impl<const LOG2: usize> Logic for Intake<LOG2> {
             is_deaf: !self.loss.val().hears,
             has_unit: unit,
             notice: if choice == Pick::Timer { due.notice } else { bits::<4>(0) },
+            ..Event::default()
         };
         let named = (self.op_conn.val(), self.loss.val().conn, due.conn);
         let conn = conn_of(choice, e, named, head.conn, ready_conn);
