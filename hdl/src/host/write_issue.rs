@@ -109,6 +109,12 @@ pub struct Stage {
     pub last: Bit,
 }
 
+/// A command without a beat on the bus.
+#[kernel]
+pub fn is_silent(c: ClientCmd) -> bool {
+    c.cmd.kind == WRITE_FREE || c.cmd.len == 0
+}
+
 /// A command's first state.
 #[kernel]
 fn load(c: ClientCmd) -> Work {
@@ -237,7 +243,7 @@ impl Logic for WriteIssue {
 
         // The next command. One without bus access waits until its predecessor has left.
         let c = self.cmd.val();
-        let no_bus = c.cmd.kind == WRITE_FREE || c.cmd.len == 0;
+        let no_bus = is_silent(c);
         let waits = self.cmd_valid.val();
         let mark = waits && no_bus && !active && self.burst_room.val();
         let take = waits && !no_bus && (!active || finish);

@@ -2,7 +2,7 @@
 //!
 //! Under load a shadow record is left to that of the connection's next order, if one waits ([`super::step::settled`]).
 //!
-//! Latency: 2 cycles from an order to its first write command. Throughput: 4 cycles for a segment that lies in one page or post (a cycle
+//! Latency: a cycle from an order to its first write command if nothing is in hand. Throughput: 4 cycles for a segment that lies in one page or post (a cycle
 //! more if its frame is not the oldest one yet), 3 for a shadow record alone (a cycle more each if the order before is of the same
 //! connection, a cycle less if the record is left to the next order), and 2 to 4 for each further piece. Back-pressure: `order_ready` when 16 orders wait; `level` says how many do. It waits for the turn of a frame, the write
 //! engine, the event ring, and reads of posts, which are bounded by the bus, not by the host (law L5). Reset: no order in hand;
@@ -204,6 +204,19 @@ fn next(h: Hand, a: Around) -> Hand {
     }
 }
 
+/// The answer to a question, with the last order under way. `level`: pages ready.
+#[kernel]
+fn fits(h: Hand, done: bool, level: Bits<COUNT>) -> PlaceFits {
+    let pages = bit_cast::<COUNT, 3>(h.missing) <= level;
+    PlaceFits { valid: done && h.is_ask, post: h.in_post, pages }
+}
+
+/// The post at `idx` of the connection in hand.
+#[kernel]
+fn asked_for(h: Hand, idx: Bits<16>) -> PostAt {
+    PostAt { conn: h.o.conn, idx, iova: post_at(Posts { idx, ..h.p }) }
+}
+
 #[kernel]
 impl<const LOG2: usize, const MAP: usize> Logic for Placer<LOG2, MAP> {
     fn update(&mut self) {
@@ -228,16 +241,19 @@ impl<const LOG2: usize, const MAP: usize> Logic for Placer<LOG2, MAP> {
             ahead: !self.ahead.idle.val(),
         };
         let stalled = is_stalled(h, around);
-        let waits = self.orders.m_valid.val();
+        // An order that comes when none waits passes the queue by.
+        let queued = self.orders.m_valid.val();
+        let waits = queued || self.order_valid.val();
         let done = st == PlaceState::Store && !stalled;
         // The next order begins with the end of this one, unless it needs the posts that only now go back.
-        let order = self.orders.m_data.val();
+        let order = if queued { self.orders.m_data.val() } else { self.order.val() };
         let takes = waits && (st == PlaceState::Idle || (done && order.conn != h.o.conn));
         let asked = st == PlaceState::Idle && !waits && self.ask_valid.val();
 
         // Orders, reservations.
+        let puts = self.order_valid.val() && (queued || !takes);
         self.orders.s_data.next = self.order.val();
-        self.orders.s_valid.next = self.order_valid.val();
+        self.orders.s_valid.next = puts;
         self.order_ready.next = self.orders.s_ready.val();
         self.orders.m_ready.next = takes;
         self.level.next = self.orders.level.val();
@@ -247,17 +263,13 @@ impl<const LOG2: usize, const MAP: usize> Logic for Placer<LOG2, MAP> {
             reserved + bit_cast::<COUNT, 3>(self.reserve.val()) - bit_cast::<COUNT, 3>(back);
         let level = self.pages.level.val();
         self.free_pages.next = if level >= reserved { level - reserved } else { bits::<COUNT>(0) };
-        self.fits.next = PlaceFits {
-            valid: done && h.is_ask,
-            post: h.in_post,
-            pages: bit_cast::<COUNT, 3>(h.missing) <= level,
-        };
+        self.fits.next = fits(h, done, level);
 
         // Does an order of the same connection wait whose record says all that this one's would?
-        self.later.put.next = self.order_valid.val() && self.orders.s_ready.val();
+        self.later.put.next = puts && self.orders.s_ready.val();
         self.later.conn.next = bit_cast::<LOG2, 16>(self.order.val().conn);
         self.later.publish.next = self.order.val().publish;
-        self.later.take.next = takes;
+        self.later.take.next = takes && queued;
         self.later.about.next = bit_cast::<LOG2, 16>(h.o.conn);
 
         // Posts and pages.
@@ -294,8 +306,7 @@ impl<const LOG2: usize, const MAP: usize> Logic for Placer<LOG2, MAP> {
         self.write_cmd.next = offered(h, self.turn.val(), self.params.val());
         self.commit_valid.next = st == PlaceState::Shadow && !stalled;
         self.commit.next = commit(h);
-        let told = stowed(h);
-        self.stowed.next = Stowed { valid: told.valid && !stalled, ..told };
+        self.stowed.next = stowed(h, !stalled);
         self.unwritten.next = done && !h.is_ask && !h.wrote;
         self.verdict_valid.next = done && h.o.is_segment;
         self.verdict_handed_up.next = h.o.handed_up;
@@ -304,8 +315,7 @@ impl<const LOG2: usize, const MAP: usize> Logic for Placer<LOG2, MAP> {
 
         // Posts come from memory, or were read ahead.
         let asks = st == PlaceState::PostAsk;
-        let idx = h.p.idx + !asks;
-        self.ahead.post.next = PostAt { conn: h.o.conn, idx, iova: post_at(Posts { idx, ..h.p }) };
+        self.ahead.post.next = asked_for(h, h.p.idx + !asks);
         self.ahead.valid.next = asks;
         self.ahead.early.next = wants_next(h);
         self.ahead.forget.next = forgets(h);

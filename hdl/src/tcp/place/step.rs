@@ -227,14 +227,14 @@ pub fn placed(h: Hand, freed: bool, later: bool) -> Hand {
     }
 }
 
-/// `Piece`, when the write engine has taken it: what the watchdog is told.
+/// `Piece`, when the write engine takes it: what the watchdog is told.
 #[kernel]
-pub fn stowed(h: Hand) -> Stowed {
+pub fn stowed(h: Hand, takes: bool) -> Stowed {
     let is_first = h.cur == h.o.seq;
     let fills = h.p.off + bit_cast::<32, 16>(h.len) == bit_cast::<32, 24>(h.p.len);
     let pooled = is_first && !h.o.is_ooo && h.p.pool_mode;
     let split = !h.o.is_ooo && !h.p.pool_mode && fills && h.len != h.left;
-    Stowed { valid: h.st == PlaceState::Piece && (pooled || split), conn: h.o.conn, pooled, split }
+    Stowed { valid: takes && h.st == PlaceState::Piece && (pooled || split), conn: h.o.conn, pooled, split }
 }
 
 /// `Retire`, when the write engine has taken the write-back.

@@ -8,7 +8,7 @@ use super::ops::Ops;
 use super::pipe::Pipe;
 use crate::host::events::{Events, RaiseEvent};
 use crate::prelude::*;
-use crate::stream::{Fifo, Skid};
+use crate::stream::{Fifo, Skid, Spill};
 use crate::tcp::dues::Dues;
 use crate::tcp::loss::queue::LossQueue;
 use crate::tcp::place::placer::Placer;
@@ -157,7 +157,7 @@ pub struct Engine<const LOG2: usize, const MAP: usize, const TABLE: usize, const
     placer: Placer<LOG2, MAP>,
     dues: Dues<LOG2>,
     events: Events<LOG2>,
-    segs: Skid<RxSeg>,
+    segs: Spill<RxSeg>,
     bells: Skid<Doorbell>,
     raises: Fifo<RaiseEvent, 2, 3>,
     bad_posts: Dff<Bits<4>>,

@@ -16,7 +16,7 @@ pub const PASSES: u64 = 4;
 /// Shadow records: possible with every order of a pass, pushed when the placer has issued the write, answered in that order by the write engine, and taken
 /// as events.
 ///
-/// Latency: an answer counts in the next cycle. Throughput: one in, one answer per cycle, one out every second cycle. Back-pressure: none;
+/// Latency: an answer counts at once. Throughput: one in, one answer per cycle, one out every second cycle. Back-pressure: none;
 /// `high` says when no more may be ordered. Reset: empty.
 #[derive(LogicBlock, Default)]
 pub struct CommitQueue {
@@ -63,9 +63,12 @@ impl Logic for CommitQueue {
         let (owed, errors) = (self.owed.q.val(), self.errors.q.val());
         let take = self.take.val();
         let head = self.memory.rdata.val();
-        let failed = (errors >> bit_cast::<COMMIT_LOG2, COMMITS>(rd)).get_bit(0);
+        // The answer of this clock counts at once.
+        let (done, is_done) = (self.done.val(), self.done_valid.val());
+        let old = (errors >> bit_cast::<COMMIT_LOG2, COMMITS>(rd)).get_bit(0);
+        let failed = if answered == rd { done.error } else { old };
         self.head.next = Commit { fault: head.fault || failed, ..head };
-        self.valid.next = answered != rd;
+        self.valid.next = answered != rd || is_done;
         self.high.next = owed >= COMMITS_HIGH;
         self.idle.next = owed == 0;
         self.memory.re.next = true;
@@ -79,10 +82,10 @@ impl Logic for CommitQueue {
         let fewer: Bits<1> = self.unwritten.val().into();
         self.owed.d.next =
             owed + self.order.val() - bit_cast::<COMMITS, 1>(less) - bit_cast::<COMMITS, 1>(fewer);
-        if self.done_valid.val() {
+        if is_done {
             let bit = bits::<64>(1) << bit_cast::<COMMIT_LOG2, COMMITS>(answered);
             self.answered.d.next = answered + 1;
-            self.errors.d.next = if self.done.val().error { errors | bit } else { errors & !bit };
+            self.errors.d.next = if done.error { errors | bit } else { errors & !bit };
         }
         dff_reset!(self, reset, wr, answered, rd, owed);
     }
