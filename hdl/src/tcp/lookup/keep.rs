@@ -284,9 +284,7 @@ impl<const AW: usize, const ROW: usize> Logic for Keeper<AW, ROW> {
         let (testing, taking) = (state == KeepState::Test, state == KeepState::Take);
         if taking || mixing && half || testing {
             self.k.d.next = next_word(k, is_v6);
-        }
-        if taking {
-            self.h.d.next = self.mix_y.val();
+            self.h.d.next = if taking { self.mix_y.val() } else { self.h.q.val() };
         }
 
         // Places.

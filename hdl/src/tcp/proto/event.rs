@@ -99,6 +99,8 @@ pub struct Event {
     pub has_unit: Bit,
     /// With a deadline: see `watchdog::Due`.
     pub notice: Bits<4>,
+    /// With a durable record: its acknowledgment is a job already (`issue`).
+    pub is_acked: Bit,
 }
 
 /// Connections whose records are not to be read now: the fetch stage, those before the

@@ -12,19 +12,18 @@ use super::event::{is_done, Busy, Event, Jobs, Outcome};
 use super::grow::question;
 use super::guard;
 use super::image::store;
+use super::issue::{Issue, Issued};
 use super::news::{deed, earliest, has_order, order};
-use super::op::given_back;
 use super::ops::{OpResult, RECORD};
 use super::record::Work;
+use super::records::Records;
 use super::room::{smss, Rooms};
 use super::stages::{enter, left, stage1, stage2, stage3, stage4, stage5, stage6, went, Env, Told};
 use super::step::{Pick, Step, Why};
-use super::tx::job;
+use super::tx::{foretells, job, leaves_it, told};
 use crate::mem::SdpRam;
 use crate::mirror::TcpRecord;
 use crate::prelude::*;
-use crate::stream::Skid;
-use crate::tcp::cwnd::EPOCH;
 use crate::tcp::loss::growth::GrowthAsk;
 use crate::tcp::loss::job::{LossJob, LossResult};
 use crate::tcp::loss::rack::SendLog;
@@ -100,14 +99,12 @@ pub struct Pipe<const LOG2: usize, const TABLE: usize, const EARLY: usize> {
     pub counts: Signal<Out, EngineCounts>,
     /// For the watchdog.
     pub deed: Signal<Out, Deed>,
-    records: SdpRam<Work, LOG2>,
+    records: Records<LOG2>,
     logs: SdpRam<SendLog, LOG2>,
     growths: Growths<LOG2>,
     rooms: Rooms<TABLE>,
     op_rooms: Rooms<TABLE>,
-    jobs: Skid<TxJob>,
-    sweep: Dff<Bits<LOG2>>,
-    swept: Dff<Bit>,
+    issue: Issue,
     e0: Dff<Event>,
     e1: Dff<Event>,
     e2: Dff<Event>,
@@ -122,8 +119,6 @@ pub struct Pipe<const LOG2: usize, const TABLE: usize, const EARLY: usize> {
     seg5: Dff<RxSeg>,
     s6: Dff<Step>,
     seg6: Dff<RxSeg>,
-    room4: Dff<Bits<16>>,
-    room5: Dff<Bits<16>>,
 }
 
 /// Where passes are that the next one of the same connection cannot follow yet.
@@ -148,6 +143,14 @@ fn busy(e0: Event, e1: Event, s: (Step, Step, Step, Step), later: bool) -> Busy 
     }
 }
 
+/// The pass of a durable record begins, with room for a job, and none of its connection is in a stage that the intake does not look at.
+#[kernel]
+fn begins_alone(e: Event, s4: Step, s6: Step) -> bool {
+    let is_in_4 = s4.c.valid && s4.c.conn == e.conn;
+    let is_in_6 = s6.c.valid && s6.c.conn == e.conn;
+    e.pick == Pick::Commit && e.may_send && !is_in_4 && !is_in_6
+}
+
 /// What leaves the pipeline. What goes along with a bit that is low says nothing.
 #[derive(Clone, Copy, Debug, Default, PartialEq, LogicStruct)]
 struct Leaving {
@@ -161,10 +164,8 @@ struct Leaving {
     orders: Bit,
     /// The order.
     order: PlaceOrder,
-    /// It issues a job.
-    sends: Bit,
-    /// The job.
-    job: TxJob,
+    /// Its job.
+    issued: Issued,
     /// It has a job for the loss unit.
     asks: Bit,
     /// That.
@@ -209,6 +210,18 @@ fn op_result(end: Step, is_op: bool, acts: bool, sends: bool) -> OpResult {
     }
 }
 
+/// The job of a pass, or what becomes one when its record is durable. `end`: at the end of it.
+#[kernel]
+fn issued<const EARLY: usize>(s6: Step, end: Step, acts: bool, now_ms: Bits<32>) -> Issued {
+    let has_plan = s6.c.plan.why != Why::Nothing;
+    let sends = acts && has_plan && !s6.c.is_acked;
+    let keeps = acts && !has_plan && foretells(end);
+    let w = if has_plan { s6.w } else { told::<1>(s6.w) };
+    let job = if sends || keeps { job::<EARLY>(w, s6.c.plan, s6.c.conn, now_ms) } else { unread::<TxJob>() };
+    let ends = acts && (has_plan || !leaves_it(end));
+    Issued { conn: s6.c.conn, ends, sends, keeps, job, pending: s6.w.rcv.ack_pending }
+}
+
 /// The last stage. `log`: the send log before the pass.
 #[kernel]
 fn leave<const EARLY: usize>(s6: Step, seg: RxSeg, log: SendLog, free: Free, v: Env) -> Leaving {
@@ -216,7 +229,8 @@ fn leave<const EARLY: usize>(s6: Step, seg: RxSeg, log: SendLog, free: Free, v: 
         let gone = went(s6, v);
         let end = stage6(gone, is_done(free.jobs, s6.w.side.newest), free.may_ask, v);
         let acts = !end.c.forget;
-        let sends = acts && s6.c.plan.why != Why::Nothing;
+        let has_plan = s6.c.plan.why != Why::Nothing;
+        let sends = acts && has_plan && !s6.c.is_acked;
         let orders = (acts && end.c.publish) || has_order(end.c);
         let asks = acts && gone.c.ask.is_asked;
         let grows = acts && s6.c.grow.asks && free.may_ask;
@@ -237,14 +251,13 @@ fn leave<const EARLY: usize>(s6: Step, seg: RxSeg, log: SendLog, free: Free, v: 
                 conn: s6.c.conn,
                 order: orders,
                 job: sends,
-                no_job: s6.c.may_send && !sends,
+                no_job: s6.c.may_send && !sends && !s6.c.is_acked,
                 ready: acts && end.w.side.queued && !s6.w.side.queued,
                 wait: acts && end.w.side.pub_wait && !s6.w.side.pub_wait,
             },
             orders,
             order: if orders { order(end, seg) } else { unread::<PlaceOrder>() },
-            sends,
-            job: if sends { job::<EARLY>(s6.w, s6.c.plan, s6.c.conn, v.now_ms) } else { unread::<TxJob>() },
+            issued: issued::<EARLY>(s6, end, acts, v.now_ms),
             asks,
             loss: if asks { guard::job(s6, gone, log, seg, v.now_us, v.p) } else { unread::<LossJob>() },
             grow: if grows { question(s6, v.now_us) } else { no_question() },
@@ -259,7 +272,7 @@ fn leave<const EARLY: usize>(s6: Step, seg: RxSeg, log: SendLog, free: Free, v: 
         Leaving {
             stored: unread::<Work>(),
             order: unread::<PlaceOrder>(),
-            job: unread::<TxJob>(),
+            issued: Issued { job: unread::<TxJob>(), ..Issued::default() },
             loss: unread::<LossJob>(),
             grow: no_question(),
             log: unread::<SendLog>(),
@@ -273,14 +286,6 @@ fn leave<const EARLY: usize>(s6: Step, seg: RxSeg, log: SendLog, free: Free, v: 
 #[kernel]
 fn no_question() -> GrowthAsk {
     GrowthAsk { valid: false, ..unread::<GrowthAsk>() }
-}
-
-/// After a reset: a record of nobody, of which no pass looks at anything else.
-#[kernel]
-fn nobody(w: Work) -> Work {
-    let mut n = given_back(w);
-    n.rc.epoch = bits::<EPOCH>(0);
-    n
 }
 
 /// The timer of the connection whose pass leaves, or of one that is swept.
@@ -303,10 +308,9 @@ fn newest(conn: Bits<16>, x: Leaving, leaves: Bits<16>, stored: Work) -> Work {
 #[kernel]
 impl<const LOG2: usize, const TABLE: usize, const EARLY: usize> Logic for Pipe<LOG2, TABLE, EARLY> {
     fn update(&mut self) {
-        dff_setup!(self, clock, sweep, swept, e0, e1, e2, s1, s2, seg2, s3, seg3, s4, seg4, s5, seg5);
-        dff_setup!(self, clock, s6, seg6, room4, room5);
-        clock!(self, clock, records, logs, growths, rooms, op_rooms, jobs);
-        reset!(self, reset, growths, jobs);
+        dff_setup!(self, clock, e0, e1, e2, s1, s2, seg2, s3, seg3, s4, seg4, s5, seg5, s6, seg6);
+        clock!(self, clock, records, logs, growths, rooms, op_rooms, issue);
+        reset!(self, reset, records, growths, issue);
         let v = Env { now_us: self.now_us.val(), now_ms: self.now_ms.val(), p: self.params.val() };
         let (e0, e1, e2) = (self.e0.q.val(), self.e1.q.val(), self.e2.q.val());
         let (s1, s2, s3) = (self.s1.q.val(), self.s2.q.val(), self.s3.q.val());
@@ -315,7 +319,12 @@ impl<const LOG2: usize, const TABLE: usize, const EARLY: usize> Logic for Pipe<L
         let x = leave::<EARLY>(s6, self.seg6.q.val(), self.logs.rdata.val(), free, v);
 
         // What leaves.
-        self.outcome.next = x.out;
+        let (news, is_acked) = (self.news.val(), self.issue.acks.val());
+        self.issue.leaves.next = x.issued;
+        self.issue.commit.next = news.commit;
+        self.issue.begins.next = begins_alone(news, s4, s6);
+        self.issue.ack_frequency.next = v.p.ack_frequency;
+        self.outcome.next = Outcome { job: x.issued.sends || is_acked, ..x.out };
         self.order.next = x.order;
         self.order_valid.next = x.orders;
         self.op_result.next = OpResult { read: s1.c.valid && s1.c.pick == Pick::Op, ..x.op_result };
@@ -323,30 +332,20 @@ impl<const LOG2: usize, const TABLE: usize, const EARLY: usize> Logic for Pipe<L
         self.stores.next = x.acts;
         self.loss_job.next = x.loss;
         self.loss_job_valid.next = x.asks;
-        self.jobs.s_valid.next = x.sends;
-        self.jobs.s_data.next = x.job;
-        self.tx_job.next = self.jobs.m_data.val();
-        self.tx_job_valid.next = self.jobs.m_valid.val();
-        self.jobs.m_ready.next = self.tx_job_ready.val();
-        self.job_gone.next = self.jobs.m_valid.val() && self.tx_job_ready.val();
+        self.tx_job.next = self.issue.tx_job.val();
+        self.tx_job_valid.next = self.issue.tx_job_valid.val();
+        self.issue.tx_job_ready.next = self.tx_job_ready.val();
+        self.job_gone.next = self.issue.gone.val();
         self.counts.next = x.counts;
         self.deed.next = x.deed;
 
         // The memory; after reset it is swept.
-        let sweeps = !self.swept.q.val();
-        let row = self.sweep.q.val();
-        self.sweeps.next = sweeps;
-        self.sweep.d.next = row + sweeps;
-        self.swept.d.next = !sweeps || row.all();
-        self.records.re.next = e0.pick != Pick::None;
-        self.records.raddr.next = bit_cast::<LOG2, 16>(e0.conn);
-        self.records.we.next = sweeps || x.acts;
-        self.records.waddr.next = if sweeps { row } else { bit_cast::<LOG2, 16>(s6.c.conn) };
-        if sweeps || x.acts {
-            self.records.wdata.next = if sweeps { nobody(x.stored) } else { x.stored };
-        } else {
-            self.records.wdata.next = unread::<Work>();
-        }
+        self.sweeps.next = self.records.sweeps.val();
+        self.records.look.next = e0.pick != Pick::None;
+        self.records.conn.next = e0.conn;
+        self.records.stores.next = x.acts;
+        self.records.to.next = s6.c.conn;
+        self.records.stored.next = x.stored;
         self.logs.re.next = s5.c.valid;
         self.logs.raddr.next = bit_cast::<LOG2, 16>(s5.c.conn);
         self.logs.we.next = x.logs;
@@ -355,7 +354,7 @@ impl<const LOG2: usize, const TABLE: usize, const EARLY: usize> Logic for Pipe<L
         self.growths.look.next = s2.c.valid;
         self.growths.conn.next = s2.c.conn;
         self.growths.ask.next = x.grow;
-        self.set.next = set_deadline(x, s6.c.conn, sweeps, bit_cast::<16, LOG2>(row));
+        self.set.next = set_deadline(x, s6.c.conn, self.records.sweeps.val(), self.records.row.val());
 
         // MTUs: of the command's path, and of the record's.
         self.rooms.path_mtu.next = self.path_mtu.val();
@@ -364,14 +363,11 @@ impl<const LOG2: usize, const TABLE: usize, const EARLY: usize> Logic for Pipe<L
         self.op_rooms.path.next = self.op.val().path;
         self.rooms.look.next = s2.c.valid;
         self.rooms.path.next = s2.w.fixed.path;
-        self.room4.d.next = self.rooms.room.val();
-        self.room5.d.next = self.room4.q.val();
 
         // One stage further; where nothing goes on everything else stays what it was, so that nothing moves.
         self.busy.next = busy(e0, e1, (s1, s2, s3, s5), s4.c.valid || s6.c.valid);
-        let news = self.news.val();
         if news.pick != Pick::None {
-            self.e0.d.next = news;
+            self.e0.d.next = Event { is_acked, ..news };
         } else {
             self.e0.d.next.pick = Pick::None;
         }
@@ -382,9 +378,8 @@ impl<const LOG2: usize, const TABLE: usize, const EARLY: usize> Logic for Pipe<L
         }
         if e1.pick != Pick::None {
             self.e2.d.next = e1;
-            let beyond = (e1.conn >> bits::<5>(LOG2 as u64)) != 0;
-            let fresh = newest(e1.conn, x, s6.c.conn, self.records.rdata.val());
-            self.s1.d.next = enter(e1, fresh, beyond);
+            let fresh = newest(e1.conn, x, s6.c.conn, self.records.record.val());
+            self.s1.d.next = enter(e1, fresh, (e1.conn >> bits::<5>(LOG2 as u64)) != 0);
         } else {
             self.s1.d.next.c.valid = false;
         }
@@ -414,11 +409,11 @@ impl<const LOG2: usize, const TABLE: usize, const EARLY: usize> Logic for Pipe<L
             self.s5.d.next.c.valid = false;
         }
         if s5.c.valid {
-            self.s6.d.next = stage5(s5, smss(s5.w, self.room5.q.val()), v);
+            self.s6.d.next = stage5(s5, bit_cast::<32, 16>(s5.c.smss), v);
             self.seg6.d.next = self.seg5.q.val();
         } else {
             self.s6.d.next.c.valid = false;
         }
-        dff_reset!(self, reset, sweep, swept, e0, e1, e2, s1, s2, s3, s4, s5, s6);
+        dff_reset!(self, reset, e0, e1, e2, s1, s2, s3, s4, s5, s6);
     }
 }

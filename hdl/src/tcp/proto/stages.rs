@@ -53,6 +53,7 @@ pub fn enter(e: Event, w: Work, beyond: bool) -> Step {
         no_pages: e.no_pages,
         no_post: e.no_post,
         may_send: e.may_send,
+        is_acked: e.is_acked,
         is_deaf: e.is_deaf,
         has_unit: e.has_unit,
         ..Ctx::default()

@@ -187,6 +187,8 @@ pub struct Ctx {
     pub no_post: Bit,
     /// There is room for a job.
     pub may_send: Bit,
+    /// The acknowledgment that it sends is a job already.
+    pub is_acked: Bit,
     /// Until stage 2: the loss unit hears of no acknowledgment.
     pub is_deaf: Bit,
     /// The loss unit has room for a job of this pass.

@@ -2,8 +2,9 @@
 use super::guard::{edge, is_silent, lost, probe, resent};
 use super::record::{Fixed, Work};
 use super::step::{
-    is_active, Plan, Step, Why, CLOSED, CLOSE_WAIT, CLOSING, ESTABLISHED, FIN_WAIT_1, LAST_ACK,
+    is_active, Pick, Plan, Step, Why, CLOSED, CLOSE_WAIT, CLOSING, ESTABLISHED, FIN_WAIT_1, LAST_ACK,
 };
+use super::text::has_ranges;
 use crate::prelude::*;
 use crate::tcp::ack::bare_seq;
 use crate::tcp::cwnd::send_limit;
@@ -19,7 +20,7 @@ const ECT_0: u64 = 2;
 /// The record as a segment tells the peer of it: what is durable (law L2). With `EARLY` it is the NIC that the tests of
 /// law L2 must catch: it acknowledges what is not in host memory yet.
 #[kernel]
-fn told<const EARLY: usize>(w: Work) -> Work {
+pub fn told<const EARLY: usize>(w: Work) -> Work {
     if EARLY == 0 {
         w
     } else {
@@ -104,6 +105,34 @@ fn right(w: Work, smss: Bits<32>) -> Bits<32> {
     }
 }
 
+/// A bare acknowledgment.
+#[kernel]
+fn bare(w: Work) -> Plan {
+    Plan { why: Why::Ack, seq: bare_seq(w.snd, w.fixed.snd_wind_shift), len: bits::<16>(0), fin: false }
+}
+
+/// Nothing but acknowledgments is to be sent, as long as nothing else happens.
+#[kernel]
+fn is_quiet(w: Work) -> bool {
+    let is_calm = is_active(w) && !w.flags.invalid && !w.side.reset && !w.guard.is_guarded;
+    let is_all_sent =
+        w.snd.nxt == w.snd.max && !before(w.snd.nxt, w.limit) && (!w.flags.fin_posted || w.flags.fin_sent);
+    let asks_nothing = !w.flags.retransmit && !w.flags.probe && !w.side.first_job && !has_ranges(w);
+    is_calm && is_all_sent && asks_nothing
+}
+
+/// Stage 6: the record that this pass ordered, of new text, is the newest, and will want no more than an acknowledgment.
+#[kernel]
+pub fn foretells(s: Step) -> bool {
+    s.c.pick == Pick::Rx && s.c.moved && s.c.publish && is_quiet(s.w)
+}
+
+/// Stage 6: a doorbell, or an older record, that changes nothing of what was foretold.
+#[kernel]
+pub fn leaves_it(s: Step) -> bool {
+    (s.c.pick == Pick::Bell || s.c.pick == Pick::Commit) && !s.c.publish && is_quiet(s.w)
+}
+
 /// What to send now. `silent`: no text, and no probe; `known`: what is lost.
 #[kernel]
 fn choose(w: Work, smss: Bits<32>, silent: bool, known: Plan) -> Plan {
@@ -136,7 +165,7 @@ fn choose(w: Work, smss: Bits<32>, silent: bool, known: Plan) -> Plan {
         // G-43, R-248: left of the window, so every peer answers it; Linux probes in the same way.
         Plan { why: Why::Probe, seq: snd.una - 1, len: bits::<16>(0), fin: false }
     } else if ack_due(w) && !w.flags.stopped && !w.flags.aborted && !w.flags.invalid && w.state != CLOSED {
-        Plan { why: Why::Ack, seq: at, len: bits::<16>(0), fin: false }
+        bare(w)
     } else {
         Plan { why: Why::Nothing, seq: at, len: bits::<16>(0), fin: false }
     }
@@ -153,13 +182,18 @@ pub fn tx_plan(s: Step, now: Bits<32>, smss: Bits<32>) -> Step {
     // What the loss unit has to hear of waits for it, and so does the text behind it.
     let lacks = !s.c.has_unit && !silent && (tail || (has_voice(w) && known.why != Why::Nothing));
     let waits = lacks || s.c.is_held;
+    let rest = bare(w);
     let mut n = s;
+    // Where an acknowledgment would stand, which the pass may foretell.
+    n.c.plan = Plan { why: Why::Nothing, ..rest };
     if s.c.want_tx && s.c.may_send && s.w.fixed.generation != 0 {
         n.w.flags.retransmit = s.w.flags.retransmit && s.w.snd.una != s.w.snd.max;
-        n.c.plan = if tail && !waits { probe(w, smss) } else { choose(w, smss, silent || waits, known) };
-        n.c.is_probe = tail && !waits;
+        let plan = if tail && !waits { probe(w, smss) } else { choose(w, smss, silent || waits, known) };
+        n.c.plan = if s.c.is_acked { rest } else { plan };
+        n.c.is_probe = tail && !waits && !s.c.is_acked;
         // Stage 6 asks for another turn, if there may be more.
-        n.c.want_tx = waits || (w.guard.is_behind && !s.c.ask.is_asked);
+        let is_left = s.c.is_acked && plan.why != Why::Ack;
+        n.c.want_tx = waits || is_left || (w.guard.is_behind && !s.c.ask.is_asked);
         if !is_text(n.c.plan.why)
             && is_active(w)
             && !silent
