@@ -231,21 +231,24 @@ fn is_complaint(line: &str) -> bool {
 const FAST_ENOUGH: u32 = 6000;
 /// Comparisons with constants are smaller without a carry chain.
 const SYNTH: &str = "synth_ecp5 -abc9 -cmp2softlogic";
+/// Choices with a common part, and chains of them, are smaller if that is looked for while words are words: a fiftieth of the LUTs.
+const PREPARE: &str = "opt -full; opt_share; opt_reduce -full; opt -full; peepopt; muxpack; opt";
 
 fn piece_script(module: &str) -> String {
     format!(
-        "read_verilog -lib {module}.boxes.v\nread_verilog {module}.piece.v\nscratchpad -set abc9.D {FAST_ENOUGH}\n\
-         {SYNTH} -top {module}\ntee -q -o {module}.piece.json stat -json\n"
+        "read_verilog -lib {module}.boxes.v\nread_verilog {module}.piece.v\nhierarchy -top {module}; proc; flatten\n{PREPARE}\n\
+         scratchpad -set abc9.D {FAST_ENOUGH}\n{SYNTH} -top {module}\ntee -q -o {module}.piece.json stat -json\n"
     )
 }
 
 fn script(top: &str, blocks: bool) -> String {
     let (alone, flatten) = if blocks { (true, " -noflatten") } else { (false, "") };
+    let flat = if blocks { "" } else { "flatten\n" };
     let pins = if alone { top.to_owned() } else { format!("{top}_pins") };
     let read = if alone { format!("{top}.v") } else { format!("{top}.v {top}_pins.v") };
     format!(
-        "read_verilog {read}\nscratchpad -set abc9.D {FAST_ENOUGH}\n{SYNTH}{flatten} -top {pins} -json {top}.json\n\
-         tee -q -o {top}.stat.json stat -json\n"
+        "read_verilog {read}\nhierarchy -top {pins}; proc\n{flat}{PREPARE}\nscratchpad -set abc9.D {FAST_ENOUGH}\n\
+         {SYNTH}{flatten} -top {pins} -json {top}.json\ntee -q -o {top}.stat.json stat -json\n"
     )
 }
 
