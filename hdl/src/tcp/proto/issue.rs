@@ -71,7 +71,7 @@ pub struct Issued {
     pub keeps: Bit,
     /// See `sends` and `keeps`.
     pub job: TxJob,
-    /// See [`Kept`].
+    /// With `keeps`: segments that wait for an acknowledgment, without those of the record.
     pub pending: Bits<8>,
 }
 
