@@ -9,9 +9,8 @@
 //! frames keeps their order, because packet memory is freed in order ([`super::ord_rx`]). Whose a frame is comes with its description
 //! ([`crate::tcp::lookup::ahead`]); a segment that is not taken yet may be withdrawn, when the table changes.
 //!
-//! Latency: none to PROTO, a cycle to the list. Throughput: an ordinary frame per cycle, a segment in 8: as fast as the smallest come in, so those
-//! that had to wait do not reach the placer in a heap. Back-pressure: `meta_ready` is low while PROTO does not take
-//! the segment, and while 16 frames are in the list (bounded by the bus, not by the host: law L5). Reset: the list is empty.
+//! Latency: none to PROTO, a cycle to the list. Throughput: an ordinary frame per cycle, a segment in 8: as fast as the smallest come in, so that those
+//! that had to wait leave passes of PROTO for what is sent. Back-pressure: `meta_ready` is low while PROTO does not take the segment, and while 16 frames are in the list (bounded by the bus, not by the host: law L5). Reset: the list is empty.
 use crate::host::ord_rx::{Listed, OrdRx};
 use crate::prelude::*;
 use crate::types::{FrameMeta, ReadBeat, ReadReq, RxSeg, WriteCmd, WriteDone};
