@@ -98,68 +98,42 @@ fn keeps_order(name: &str, mut step: impl FnMut(Option<u64>, bool) -> (bool, Opt
     assert!(popped > 500);
 }
 
+/// Pushes and pops of a block with the ports of a stream.
+macro_rules! keeps_order_of {
+    ($name:literal, $block:ty) => {{
+        let mut b = Bench::new(<$block>::default(), |u, c| u.clock.next = c.into());
+        keeps_order($name, |offer, take| {
+            b.settle(|u| {
+                u.s_valid.next = offer.is_some();
+                u.s_data.next = offer.unwrap_or(0).into();
+                u.m_ready.next = take;
+            });
+            let taken = offer.is_some() && b.u.s_ready.val();
+            let out = (take && b.u.m_valid.val()).then(|| b.u.m_data.val().to_u64());
+            b.edge();
+            (taken, out)
+        });
+    }};
+}
+
 #[test]
 fn fifo_keeps_order_and_loses_nothing() {
-    let mut b = Bench::new(Fifo::<Bits<16>, 2, 3>::default(), |u, c| u.clock.next = c.into());
-    keeps_order("fifo_order", |offer, take| {
-        b.settle(|u| {
-            u.s_valid.next = offer.is_some();
-            u.s_data.next = offer.unwrap_or(0).into();
-            u.m_ready.next = take;
-        });
-        let taken = offer.is_some() && b.u.s_ready.val();
-        let out = (take && b.u.m_valid.val()).then(|| b.u.m_data.val().to_u64());
-        b.edge();
-        (taken, out)
-    });
+    keeps_order_of!("fifo_order", Fifo<Bits<16>, 2, 3>);
 }
 
 #[test]
 fn block_ram_fifo_keeps_order_and_loses_nothing() {
-    let mut b = Bench::new(RamFifo::<Bits<16>, 2, 3>::default(), |u, c| u.clock.next = c.into());
-    keeps_order("ram_fifo_order", |offer, take| {
-        b.settle(|u| {
-            u.s_valid.next = offer.is_some();
-            u.s_data.next = offer.unwrap_or(0).into();
-            u.m_ready.next = take;
-        });
-        let taken = offer.is_some() && b.u.s_ready.val();
-        let out = (take && b.u.m_valid.val()).then(|| b.u.m_data.val().to_u64());
-        b.edge();
-        (taken, out)
-    });
+    keeps_order_of!("ram_fifo_order", RamFifo<Bits<16>, 2, 3>);
 }
 
 #[test]
 fn skid_buffer_keeps_order_and_loses_nothing() {
-    let mut b = Bench::new(Skid::<Bits<16>>::default(), |u, c| u.clock.next = c.into());
-    keeps_order("skid_order", |offer, take| {
-        b.settle(|u| {
-            u.s_valid.next = offer.is_some();
-            u.s_data.next = offer.unwrap_or(0).into();
-            u.m_ready.next = take;
-        });
-        let taken = offer.is_some() && b.u.s_ready.val();
-        let out = (take && b.u.m_valid.val()).then(|| b.u.m_data.val().to_u64());
-        b.edge();
-        (taken, out)
-    });
+    keeps_order_of!("skid_order", Skid<Bits<16>>);
 }
 
 #[test]
 fn spill_register_keeps_order_and_loses_nothing() {
-    let mut b = Bench::new(Spill::<Bits<16>>::default(), |u, c| u.clock.next = c.into());
-    keeps_order("spill_order", |offer, take| {
-        b.settle(|u| {
-            u.s_valid.next = offer.is_some();
-            u.s_data.next = offer.unwrap_or(0).into();
-            u.m_ready.next = take;
-        });
-        let taken = offer.is_some() && b.u.s_ready.val();
-        let out = (take && b.u.m_valid.val()).then(|| b.u.m_data.val().to_u64());
-        b.edge();
-        (taken, out)
-    });
+    keeps_order_of!("spill_order", Spill<Bits<16>>);
 }
 
 /// All pure functions of `lanes`.

@@ -378,7 +378,7 @@ impl Sink {
 /// Verifies: R-006, R-008 (nothing of its own), R-053, R-058, R-059, R-135, R-176, R-065, R-242, R-278, R-279, R-280, R-283, law L5.
 #[test]
 fn builds_every_frame_as_the_model_does() {
-    let steps = if long() { 300_000 } else { 42_000 };
+    let steps = if long() { 300_000 } else { 50_000 };
     let mut t = Test::default();
     diff("transmit", Dut::default(), steps, |u, r| t.step(u, r), |u, c| u.clock.next = c.into());
     eprintln!(
@@ -391,9 +391,9 @@ fn builds_every_frame_as_the_model_does() {
     // Of entries that are done, and of jobs, only frames under way are missing.
     let done = t.frames.iter().filter(|(entry, _)| (entry.wrapping_sub(t.consumed) as i16) <= 0).count();
     assert!(t.segments.len() < 34 && done < 34 && t.flight < 34);
-    assert!(t.large[0] > 5 && t.large[1] > 0 && t.pieces > 25, "{:?} {}", t.large, t.pieces);
-    assert!(t.led > 5, "{} led", t.led);
-    assert!(t.forms.iter().all(|n| *n > 5), "{:?}", t.forms);
+    assert!(t.large[0] > 20 && t.large[1] > 5 && t.pieces > 100, "{:?} {}", t.large, t.pieces);
+    assert!(t.led > 10, "{} led", t.led);
+    assert!(t.forms.iter().all(|n| *n > 10), "{:?}", t.forms);
     assert!(t.too_long > 0 || !long(), "no segment was longer than a frame may be");
     assert!(t.by_result.iter().all(|n| *n > 1) && t.pushed > 3 && t.again > 3 && t.lb_out.got > 5);
     let wire_len = |f: &Vec<u8>| f.len().max(ethernet::MIN_FRAME_LEN) as u64;

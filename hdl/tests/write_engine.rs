@@ -1,8 +1,8 @@
 //! The write engine on a bus with random delays and errors, native against Verilated.
 
-use chimney_hdl::host::dma_write::{WriteEngine, CLIENTS, CLIENT_EVENTS, CLIENT_ORD_RX};
+use chimney_hdl::host::dma_write::{WriteEngine, CLIENTS, CLIENT_EVENTS, CLIENT_ORD_RX, CLIENT_PROTO};
 use chimney_hdl::types::{WriteCmd, PACKET_LOG2, WRITE_FREE, WRITE_INLINE, WRITE_PAYLOAD};
-use chimney_hdl_kernel::diff::{diff, long, Rnd};
+use chimney_hdl_kernel::diff::{diff, long, Bench, Rnd};
 use std::collections::{HashMap, VecDeque};
 
 /// Byte `at` of packet memory after `version` frees: every free rewrites the whole memory, so that a read that comes too
@@ -256,4 +256,32 @@ fn writes_every_byte_once_and_reports_in_order() {
     diff("write_engine", WriteEngine::default(), steps, |u, r| t.step(u, r), clock);
     eprintln!("{} bursts, {} reports, {} errors, {} frees", t.bus.bursts, t.done, t.errors, t.seen_frees);
     assert!(t.bus.bursts > steps / 60 && t.done > 100 && t.errors > 0 && t.seen_frees > 20);
+}
+
+/// Clocks from a command to its address, with nothing else in work.
+#[test]
+fn an_address_follows_its_command_at_once() {
+    let clocks = |client: usize| {
+        let mut b = Bench::new(WriteEngine::default(), |u, c| u.clock.next = c.into());
+        b.cycle(|u| u.reset.next = true);
+        let cmd = WriteCmd {
+            kind: WRITE_INLINE.into(),
+            iova: 64u64.into(),
+            len: 8u64.into(),
+            ..Default::default()
+        };
+        let mut taken = false;
+        (0..20).position(|_| {
+            b.settle(|u| {
+                u.reset.next = false;
+                u.cmd_valid[client].next = !taken;
+                u.cmd[client].next = cmd;
+            });
+            taken |= b.u.cmd_ready[client].val();
+            let comes = b.u.awvalid.val();
+            b.edge();
+            comes
+        })
+    };
+    assert_eq!([CLIENT_PROTO, CLIENT_EVENTS].map(clocks), [Some(2), Some(3)]);
 }

@@ -20,7 +20,7 @@
 //! | [`WriteIssue`] | `write_issue.rs` | bursts, packet memory reads, realignment, strobes |
 //! | [`WriteReport`] | `write_report.rs` | the bus channels, responses, reports |
 //!
-//! Latency: 5 cycles from `cmd_valid` to `awvalid`, of PROTO when nobody else asks 4. Throughput: one beat per clock within a command and 1 to 2 cycles more
+//! Latency: 3 cycles from `cmd_valid` to `awvalid`, of PROTO when nobody else asks 2. Throughput: one beat per clock within a command and 1 to 2 cycles more
 //! per command; a client can hand in a command every second cycle, PROTO alone one in each,
 //! the clients together a word of inline data per clock. Back-pressure: `cmd_ready` when 8 commands or 13 words wait. A report must be taken at
 //! once.

@@ -229,8 +229,9 @@ fn leave<const EARLY: usize>(s6: Step, seg: RxSeg, log: SendLog, free: Free, v: 
         let gone = went(s6, v);
         let end = stage6(gone, is_done(free.jobs, s6.w.side.newest), free.may_ask, v);
         let acts = !end.c.forget;
-        let has_plan = s6.c.plan.why != Why::Nothing;
-        let sends = acts && has_plan && !s6.c.is_acked;
+        let issued = issued::<EARLY>(s6, end, acts, v.now_ms);
+        let issued: Issued = issued;
+        let sends = issued.sends;
         let orders = (acts && end.c.publish) || has_order(end.c);
         let asks = acts && gone.c.ask.is_asked;
         let grows = acts && s6.c.grow.asks && free.may_ask;
@@ -257,7 +258,7 @@ fn leave<const EARLY: usize>(s6: Step, seg: RxSeg, log: SendLog, free: Free, v: 
             },
             orders,
             order: if orders { order(end, seg) } else { unread::<PlaceOrder>() },
-            issued: issued::<EARLY>(s6, end, acts, v.now_ms),
+            issued,
             asks,
             loss: if asks { guard::job(s6, gone, log, seg, v.now_us, v.p) } else { unread::<LossJob>() },
             grow: if grows { question(s6, v.now_us) } else { no_question() },

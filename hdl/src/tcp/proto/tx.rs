@@ -17,8 +17,8 @@ use crate::types::{TxJob, TCP_ACK, TCP_CWR, TCP_ECE, TCP_FIN, TCP_PSH, TCP_RST};
 /// ECN field: this transport understands marks (RFC 3168 5).
 const ECT_0: u64 = 2;
 
-/// The record as a segment tells the peer of it: what is durable (law L2). With `EARLY` it is the NIC that the tests of
-/// law L2 must catch: it acknowledges what is not in host memory yet.
+/// The record as a segment tells the peer of it: what is durable (law L2). With `EARLY` as it will tell of it when all records under way are
+/// durable: right for what is kept until then (`issue`); for what is sent at once it is the NIC that the tests of law L2 must catch.
 #[kernel]
 pub fn told<const EARLY: usize>(w: Work) -> Work {
     if EARLY == 0 {
