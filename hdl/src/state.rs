@@ -1,9 +1,9 @@
 //! What the NIC keeps per connection on chip, from the definitions of its memories.
 use crate::host::events::Pending;
 use crate::prelude::Synth;
-use crate::tcp::loss::cubic::Cubic;
 use crate::tcp::loss::growth::Growth;
 use crate::tcp::loss::rack::SendLog;
+use crate::tcp::loss::row::ROW;
 use crate::tcp::loss::words::WORDS;
 use crate::tcp::pages::PageSlot;
 use crate::tcp::place::order::Posts;
@@ -23,7 +23,7 @@ pub const STATE: &[(&str, usize)] = &[
     ("ready list and list of SND.UNA to publish", 2 * Listed::BITS),
     ("loss recovery", WORDS * 32),
     ("growth of the window", Growth::BITS),
-    ("CUBIC", Cubic::BITS),
+    ("CUBIC", ROW * 32),
     ("posts", Posts::BITS),
     ("page map", PAGE_SLOTS as usize * PageSlot::BITS),
     ("pages in use", PAGE_SLOTS as usize),

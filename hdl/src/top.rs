@@ -12,7 +12,7 @@
 //! block is reset by `csr.soft_reset`, which comes only when no DMA is outstanding.
 //!
 //! `CONN`: log2 of connections, `TABLE`: log2 of paths and of neighbors; `OBJ` = `TABLE` + 1, `MAP` = `CONN` + 5,
-//! `HASH`: log2 of the buckets of a lookup table, at least `CONN` - 1; `ROW` = `CONN` + 1. `EARLY` = 0; 1 makes the copy that acknowledges what is not durable yet, which tests must catch.
+//! `HASH`: log2 of the buckets of a lookup table, at least `CONN` - 1; `ROW` = `CONN` + 1, `CUBIC` = `CONN` + 3. `EARLY` = 0; 1 makes the copy that acknowledges what is not durable yet, which tests must catch.
 use crate::eth::rx::Rx;
 use crate::host::counters::{counter, ENGINE, ENGINE_BITS, ENGINE_ONES};
 use crate::host::csr::Csr;
@@ -71,6 +71,7 @@ pub struct Nic<
     const MAP: usize,
     const HASH: usize,
     const ROW: usize,
+    const CUBIC: usize,
     const EARLY: usize,
 > {
     /// Clock.
@@ -202,7 +203,7 @@ pub struct Nic<
     vlans: Vlans<CONN, TABLE>,
     writes: WriteEngine,
     reads: ReadArbiter<READERS>,
-    proto: Engine<CONN, MAP, TABLE, EARLY>,
+    proto: Engine<CONN, MAP, CUBIC, TABLE, EARLY>,
     transmit: Transmit<CONN, TABLE>,
     commands: Mailbox<CONN, TABLE, OBJ>,
     status: Status,
@@ -232,8 +233,9 @@ impl<
         const MAP: usize,
         const HASH: usize,
         const ROW: usize,
+        const CUBIC: usize,
         const EARLY: usize,
-    > Logic for Nic<CONN, TABLE, OBJ, MAP, HASH, ROW, EARLY>
+    > Logic for Nic<CONN, TABLE, OBJ, MAP, HASH, ROW, CUBIC, EARLY>
 {
     fn update(&mut self) {
         clock!(self, clock, csr, rx, lookup, dispatch, vlans, writes);

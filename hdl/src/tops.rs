@@ -28,19 +28,19 @@ tops! {
         /// The frame FIFO, a small complete block: it keeps the export and its tests honest.
         "beat_fifo" => crate::stream::Fifo<crate::stream::axis::Beat, 5, 6>,
         /// The NIC: 64 connections, 16 paths and 16 neighbors.
-        "nic" => crate::top::Nic<6, 4, 5, 11, 5, 7, 0>,
+        "nic" => crate::top::Nic<6, 4, 5, 11, 5, 7, 9, 0>,
     }
     /// The cores that are synthesized and placed for an FPGA, per number of connections. The simulator has `nic_1024`, and all with its feature `sizes`.
     FPGA_TOPS {
         /// For the small part: 256 connections.
-        "nic_256" => crate::top::Nic<8, 4, 5, 13, 9, 9, 0>,
+        "nic_256" => crate::top::Nic<8, 4, 5, 13, 9, 9, 11, 0>,
         /// For the large part: 1024 connections.
-        "nic_1024" => crate::top::Nic<10, 4, 5, 15, 9, 11, 0>,
+        "nic_1024" => crate::top::Nic<10, 4, 5, 15, 9, 11, 13, 0>,
     }
     /// What is larger than those; simulated only.
     LARGE_TOPS {
         /// 4096 connections.
-        "nic_4096" => crate::top::Nic<12, 4, 5, 17, 11, 13, 0>,
+        "nic_4096" => crate::top::Nic<12, 4, 5, 17, 11, 13, 15, 0>,
     }
     /// Tops for benchmarks: simulated, not synthesized.
     BENCH_TOPS {
@@ -50,7 +50,7 @@ tops! {
     /// Names of tops that are wrong on purpose, each for a test that must fail on it. Not exported, never for use.
     FAULTY_TOPS {
         /// A small NIC that acknowledges bytes before they are in host memory (law L2).
-        "nic_early_ack" => crate::top::Nic<4, 3, 4, 9, 3, 5, 1>,
+        "nic_early_ack" => crate::top::Nic<4, 3, 4, 9, 3, 5, 7, 1>,
     }
 }
 

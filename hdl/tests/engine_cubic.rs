@@ -10,8 +10,8 @@ use engine_env::{code, record, Todo};
 const RTT: u64 = 600_000;
 /// Segments for an acknowledgment.
 const EVERY: u32 = 4;
-/// Clocks in which the slow unit has answered; on a real line they are less than the time between two acknowledgments.
-const ANSWER: u64 = 320;
+/// Clocks in which the loss unit has answered a question; on a real line they are less than the time between two acknowledgments.
+const ANSWER: u64 = 1000;
 /// And in which it has sent what an acknowledgment allows, so that the next one finds the window in use.
 const SENDING: u64 = 100;
 
@@ -185,7 +185,7 @@ fn after_a_pause_the_window_begins_anew() {
     }
 }
 
-/// A new owner of the number begins a new epoch: what the slow unit knew of the old one does not count.
+/// A new owner of the number begins a new epoch: what CUBIC's program knew of the old one does not count.
 #[test]
 fn a_connection_that_is_handed_over_again_does_not_grow_by_what_was_known_before() {
     let mut f = Flow::new(30, CONST_SACK, SUPPLY);

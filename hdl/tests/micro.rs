@@ -51,11 +51,13 @@ fn flag(r: &mut Rnd) -> Flag {
 
 /// An instruction that is no branch.
 fn step(p: &mut Asm, r: &mut Rnd) {
-    const RESULTS: [Op; 16] = [
+    const RESULTS: [Op; 18] = [
         Op::Add,
         Op::AddLimited,
+        Op::AddCarry,
         Op::Sub,
         Op::SubLimited,
+        Op::SubFits,
         Op::Sub24,
         Op::Min,
         Op::Max,
@@ -90,7 +92,7 @@ fn step(p: &mut Asm, r: &mut Rnd) {
     match r.below(10) {
         0 => p.mul(to, a, b),
         1..=3 => p.compare(JOINS[r.below(6) as usize], COMPARISONS[r.below(5) as usize], flag(r), a, b),
-        _ => p.put(RESULTS[r.below(16) as usize], to, a, b),
+        _ => p.put(RESULTS[r.below(18) as usize], to, a, b),
     }
 }
 

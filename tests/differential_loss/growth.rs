@@ -1,29 +1,63 @@
-//! CUBIC with its slow unit's steps.
+//! CUBIC with the program of the loss unit.
 
 use super::{b, n, steps};
+use chimney_hdl::micro::asm::{Asm, Label, Loc};
+use chimney_hdl::micro::machine::Machine;
 use chimney_hdl::prelude::Bits;
 use chimney_hdl::tcp::cwnd as kw;
-use chimney_hdl::tcp::loss::slow::step;
-use chimney_hdl::tcp::loss::{cubic as kc, growth as kg, prr as kp};
+use chimney_hdl::tcp::loss::code::{cubic, long, program, window::BETA};
+use chimney_hdl::tcp::loss::{growth as kg, prr as kp, row};
 use chimney_hdl_kernel::diff::Rnd;
 use chimney_host_stack_core::congestion::{Control, Growth};
-use chimney_host_stack_core::cubic::cube_root;
-use chimney_host_stack_core::cwnd::Cwnd;
+use chimney_host_stack_core::cubic::{cube_root, cubic_bytes, plateau_units};
+use chimney_host_stack_core::cwnd::{Cwnd, MAX_CWND};
 
 /// A number of any size below `1 << bits`.
 fn sized(r: &mut Rnd, bits: u64) -> u64 {
     r.next_u64() >> (64 - bits) >> r.below(bits)
 }
 
-/// A product, a quotient or a root of the slow unit: clocks of its shift registers.
-fn turned(x: kc::Serial, mode: kc::Mode, clocks: u32) -> kc::Serial {
-    (0..clocks).fold(x, |x, _| kc::turn(x, mode).x)
+/// A program of parts of CUBIC's: inputs 0 and up are its registers, which are the outputs.
+struct Parts(Machine);
+
+impl Parts {
+    fn new(inputs: &[Loc], body: impl FnOnce(&mut Asm, Label), outputs: &[Loc]) -> Parts {
+        let mut p = Asm::default();
+        let division = p.label();
+        (0u8..).zip(inputs).for_each(|(at, to)| p.mov(*to, Loc::Input(at)));
+        body(&mut p, division);
+        (0u8..).zip(outputs).for_each(|(at, from)| p.mov(Loc::Output(at), *from));
+        p.end();
+        long::divide(&mut p, division);
+        Parts(Machine::new(&p.finish()))
+    }
+
+    fn run(&mut self, inputs: &[u32]) -> [u32; 32] {
+        self.0.run(inputs);
+        self.0.outputs
+    }
+}
+
+/// The words of a number.
+fn words(x: u64) -> [u32; 2] {
+    // `as`: its halves.
+    [(x >> 32) as u32, x as u32]
 }
 
 #[test]
-fn products_quotients_and_roots_of_the_slow_unit_are_exact() {
+fn products_quotients_and_roots_of_the_program_are_exact() {
+    let mut root = Parts::new(&[long::CUBE, long::CUBE_LOW], |p, _| long::root(p), &[long::ROOT]);
+    let (word, divisor) = (long::WORD, long::DIVISOR);
+    let divided = |p: &mut Asm, division| {
+        p.call(division);
+        p.mov(long::CUBE, word);
+        p.mov(word, Loc::Input(2));
+        p.call(division);
+    };
+    let mut divide = Parts::new(&[word, divisor], divided, &[long::CUBE, word, long::REST]);
+    let mut curve = Parts::new(&[long::APART, long::SMSS], |p, _| long::curve(p), &[long::BYTES]);
     steps("loss_slow", |r| {
-        // No history here, and 130 clocks for each case: a tenth of them.
+        // No history here, and some hundred clocks for each case: a tenth of them.
         if !r.chance(1, 10) {
             return;
         }
@@ -32,36 +66,56 @@ fn products_quotients_and_roots_of_the_slow_unit_are_exact() {
             1 => (r.below(65_536).pow(3)).saturating_sub(1),
             _ => sized(r, 48),
         };
-        let x = kc::Serial { word: (number << 16).into(), ..kc::Serial::default() };
-        let (_, root, square) =
-            (0..16).fold((x, Bits::<16>::from(0u64), Bits::<32>::from(0u64)), |(x, root, square), _| {
-                let t = kc::turn(kc::Serial { operand: kc::root_need(root, square), ..x }, kc::Mode::Root);
-                let next = Bits::<16>::from(root.to_u64() << 1 | u64::from(t.fits));
-                (t.x, next, kc::root_square(root, square, t.fits))
-            });
-        assert_eq!(n(root), u32::from(cube_root(number)), "{number}");
-        assert_eq!(square.to_u64(), root.to_u64() * root.to_u64());
+        let got = root.run(&[words(number << 16)[0], words(number & 0xffff)[1]])[0];
+        assert_eq!(got, u32::from(cube_root(number)), "{number}");
 
-        let (word, divisor) = (sized(r, 63), 1 + sized(r, 32).min(u64::from(u32::MAX) - 1));
-        let x = kc::Serial { word: word.into(), operand: divisor.into(), ..kc::Serial::default() };
-        let d = turned(x, kc::Mode::Divide, 64);
-        assert_eq!((d.word.to_u64(), d.rest.to_u64()), (word / divisor, word % divisor));
+        let (word, divisor) = (sized(r, 64), 1 + sized(r, 31));
+        let [high, low] = words(word);
+        divide.0.registers[0] = 0;
+        let got = divide.run(&[high, words(divisor)[1], low]);
+        let quotient = u64::from(got[0]) << 32 | u64::from(got[1]);
+        assert_eq!((quotient, u64::from(got[2])), (word / divisor, word % divisor));
 
-        let (a, factor) = (sized(r, 36), sized(r, 22));
-        let x = kc::Serial { word: factor.into(), operand: a.into(), ..kc::Serial::default() };
-        let p = turned(x, kc::Mode::Multiply, 22);
-        assert_eq!(p.rest.to_u64() << 22 | p.word.to_u64() >> 42, a * factor);
+        let (apart, smss) = (words(sized(r, 16))[1], words(sized(r, 16))[1]);
+        assert_eq!(curve.run(&[apart, smss])[0], cubic_bytes(apart, smss), "{apart} {smss}");
     });
+}
+
+/// Any way to the plateau.
+#[test]
+fn the_time_to_the_plateau_is_that_of_the_core() {
+    let mut program = Machine::new(&program());
+    steps("loss_plateau", |r| {
+        if !r.chance(1, 4) {
+            return;
+        }
+        let (gap, smss) = (words(sized(r, 30))[1], words(1 + sized(r, 16).min(65_534))[1]);
+        let cwnd = 1 + words(r.below(u64::from(MAX_CWND - gap)))[1];
+        program.state[usize::from(row::W_MAX)] = cwnd + gap;
+        program.state[usize::from(row::PRIOR)] = 7;
+        program.state[usize::from(row::EPOCH)] = row::KNOWN;
+        let ask =
+            kg::GrowthAsk { epoch: b(1), prior: b(7), cwnd: b(cwnd), smss: b(smss), ..Default::default() };
+        program.run_from(cubic::ENTRY, &inputs(&ask));
+        let got = program.state[usize::from(row::EPOCH)];
+        let want = 1 << 24 | row::KNOWN | u32::from(plateau_units(gap, smss));
+        assert_eq!(got, want, "{gap} bytes, segments of {smss}");
+    });
+}
+
+/// The inputs of a question.
+fn inputs(ask: &kg::GrowthAsk) -> Vec<u32> {
+    let own = (0..row::ROW as u64).map(|at| n(row::asked(*ask, at.into())));
+    (0..row::input::FIRST.into()).map(|_| 0).chain(own).collect()
 }
 
 /// Sender's segment size of [`Line`].
 const SMSS: u32 = 1448;
 
-/// The NIC's way to grow: what PROTO does with an acknowledgment, and the slow unit, whose answer comes some acknowledgments later.
-#[derive(Default)]
+/// The NIC's way to grow: what PROTO does with an acknowledgment, and the program, whose answer comes some acknowledgments later.
 struct Nic {
     cw: kw::Cwnd,
-    slow: kc::Cubic,
+    program: Machine,
     growth: kg::Growth,
     epoch: u32,
     prior: u32,
@@ -72,6 +126,12 @@ struct Nic {
 }
 
 impl Nic {
+    fn new(cw: kw::Cwnd) -> Nic {
+        let (growth, tick) = Default::default();
+        let program = Machine::new(&program());
+        Nic { cw, program, growth, epoch: 1, prior: 0, credit: 0, tick, answer: None }
+    }
+
     /// `proto::grow`, and the loss unit's, which do the same.
     fn ack(&mut self, acked: u32, srtt_us: u32, now_us: u32) {
         let pace = kg::pace(self.growth, b(self.epoch));
@@ -104,22 +164,18 @@ impl Nic {
             credit: b(self.credit),
             now_us: b(now_us),
         };
-        let is_old = self.slow.epoch == ask.epoch;
-        let st = if is_old { kc::SlowState::Count } else { kc::SlowState::Prior };
-        let mut h = kc::Slow { st, ask, c: self.slow, ..kc::Slow::default() };
-        while h.st != kc::SlowState::Store {
-            h = step(h);
-        }
-        self.slow = h.c;
+        self.program.run_from(cubic::ENTRY, &inputs(&ask));
         (self.tick, self.credit) = (kg::tick(b(now_us)), 0);
-        let growth = kg::Growth { per_increment: kc::per_increment(h), w_est: h.c.w_est, epoch: h.c.epoch };
+        let output = |at: u8| b(self.program.outputs[usize::from(at)]);
+        let (per_increment, w_est) = (output(row::PER_INCREMENT), output(row::LEAST));
+        let growth = kg::Growth { per_increment, w_est, epoch: ask.epoch };
         self.answer = Some((growth, 2));
     }
 
     /// The loss unit's reduction.
     fn lose(&mut self, flight: u32) {
         self.prior = n(self.cw.cwnd).min(flight + 2 * SMSS);
-        let scaled = (u64::from(self.prior) * kc::BETA) >> 16;
+        let scaled = (u64::from(self.prior) * BETA) >> 16;
         let ssthresh = u32::try_from(scaled).expect("less than before").max(2 * SMSS);
         self.cw = kw::Cwnd { cwnd: b(ssthresh), ssthresh: b(ssthresh), acked_sum: b(0) };
         self.epoch = (self.epoch + 1) % 64;
@@ -134,7 +190,7 @@ fn the_window_of_the_nic_is_that_of_the_core_over_a_long_history() {
         let start = segments * SMSS;
         let mut core = (Control::default(), Cwnd { cwnd: start, ssthresh: start, acked_sum: 0 });
         let cw = kw::Cwnd { cwnd: b(start), ssthresh: b(start), ..kw::Cwnd::default() };
-        let mut nic = Nic { cw, epoch: 1, ..Nic::default() };
+        let mut nic = Nic::new(cw);
         let (mut now, mut worst) = (r.next_u64() as u32, 0f64);
         let mut sums = (0u64, 0u64);
         for round in 0..300 {

@@ -252,7 +252,7 @@ impl Conn {
         is_marked
     }
 
-    /// What the slow unit says of a connection with CUBIC: its answer has come, the last one or one of an epoch before.
+    /// What CUBIC's program says of a connection with CUBIC: its answer has come, the last one or one of an epoch before.
     fn grows(&mut self, r: &mut Rnd, now_us: u32) -> Growth {
         let Control::Cubic(cubic) = &mut self.loss.control else { return r.any() };
         let is_fresh = r.chance(3, 4);

@@ -1,12 +1,12 @@
 //! The unit behind its queue: several jobs of a connection under way, some that were asked before it was known to be calm.
 
-use super::{record, Test, WORDS};
+use super::{record, Test, CONNS, ROWS, WORDS};
 use chimney_hdl::tcp::loss::queue::LossQueue;
 use chimney_hdl_kernel::diff::{long, Diff, Rnd};
 use std::cell::RefCell;
 use std::collections::VecDeque;
 
-type Queue = LossQueue<WORDS>;
+type Queue = LossQueue<CONNS, WORDS, ROWS>;
 
 /// Clocks from the start of a pass to its job.
 const PASS_CLOCKS: u32 = 9;

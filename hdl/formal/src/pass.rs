@@ -27,7 +27,7 @@ pub struct Given {
     pub told: Told,
     /// Segment size, when it is looked at first.
     pub smss3: Bits<32>,
-    /// What the slow unit last said of the window's growth.
+    /// What CUBIC's program last said of the window's growth.
     pub growth: Growth,
     /// Clocks and registers.
     pub env: Env,
@@ -38,7 +38,7 @@ pub struct Given {
 pub struct Late {
     /// Segment size, when it is looked at again.
     pub smss5: Bits<32>,
-    /// There is room for a question to the slow unit.
+    /// There is room for a question to CUBIC's program.
     pub may_ask: Bit,
     /// No job is under way.
     pub quiet: Bit,

@@ -1,4 +1,7 @@
 //! What becomes of two operands: one adder for all of it, and a choice behind it.
+//!
+//! The adder's carry stays for the next instruction: numbers of several words are added with it, and a division needs three instructions for
+//! each of its bits ([`Op::AddCarry`] for the quotient, which leaves the dividend its place, and for the rest, [`Op::SubFits`]).
 
 use super::isa::{Join, Op};
 use crate::prelude::*;
@@ -10,12 +13,14 @@ pub struct Outcome {
     pub word: Bits<32>,
     /// What a comparison finds.
     pub finds: Bit,
+    /// The adder's carry; of a difference: it is not negative.
+    pub carry: Bit,
 }
 
 /// The difference counts, not the sum.
 #[kernel]
 fn subtracts(op: Op) -> bool {
-    op != Op::Add && op != Op::AddLimited
+    op != Op::Add && op != Op::AddLimited && op != Op::AddCarry
 }
 
 /// `A >> ..`.
@@ -29,14 +34,15 @@ fn shifted(op: Op, a: Bits<32>) -> Bits<32> {
     }
 }
 
-/// One clock. `product`: of the operands of the clock before.
+/// One clock. `product`: of the operands of the clock before; `carry`: of its sum.
 #[kernel]
-pub fn alu(op: Op, a: Bits<32>, b: Bits<32>, product: Bits<32>) -> Outcome {
+pub fn alu(op: Op, a: Bits<32>, b: Bits<32>, product: Bits<32>, carry: bool) -> Outcome {
     let less = subtracts(op);
+    let more = less || (op == Op::AddCarry && carry);
     let y = if less { !b } else { b };
     let (zero, one) = (bits::<1>(0), bits::<1>(1));
     // One chain: the carry comes in as a bit below.
-    let sum = cat::<34, _>((zero, a, one)) + cat::<34, _>((zero, y, less));
+    let sum = cat::<34, _>((zero, a, one)) + cat::<34, _>((zero, y, more));
     let (word, carry) = (sum.get_bits::<32>(1), sum.get_bit(33));
     let (is_less, is_before) = (!carry, word.get_bit(31));
     let (none, all) = (bits::<32>(0), !bits::<32>(0));
@@ -47,7 +53,7 @@ pub fn alu(op: Op, a: Bits<32>, b: Bits<32>, product: Bits<32>) -> Outcome {
         _ => !is_before,
     };
     let word = match op {
-        Op::Add | Op::Sub => word,
+        Op::Add | Op::AddCarry | Op::Sub => word,
         Op::AddLimited => {
             if carry {
                 all
@@ -58,6 +64,13 @@ pub fn alu(op: Op, a: Bits<32>, b: Bits<32>, product: Bits<32>) -> Outcome {
         Op::SubLimited => {
             if is_less {
                 none
+            } else {
+                word
+            }
+        }
+        Op::SubFits => {
+            if is_less {
+                a
             } else {
                 word
             }
@@ -83,7 +96,7 @@ pub fn alu(op: Op, a: Bits<32>, b: Bits<32>, product: Bits<32>) -> Outcome {
         Op::Before24 => sum.get_bit(24),
         _ => (a & b).any(),
     };
-    Outcome { word, finds }
+    Outcome { word, finds, carry }
 }
 
 /// A flag after a comparison.

@@ -68,7 +68,10 @@ pub struct Asm {
 
 /// A and B may change places.
 fn is_symmetric(op: Op) -> bool {
-    matches!(op, Op::Add | Op::AddLimited | Op::Min | Op::Max | Op::And | Op::Or | Op::Equal | Op::Has)
+    matches!(
+        op,
+        Op::Add | Op::AddLimited | Op::AddCarry | Op::Min | Op::Max | Op::And | Op::Or | Op::Equal | Op::Has
+    )
 }
 
 fn fits_a(l: Loc) -> bool {
@@ -103,10 +106,14 @@ impl Asm {
         add: Add;
         /// `a + b`, at most all ones.
         add_limited: AddLimited;
+        /// `a + b`, and the carry of the instruction before; branches leave that as it is.
+        add_carry: AddCarry;
         /// `a - b`.
         sub: Sub;
         /// `a - b`, at least 0.
         sub_limited: SubLimited;
+        /// `a - b` if it is not negative, which is the carry, else `a`.
+        sub_fits: SubFits;
         /// `a - b` modulo 2^24.
         sub24: Sub24;
         /// The smaller amount.
@@ -256,6 +263,15 @@ impl Asm {
     pub fn label(&mut self) -> Label {
         self.labels.push(None);
         Label(self.labels.len() - 1)
+    }
+
+    /// The next instruction is at this address: another program begins there.
+    ///
+    /// # Panics
+    /// When the address is in use.
+    pub fn begin_at(&mut self, address: usize) {
+        assert!(self.code.len() <= address, "{} instructions before address {address}", self.code.len());
+        self.code.resize(address, Ins { op: Op::End, ..Ins::default() });
     }
 
     /// It is here.

@@ -5,7 +5,7 @@
 //! clock, when what was fetched behind it is one instruction: that one is dropped. The flag it looks at must be older than the instruction in
 //! front of it ([`super::asm`] sees to that).
 //!
-//! Latency: from `start` to `ends` as many clocks as instructions, one for each branch taken, and two. Back-pressure: none; `start` counts only
+//! Latency: from `start` to `ends` as many clocks as instructions, one for each branch taken, and two. Back-pressure: none; `start` and `entry` count only
 //! while nothing runs. Reset: nothing runs; registers are not touched, constants among them.
 use super::alu::{alu, joined, product};
 use super::isa::{compares, join, jumps, space, target, Ins, Op, Space, FLAGS, INPUT, PC, REG, WORD};
@@ -32,8 +32,10 @@ pub struct Cpu {
     pub clock: Signal<In, Clock>,
     /// Reset.
     pub reset: Signal<In, Bit>,
-    /// The program starts.
+    /// The program starts,
     pub start: Signal<In, Bit>,
+    /// here.
+    pub entry: Signal<In, Bits<PC>>,
     /// It is over; the last result is written in this clock.
     pub ends: Signal<Out, Bit>,
     /// Which input.
@@ -63,6 +65,7 @@ pub struct Cpu {
     a: Dff<Bits<32>>,
     b: Dff<Bits<32>>,
     product: Dff<Bits<32>>,
+    carry: Dff<Bit>,
     flags: [Dff<Bit>; FLAGS],
     last: Dff<Written>,
     rom: SdpRam<Ins, PC>,
@@ -112,7 +115,7 @@ fn hits(w: Written, is_state: bool, at: Bits<REG>) -> bool {
 impl Logic for Cpu {
     fn update(&mut self) {
         dff_setup!(self, clock, runs, pc, link, fetched, read, ready);
-        dff_setup!(self, clock, second, third, a, b, product, flags, last);
+        dff_setup!(self, clock, second, third, a, b, product, carry, flags, last);
         clock!(self, clock, rom, left, right);
         let none = bits::<1>(0);
         let f = array::<FLAGS, _>(|i| self.flags[i].q.val());
@@ -121,7 +124,7 @@ impl Logic for Cpu {
         // The result.
         let (x, a, b) = (self.third.q.val(), self.a.q.val(), self.b.q.val());
         let goes = self.ready.q.val() && counts(x, flags);
-        let outcome = alu(x.op, a, b, self.product.q.val());
+        let outcome = alu(x.op, a, b, self.product.q.val(), self.carry.q.val());
         let writes = goes && !compares(x.op);
         let place = space(x.how);
         let now = Written {
@@ -131,6 +134,9 @@ impl Logic for Cpu {
             word: outcome.word,
         };
         self.product.d.next = product(a, b);
+        if self.ready.q.val() {
+            self.carry.d.next = outcome.carry;
+        }
         self.last.d.next = now;
         for i in 0..FLAGS {
             if goes && compares(x.op) && x.to.get_bits::<3>(0) == (i as u64 + 1) {
@@ -167,7 +173,7 @@ impl Logic for Cpu {
         // What is fetched, and what was.
         let starts = self.start.val() && !self.runs.q.val();
         let to = if starts {
-            bits::<PC>(0)
+            self.entry.val()
         } else if jumps && o.op == Op::Return {
             self.link.q.val()
         } else if jumps {

@@ -20,10 +20,14 @@ pub enum Op {
     Add,
     /// `A + B`, at most all ones.
     AddLimited,
+    /// `A + B`, and one more if the instruction before had a carry; branches leave that as it is.
+    AddCarry,
     /// `A - B`.
     Sub,
     /// `A - B`, at least 0.
     SubLimited,
+    /// `A - B` if it is not negative, else A: a step of a division. The carry is its bit of the quotient.
+    SubFits,
     /// `A - B` modulo 2^24.
     Sub24,
     /// The smaller amount.

@@ -47,17 +47,20 @@ pub struct Machine {
     pub outputs: [u32; 1 << WORD],
     flags: [bool; 8],
     product: u32,
+    carry: bool,
     link: usize,
 }
 
 /// A result.
-fn result(op: Op, a: u32, b: u32, product: u32) -> u32 {
+fn result(op: Op, a: u32, b: u32, product: u32, carry: bool) -> u32 {
     let is_before = a.wrapping_sub(b) >> 31 == 1;
     match op {
         Op::Add => a.wrapping_add(b),
         Op::AddLimited => a.saturating_add(b),
+        Op::AddCarry => a.wrapping_add(b).wrapping_add(carry.into()),
         Op::Sub => a.wrapping_sub(b),
         Op::SubLimited => a.saturating_sub(b),
+        Op::SubFits => a.checked_sub(b).unwrap_or(a),
         Op::Sub24 => a.wrapping_sub(b) & 0xff_ffff,
         Op::Min => a.min(b),
         Op::Max => a.max(b),
@@ -72,6 +75,15 @@ fn result(op: Op, a: u32, b: u32, product: u32) -> u32 {
         Op::Right24 => a >> 24,
         Op::Product => product,
         _ => unreachable!("{op:?} has no result"),
+    }
+}
+
+/// The adder's carry.
+fn carried(op: Op, a: u32, b: u32, carry: bool) -> bool {
+    match op {
+        Op::Add | Op::AddLimited => a.checked_add(b).is_none(),
+        Op::AddCarry => u64::from(a) + u64::from(b) + u64::from(carry) > u64::from(u32::MAX),
+        _ => a >= b,
     }
 }
 
@@ -100,16 +112,22 @@ impl Machine {
             outputs: [0; 1 << WORD],
             flags: [true, false, false, false, false, false, false, false],
             product: 0,
+            carry: false,
             link: 0,
         }
     }
 
-    /// Runs the program, and says how many clocks the block takes from `start` to `ends`.
+    /// Runs the program that begins at address 0: see [`Machine::run_from`].
+    pub fn run(&mut self, inputs: &[u32]) -> u64 {
+        self.run_from(0, inputs)
+    }
+
+    /// Runs the program that begins at `entry`, and says how many clocks the block takes from `start` to `ends`.
     ///
     /// # Panics
     /// When it does not end.
-    pub fn run(&mut self, inputs: &[u32]) -> u64 {
-        let (mut pc, mut clocks) = (0, 2);
+    pub fn run_from(&mut self, entry: usize, inputs: &[u32]) -> u64 {
+        let (mut pc, mut clocks) = (entry, 2);
         loop {
             let i = self.code[pc];
             assert!(clocks < 4 << PC, "the program does not end");
@@ -145,7 +163,7 @@ impl Machine {
                 *flag = joined;
             }
         } else if goes {
-            let word = result(i.op, a, b, self.product);
+            let word = result(i.op, a, b, self.product, self.carry);
             match i.space {
                 Space::Register => self.registers[i.to] = word,
                 Space::State => self.state[i.to] = word,
@@ -153,6 +171,7 @@ impl Machine {
                 Space::Both => (self.state[i.to], self.outputs[i.to]) = (word, word),
             }
         }
+        self.carry = carried(i.op, a, b, self.carry);
         // `as`: the lower half of 33 bits.
         self.product = ((u64::from(a & 0xffff) * u64::from(b & 0x1_ffff)) & 0xffff_ffff) as u32;
     }

@@ -48,7 +48,7 @@ pub struct Recovery {
     pub prior: Bits<32>,
     /// ECN: the window was reduced, for a mark or a loss, and SND.UNA is not beyond `recover` yet: no mark counts until then.
     pub reduced: Bit,
-    /// CUBIC: which epoch this is, modulo 64. What the slow unit worked out for another one does not count.
+    /// CUBIC: which epoch this is, modulo 64. What CUBIC's program worked out for another one does not count.
     pub epoch: Bits<EPOCH>,
 }
 

@@ -17,7 +17,7 @@ use sent::{sent, Sent};
 use std::collections::{HashMap, VecDeque};
 
 /// Eight connections are enough here.
-pub type Dut = Engine<3, 8, 2, 0>;
+pub type Dut = Engine<3, 8, 6, 2, 0>;
 
 /// Addresses of the host's structures.
 pub const SHADOWS: u64 = 0x10_0000;

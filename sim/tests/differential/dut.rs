@@ -9,7 +9,7 @@ use chimney_sim::model::{Quiet, RtlNic};
 const PERIOD_NS: f64 = 0.0;
 
 /// When the RTL rests: nothing has been in work for longer than the scan for deadlines takes (66 clocks), which is all that goes on behind
-/// `STATUS.idle` as long as no time passes; CUBIC's slow unit too, but nobody here uses CUBIC.
+/// `STATUS.idle` as long as no time passes; CUBIC's questions too, but nobody here uses CUBIC.
 const REST: Quiet = Quiet { clocks: LONG_CLOCKS, idle_clocks: 80 };
 
 /// So many clocks without a move on any bus mean rest whatever `STATUS.idle` says: a deadline is found in 66, loss recovery that begins may take

@@ -1,12 +1,13 @@
-//! CUBIC between the slow unit, which works out how fast a window grows, and those who let it grow: PROTO while a connection is
+//! CUBIC between its program ([`super::code::cubic`]), which works out how fast a window grows, and those who let it grow: PROTO while a connection is
 //! calm, the loss unit while it is guarded.
 //!
 //! ```text
-//!   an ACK in congestion avoidance --GrowthAsk, at most once a millisecond--> slow unit --SetGrowth--> table --Growth--> every pass and job
+//!   an ACK in congestion avoidance --GrowthAsk, at most once a millisecond--> program --SetGrowth--> table --Growth--> every pass and job
 //! ```
 //! An epoch ends with each reduction of the window and each pause. The number of the epoch goes along with everything, so nothing has to be
 //! taken back: what was worked out for an older one counts for nothing.
 
+use crate::mem::SdpRam;
 use crate::prelude::*;
 use crate::tcp::cwnd::EPOCH;
 
@@ -39,7 +40,7 @@ pub struct SetGrowth {
     pub growth: Growth,
 }
 
-/// What the slow unit is asked: a connection in congestion avoidance whose window is in use.
+/// What the program is asked: a connection in congestion avoidance whose window is in use.
 #[derive(Clone, Copy, Debug, Default, PartialEq, LogicStruct)]
 pub struct GrowthAsk {
     /// 1 = it is, in this clock.
@@ -99,5 +100,57 @@ pub fn credited(credit: Bits<CREDIT>, acked: Bits<32>) -> Bits<CREDIT> {
         !bits::<CREDIT>(0)
     } else {
         sum.get_bits::<CREDIT>(0)
+    }
+}
+
+/// An entry as it was read; `is_torn`: while it was written.
+#[kernel]
+fn whole(g: Growth, is_torn: bool) -> Growth {
+    if is_torn {
+        Growth { per_increment: !bits::<32>(0), w_est: bits::<32>(0), ..g }
+    } else {
+        g
+    }
+}
+
+/// The table.
+///
+/// Latency: `growth` follows `look` by a clock and stays until the next one. Throughput: a look and a write per clock. Back-pressure: none.
+/// Reset: who writes clears the entries for `1 << LOG2` clocks; those who look are swept as long.
+#[derive(LogicBlock, Default)]
+pub struct Growths<const LOG2: usize> {
+    /// Clock.
+    pub clock: Signal<In, Clock>,
+    /// Reset.
+    pub reset: Signal<In, Bit>,
+    /// Somebody looks.
+    pub look: Signal<In, Bit>,
+    /// At whose entry.
+    pub conn: Signal<In, Bits<16>>,
+    /// The entry.
+    pub growth: Signal<Out, Growth>,
+    /// An entry is written.
+    pub set: Signal<In, SetGrowth>,
+    entries: SdpRam<Growth, LOG2>,
+    is_torn: Dff<Bit>,
+}
+
+#[kernel]
+impl<const LOG2: usize> Logic for Growths<LOG2> {
+    fn update(&mut self) {
+        dff_setup!(self, clock, is_torn);
+        clock!(self, clock, entries);
+        let (set, look, conn) = (self.set.val(), self.look.val(), self.conn.val());
+        self.entries.we.next = set.valid;
+        self.entries.waddr.next = bit_cast::<LOG2, 16>(set.conn);
+        self.entries.wdata.next = set.growth;
+        self.entries.re.next = look;
+        self.entries.raddr.next = bit_cast::<LOG2, 16>(conn);
+        if look {
+            // What is read while it is written says nothing.
+            self.is_torn.d.next = set.valid && bit_cast::<LOG2, 16>(set.conn) == bit_cast::<LOG2, 16>(conn);
+        }
+        self.growth.next = whole(self.entries.rdata.val(), self.is_torn.q.val());
+        dff_reset!(self, reset, is_torn);
     }
 }

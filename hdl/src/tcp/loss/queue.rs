@@ -7,8 +7,11 @@
 //! A word is some 1000 bits wide. 16 words of LUT RAM cost as much as 8 on an ECP5: 250 cells of 16 x 4, which is 1500 LUTs; of
 //! block RAM it would be 28, used to a thirtieth.
 //!
+//! Questions about the growth of a window do not wait here: the unit holds one, and takes it in hand when no job waits, or three went first.
+//!
 //! Latency: one clock more than the unit. Throughput: a job per clock until the queue is full, then as the unit. Back-pressure:
 //! `has_room`; a job offered to a full queue is lost. An answer stays until it is taken, and the unit with it; then in `taken`, until the next one is. Reset: empty.
+use super::growth::{GrowthAsk, SetGrowth};
 use super::job::{LossJob, LossResult};
 use super::unit::LossUnit;
 use crate::prelude::*;
@@ -37,9 +40,9 @@ pub struct Due {
     pub hears: Bit,
 }
 
-/// The block, for `1 << (AW - 5)` connections. See the module page.
+/// The block, for `1 << LOG2` connections; `AW` = `LOG2` + 5, `ROWS` = `LOG2` + 3. See the module page.
 #[derive(LogicBlock, Default)]
-pub struct LossQueue<const AW: usize> {
+pub struct LossQueue<const LOG2: usize, const AW: usize, const ROWS: usize> {
     /// Clock.
     pub clock: Signal<In, Clock>,
     /// Reset.
@@ -60,16 +63,22 @@ pub struct LossQueue<const AW: usize> {
     pub result_ready: Signal<In, Bit>,
     /// The answer that was taken last.
     pub taken: Signal<Out, LossResult>,
+    /// A question.
+    pub ask: Signal<In, GrowthAsk>,
+    /// It would be taken.
+    pub ask_ready: Signal<Out, Bit>,
+    /// An entry of the table.
+    pub set: Signal<Out, SetGrowth>,
     /// No job waits or is in hand.
     pub idle: Signal<Out, Bit>,
     jobs: Fifo<LossJob, QUEUE_LOG2, LEVEL>,
     /// The unit.
-    pub unit: LossUnit<AW>,
+    pub unit: LossUnit<LOG2, AW, ROWS>,
     held: Dff<LossResult>,
 }
 
 #[kernel]
-impl<const AW: usize> Logic for LossQueue<AW> {
+impl<const LOG2: usize, const AW: usize, const ROWS: usize> Logic for LossQueue<LOG2, AW, ROWS> {
     fn update(&mut self) {
         dff_setup!(self, clock, held);
         clock!(self, clock, jobs, unit);
@@ -95,6 +104,9 @@ impl<const AW: usize> Logic for LossQueue<AW> {
         if self.result_ready.val() {
             self.held.d.next = self.unit.result.val();
         }
+        self.unit.ask.next = self.ask.val();
+        self.ask_ready.next = self.unit.ask_ready.val();
+        self.set.next = self.unit.set.val();
         self.idle.next = !self.jobs.m_valid.val();
     }
 }

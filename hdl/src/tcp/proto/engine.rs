@@ -1,8 +1,8 @@
 //! PROTO with everything it needs, wired. The ports are described in [`super`].
 //!
 //! Latency, throughput, back-pressure and reset: see `intake`, `pipe`, `ops`, `tcp/place`, `tcp/timers.rs`,
-//! `host/events.rs`, `tcp/loss`. `MAP` = `LOG2` + 5, the address bits of the page map and of the loss unit's records; `TABLE`: log2 of
-//! paths; `EARLY`: 0, or 1 for the copy that breaks law L2 and must not pass its tests.
+//! `host/events.rs`, `tcp/loss`. `MAP` = `LOG2` + 5, the address bits of the page map and of the loss unit's records; `CUBIC` = `LOG2` + 3, those
+//! of its rows; `TABLE`: log2 of paths; `EARLY`: 0, or 1 for the copy that breaks law L2 and must not pass its tests.
 use super::intake::Intake;
 use super::ops::Ops;
 use super::pipe::Pipe;
@@ -19,7 +19,13 @@ use crate::types::{
 
 /// The block.
 #[derive(LogicBlock, Default)]
-pub struct Engine<const LOG2: usize, const MAP: usize, const TABLE: usize, const EARLY: usize> {
+pub struct Engine<
+    const LOG2: usize,
+    const MAP: usize,
+    const CUBIC: usize,
+    const TABLE: usize,
+    const EARLY: usize,
+> {
     /// Clock.
     pub clock: Signal<In, Clock>,
     /// Reset.
@@ -153,7 +159,7 @@ pub struct Engine<const LOG2: usize, const MAP: usize, const TABLE: usize, const
     ops: Ops,
     intake: Intake<LOG2>,
     pipe: Pipe<LOG2, TABLE, EARLY>,
-    loss: LossQueue<MAP>,
+    loss: LossQueue<LOG2, MAP, CUBIC>,
     placer: Placer<LOG2, MAP>,
     dues: Dues<LOG2>,
     events: Events<LOG2>,
@@ -176,8 +182,8 @@ fn owing(owed: Bits<4>, more: bool, paid: bool) -> Bits<4> {
 }
 
 #[kernel]
-impl<const LOG2: usize, const MAP: usize, const TABLE: usize, const EARLY: usize> Logic
-    for Engine<LOG2, MAP, TABLE, EARLY>
+impl<const LOG2: usize, const MAP: usize, const CUBIC: usize, const TABLE: usize, const EARLY: usize> Logic
+    for Engine<LOG2, MAP, CUBIC, TABLE, EARLY>
 {
     fn update(&mut self) {
         dff_setup!(self, clock, bad_posts);
@@ -228,6 +234,9 @@ impl<const LOG2: usize, const MAP: usize, const TABLE: usize, const EARLY: usize
         self.intake.loss.next = self.loss.due.val();
         self.pipe.answer.next = self.loss.taken.val();
         self.loss.result_ready.next = self.intake.loss_ready.val();
+        self.loss.ask.next = self.pipe.grow_ask.val();
+        self.pipe.may_ask.next = self.loss.ask_ready.val();
+        self.pipe.set_growth.next = self.loss.set.val();
 
         // Commands.
         self.ops.op.next = self.op.val();

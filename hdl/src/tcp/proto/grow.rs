@@ -1,12 +1,12 @@
 //! How the window of a calm connection with SACK grows: when its first slow start ends (HyStart++, [`crate::tcp::hystart`]); and with CUBIC how it
-//! goes on, and when the slow unit is asked (RFC 9438 4.2, 4.3).
+//! goes on, and when CUBIC's program is asked (RFC 9438 4.2, 4.3).
 //!
 //! ```text
 //!   slow start: stage 2 echoed: a round trip | 3 counting, sampled | 4 compared | 5 ended
 //!   CUBIC:      stage 3 counted: are the bytes enough for a segment more? | 4 gained, rested: a pause | 6 requested: at most once a millisecond
 //! ```
 //! The growth of slow start and the limits are those of NewReno (`tcp/cwnd.rs`). While the connection is guarded its window is the loss
-//! unit's: slow start goes on as it was, and the slow unit is asked all the same. The image has no fields for the state of slow start, so whoever
+//! unit's: slow start goes on as it was, and CUBIC's program is asked all the same. The image has no fields for the state of slow start, so whoever
 //! gets a connection in its first one begins with a round of its own.
 use super::guard::{self, is_silent};
 use super::record::Work;
@@ -35,7 +35,7 @@ pub fn avoids(w: Work) -> bool {
     is_cubic(w) && w.rc.phase == PHASE_OPEN && w.rc.cw.cwnd >= w.rc.cw.ssthresh
 }
 
-/// Stage 3: `s` before, `n` after recovery. `growth`: what the slow unit said.
+/// Stage 3: `s` before, `n` after recovery. `growth`: what CUBIC's program said.
 #[kernel]
 pub fn counted(s: Step, n: Step, smss: Bits<32>, growth: Growth, now: Bits<32>) -> Step {
     let (c, cw, g) = (s.c, s.w.rc.cw, s.w.guard);

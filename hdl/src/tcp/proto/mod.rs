@@ -1,6 +1,6 @@
 //! PROTO: the only writer of connection records, and the blocks that serve it.
 //!
-//! `engine::Engine<LOG2, MAP, TABLE, EARLY>` (`MAP` = `LOG2` + 5, `TABLE`: log2 of paths, `EARLY` = 0) is what the top instantiates, wired together: the intake of events,
+//! `engine::Engine<LOG2, MAP, CUBIC, TABLE, EARLY>` (`MAP` = `LOG2` + 5, `CUBIC` = `LOG2` + 3, `TABLE`: log2 of paths, `EARLY` = 0) is what the top instantiates, wired together: the intake of events,
 //! the pipeline that carries out a pass per event (`pipe`, `stages`), commands (`ops`), the placer with the page map (`tcp/place`), the deadlines
 //! (`tcp/timers.rs`), the loss unit (`tcp/loss`) and the event ring (`host/events.rs`). Ports of the engine, all bundles with `_valid`/`_ready` as in `types.rs`:
 //!

@@ -156,7 +156,7 @@ pub fn initiate(s: Step, op: ConnOp, r: TcpRecord, at: (Bits<32>, Bits<32>, Bits
     n.c.forget = status != SUCCESS;
     if status == SUCCESS {
         n.w = begin(bounded(load(r, op.generation, op.path, now_us, now_ms)), now_us, p);
-        // What the slow unit knows is of the connection before.
+        // What CUBIC's program knows is of the connection before.
         n.w.rc.epoch = s.w.rc.epoch + 1;
         n.c.load = true;
         n.c.publish = true;

@@ -24,10 +24,9 @@ use super::tx::{foretells, job, leaves_it, told};
 use crate::mem::SdpRam;
 use crate::mirror::TcpRecord;
 use crate::prelude::*;
-use crate::tcp::loss::growth::GrowthAsk;
+use crate::tcp::loss::growth::{GrowthAsk, Growths, SetGrowth};
 use crate::tcp::loss::job::{LossJob, LossResult};
 use crate::tcp::loss::rack::SendLog;
-use crate::tcp::loss::slow::Growths;
 use crate::tcp::place::order::PlaceOrder;
 use crate::tcp::timers::{Deadline, SetDeadline};
 use crate::tcp::watchdog::Deed;
@@ -85,6 +84,12 @@ pub struct Pipe<const LOG2: usize, const TABLE: usize, const EARLY: usize> {
     pub loss_job: Signal<Out, LossJob>,
     /// There is one.
     pub loss_job_valid: Signal<Out, Bit>,
+    /// Question about the growth of a window, if it is taken.
+    pub grow_ask: Signal<Out, GrowthAsk>,
+    /// It would be.
+    pub may_ask: Signal<In, Bit>,
+    /// An answer.
+    pub set_growth: Signal<In, SetGrowth>,
     /// The transmitter took a job: there is room for another.
     pub job_gone: Signal<Out, Bit>,
     /// Job.
@@ -170,7 +175,7 @@ struct Leaving {
     asks: Bit,
     /// That.
     loss: LossJob,
-    /// The question for the slow unit.
+    /// The question about the growth of its window.
     grow: GrowthAsk,
     /// The send log changes.
     logs: Bit,
@@ -193,7 +198,7 @@ struct Leaving {
 struct Free {
     /// Jobs of the transmitter.
     jobs: Jobs,
-    /// The slow unit takes a question.
+    /// A question would be taken.
     may_ask: Bit,
 }
 
@@ -283,7 +288,7 @@ fn leave<const EARLY: usize>(s6: Step, seg: RxSeg, log: SendLog, free: Free, v: 
     }
 }
 
-/// The slow unit is not asked.
+/// Nothing is asked.
 #[kernel]
 fn no_question() -> GrowthAsk {
     GrowthAsk { valid: false, ..unread::<GrowthAsk>() }
@@ -316,7 +321,7 @@ impl<const LOG2: usize, const TABLE: usize, const EARLY: usize> Logic for Pipe<L
         let (e0, e1, e2) = (self.e0.q.val(), self.e1.q.val(), self.e2.q.val());
         let (s1, s2, s3) = (self.s1.q.val(), self.s2.q.val(), self.s3.q.val());
         let (s4, s5, s6) = (self.s4.q.val(), self.s5.q.val(), self.s6.q.val());
-        let free = Free { jobs: self.numbers.val(), may_ask: self.growths.ready.val() };
+        let free = Free { jobs: self.numbers.val(), may_ask: self.may_ask.val() };
         let x = leave::<EARLY>(s6, self.seg6.q.val(), self.logs.rdata.val(), free, v);
 
         // What leaves.
@@ -354,7 +359,8 @@ impl<const LOG2: usize, const TABLE: usize, const EARLY: usize> Logic for Pipe<L
         self.logs.wdata.next = x.log;
         self.growths.look.next = s2.c.valid;
         self.growths.conn.next = s2.c.conn;
-        self.growths.ask.next = x.grow;
+        self.growths.set.next = self.set_growth.val();
+        self.grow_ask.next = x.grow;
         self.set.next = set_deadline(x, s6.c.conn, self.records.sweeps.val(), self.records.row.val());
 
         // MTUs: of the command's path, and of the record's.

@@ -37,7 +37,7 @@ pub struct EventRate {
     pub events: Signal<Out, Bits<32>>,
     /// Doorbells, connections among them, that it did not believe: none.
     pub refused: Signal<Out, Bits<32>>,
-    engine: Engine<LOG2, 8, 1, 0>,
+    engine: Engine<LOG2, 8, 6, 1, 0>,
     conn: Dff<Bits<16>>,
     begun: Dff<Bit>,
     image: Dff<Bits<RECORD>>,

@@ -279,7 +279,7 @@ pub struct Guard {
     pub edge: Bits<32>,
     /// Bytes of new text sent since the last job.
     pub sent: Bits<32>,
-    /// Bytes acknowledged with a window in use since the slow unit was asked last.
+    /// Bytes acknowledged with a window in use since CUBIC's program was asked last.
     pub credit: Bits<CREDIT>,
     /// The millisecond in which that was.
     pub tick: Bits<TICK>,

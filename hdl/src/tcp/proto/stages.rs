@@ -114,7 +114,7 @@ pub fn stage2(s: Step, seg: RxSeg, v: Env) -> Step {
     }
 }
 
-/// Stage 3. `growth`: what the slow unit said of the connection.
+/// Stage 3. `growth`: what CUBIC's program said of the connection.
 #[kernel]
 pub fn stage3(s: Step, smss: Bits<32>, growth: Growth, v: Env) -> Step {
     let n = if takes(s.c) && decides(s) {
@@ -169,7 +169,7 @@ pub fn went(s: Step, v: Env) -> Step {
     }
 }
 
-/// Stage 6, after [`went`]. `quiet`: no job of the connection is under way; `may_ask`: the slow unit is free.
+/// Stage 6, after [`went`]. `quiet`: no job of the connection is under way; `may_ask`: CUBIC's program is free.
 #[kernel]
 pub fn stage6(s: Step, quiet: bool, may_ask: bool, v: Env) -> Step {
     finish(requested(asked(s), may_ask, v.now_us), quiet)

@@ -150,7 +150,7 @@ pub struct Waits {
 /// How the window of a connection with CUBIC grows.
 #[derive(Clone, Copy, Debug, Default, PartialEq, LogicStruct)]
 pub struct Grow {
-    /// What the slow unit said last.
+    /// What CUBIC's program said last.
     pub growth: Growth,
     /// It is of this epoch.
     pub is_fresh: Bit,
@@ -158,7 +158,7 @@ pub struct Grow {
     pub gains: Bit,
     /// Stage 3: PROTO decides, and the window is at least Reno's.
     pub has_least: Bit,
-    /// The slow unit is to be asked.
+    /// CUBIC's program is to be asked.
     pub asks: Bit,
 }
 

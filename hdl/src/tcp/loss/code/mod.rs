@@ -1,4 +1,5 @@
-//! Loss recovery as a program of [`crate::micro`]: the decisions of `chimney_host_stack_core::loss_recovery`, one after the other.
+//! The two programs of the unit, for [`crate::micro`]. Loss recovery: the decisions of `chimney_host_stack_core::loss_recovery`, one after
+//! the other. CUBIC: an answer to a question ([`cubic`], at [`cubic::ENTRY`]).
 //!
 //! ```text
 //!   begin --+-- acknowledgment: una, blocks, sums, times, probe, leave, delivered --+-- holes, tail --+-- decide, grow, echo --+-- answer
@@ -16,11 +17,15 @@
 //! | [`window`] | PRR, growth, reductions |
 //! | [`events`] | what is no acknowledgment |
 //! | [`answer`] | the answer, and the record |
+//! | [`cubic`] | the program of CUBIC |
+//! | [`long`] | its sums that need more than a word |
 
 pub mod answer;
 pub mod begin;
+pub mod cubic;
 pub mod events;
 pub mod holes;
+pub mod long;
 pub mod names;
 pub mod news;
 pub mod ranges;
@@ -57,7 +62,7 @@ pub struct Places {
     pub close: [Label; 4],
 }
 
-/// The program.
+/// Both programs.
 #[must_use]
 pub fn program() -> Program {
     let mut p = Asm::default();
@@ -95,5 +100,7 @@ pub fn program() -> Program {
     window::reduce(&mut p, &at);
     window::divide(&mut p, &at);
     events::events(&mut p, &at);
+    p.begin_at(cubic::ENTRY);
+    cubic::cubic(&mut p);
     p.finish()
 }

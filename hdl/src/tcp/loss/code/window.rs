@@ -5,9 +5,11 @@ use super::Places;
 use crate::micro::asm::{Asm, Loc};
 use crate::micro::isa::{Join, Op};
 use crate::tcp::cwnd::MAX_CWND;
-use crate::tcp::loss::cubic::BETA;
 use crate::tcp::loss::prr::ONE;
 use crate::tcp::loss::words::{self as w, fact, input as i, output, told};
+
+/// CUBIC's beta, 16 fraction bits.
+pub const BETA: u64 = 45_875;
 
 /// A number of bytes, or a factor.
 fn word(value: u64) -> u32 {
@@ -106,7 +108,7 @@ pub fn grow(p: &mut Asm, at: &Places) {
     avoid(p, at);
 }
 
-/// Congestion avoidance: a segment for each window of bytes, or for as many as CUBIC's slow unit says ([`F3`]).
+/// Congestion avoidance: a segment for each window of bytes, or for as many as CUBIC's program says ([`F3`]).
 fn avoid(p: &mut Asm, at: &Places) {
     p.mov(T2, input(i::SMSS));
     p.add(T2, T2, T2);
