@@ -40,6 +40,15 @@ pub struct SetGrowth {
     pub growth: Growth,
 }
 
+/// Somebody looks at an entry.
+#[derive(Clone, Copy, Debug, Default, PartialEq, LogicStruct)]
+pub struct Look {
+    /// 1 = in this clock.
+    pub valid: Bit,
+    /// Whose.
+    pub conn: Bits<16>,
+}
+
 /// What the program is asked: a connection in congestion avoidance whose window is in use.
 #[derive(Clone, Copy, Debug, Default, PartialEq, LogicStruct)]
 pub struct GrowthAsk {
@@ -124,9 +133,7 @@ pub struct Growths<const LOG2: usize> {
     /// Reset.
     pub reset: Signal<In, Bit>,
     /// Somebody looks.
-    pub look: Signal<In, Bit>,
-    /// At whose entry.
-    pub conn: Signal<In, Bits<16>>,
+    pub look: Signal<In, Look>,
     /// The entry.
     pub growth: Signal<Out, Growth>,
     /// An entry is written.
@@ -140,15 +147,16 @@ impl<const LOG2: usize> Logic for Growths<LOG2> {
     fn update(&mut self) {
         dff_setup!(self, clock, is_torn);
         clock!(self, clock, entries);
-        let (set, look, conn) = (self.set.val(), self.look.val(), self.conn.val());
+        let (set, look) = (self.set.val(), self.look.val());
         self.entries.we.next = set.valid;
         self.entries.waddr.next = bit_cast::<LOG2, 16>(set.conn);
         self.entries.wdata.next = set.growth;
-        self.entries.re.next = look;
-        self.entries.raddr.next = bit_cast::<LOG2, 16>(conn);
-        if look {
+        self.entries.re.next = look.valid;
+        self.entries.raddr.next = bit_cast::<LOG2, 16>(look.conn);
+        if look.valid {
             // What is read while it is written says nothing.
-            self.is_torn.d.next = set.valid && bit_cast::<LOG2, 16>(set.conn) == bit_cast::<LOG2, 16>(conn);
+            let same = bit_cast::<LOG2, 16>(set.conn) == bit_cast::<LOG2, 16>(look.conn);
+            self.is_torn.d.next = set.valid && same;
         }
         self.growth.next = whole(self.entries.rdata.val(), self.is_torn.q.val());
         dff_reset!(self, reset, is_torn);

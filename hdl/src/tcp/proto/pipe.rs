@@ -24,7 +24,7 @@ use super::tx::{foretells, job, leaves_it, told};
 use crate::mem::SdpRam;
 use crate::mirror::TcpRecord;
 use crate::prelude::*;
-use crate::tcp::loss::growth::{GrowthAsk, Growths, SetGrowth};
+use crate::tcp::loss::growth::{GrowthAsk, Growths, Look, SetGrowth};
 use crate::tcp::loss::job::{LossJob, LossResult};
 use crate::tcp::loss::rack::SendLog;
 use crate::tcp::place::order::PlaceOrder;
@@ -357,8 +357,7 @@ impl<const LOG2: usize, const TABLE: usize, const EARLY: usize> Logic for Pipe<L
         self.logs.we.next = x.logs;
         self.logs.waddr.next = bit_cast::<LOG2, 16>(s6.c.conn);
         self.logs.wdata.next = x.log;
-        self.growths.look.next = s2.c.valid;
-        self.growths.conn.next = s2.c.conn;
+        self.growths.look.next = Look { valid: s2.c.valid, conn: s2.c.conn };
         self.growths.set.next = self.set_growth.val();
         self.grow_ask.next = x.grow;
         self.set.next = set_deadline(x, s6.c.conn, self.records.sweeps.val(), self.records.row.val());
