@@ -27,7 +27,7 @@ const CSS_GROWTH_LOG2: u64 = 2;
 pub struct HyStart {
     /// Smallest round trip, milliseconds.
     pub base: Bits<RTT>,
-    /// Samples in a row that are a quarter longer.
+    /// Samples in a row that are more than a quarter longer.
     pub run: Bits<SAMPLES_LOG2>,
     /// Samples of this round; the top bit: they were judged.
     pub first: Bits<SUM>,
@@ -63,7 +63,7 @@ pub struct Judgement {
     pub weight: Bits<SUM>,
     /// From here on it is long.
     pub long: Bits<13>,
-    /// From here on the path is half full.
+    /// Beyond this the path is half full.
     pub half_full: Bits<13>,
 }
 
@@ -136,7 +136,7 @@ pub fn judged(h: HyStart, j: Judgement) -> (HyStart, bool) {
     let is_lone = j.weight.get_bit(SAMPLES_LOG2);
     let run = bit_cast::<SUM, SAMPLES_LOG2>(h.run) + j.weight;
     let first = h.first + j.weight;
-    let runs = j.has_rtt && rtt >= j.half_full && !is_lone;
+    let runs = j.has_rtt && rtt > j.half_full && !is_lone;
     let counts = j.has_rtt && !h.first.get_bit(SAMPLES_LOG2);
     let is_due = counts && first.get_bit(SAMPLES_LOG2);
     let all_long = h.is_long && is_long;

@@ -12,6 +12,8 @@
 //! acknowledgments. Slow start sends two segments for one that is delivered, so half of a window waits in the queue at the end of its round.
 //! A round trip that is longer by a quarter is therefore one of half a path's window; the window of now is twice that, and fills the
 //! path. To wait until the round begins with a queue costs a round more: then the window is twice what path and queue hold.
+//! It has to be longer than that: whole milliseconds of the clock make a round trip up to one too long and the smallest one too short. A
+//! millisecond early can be a round early, at just what fills the path, and the first loss leaves seven tenths of that.
 //!
 //! Samples are milliseconds of the timestamps option (RFC 7323), one for each acknowledgment. Without timestamps there is the segment that is timed
 //! for the RTO, one a round: then only the sign of RFC 9406 is looked for. An acknowledgment that leaves half of the window unused says nothing:
@@ -36,7 +38,7 @@ const CSS_GROWTH_LOG2: u32 = 2;
 pub struct HyStart {
     /// Smallest round trip.
     base_ms: u16,
-    /// Samples in a row that are a quarter longer.
+    /// Samples in a row that are more than a quarter longer.
     run: u8,
     /// Samples of this round, until they are judged.
     first: u8,
@@ -111,7 +113,8 @@ impl HyStart {
         self.base_ms = self.base_ms.min(rtt_ms);
         let is_longer = |part: u16| rtt_ms >= self.base_ms + part;
         let is_long = is_longer((self.base_ms >> 3).clamp(MIN_THRESH_MS, MAX_THRESH_MS));
-        let is_half_full = is_longer((self.base_ms >> 2).max(MIN_THRESH_MS));
+        // The unit of the clock is no queue.
+        let is_half_full = is_longer((self.base_ms >> 2).max(MIN_THRESH_MS) + 1);
         // The only sample of a round alone ends nothing.
         self.run = if is_half_full && weight < SAMPLES { self.run + weight } else { 0 };
         if self.first >= SAMPLES {
@@ -163,8 +166,8 @@ mod tests {
     #[test]
     fn a_queue_that_grows_within_a_round_ends_slow_start_within_it() {
         let mut h = HyStart::default();
-        assert_eq!(round(&mut h, 20, |i| 80 + i), None, "19 ms are less than a quarter");
-        assert_eq!(round(&mut h, 40, |i| 80 + i), Some(23));
+        assert_eq!(round(&mut h, 21, |i| 80 + i), None, "20 ms are a quarter, and no more");
+        assert_eq!(round(&mut h, 40, |i| 80 + i), Some(24));
     }
 
     #[test]
@@ -172,7 +175,24 @@ mod tests {
         let mut h = HyStart::default();
         assert_eq!((round(&mut h, 10, |_| 0), h.shift()), (None, 0));
         assert_eq!((round(&mut h, 10, |_| 3), h.shift()), (None, 0));
-        assert_eq!(round(&mut h, 10, |_| 4), Some(3));
+        assert_eq!((round(&mut h, 10, |_| 4), h.shift()), (None, 2));
+        assert_eq!(round(&mut h, 10, |_| 5), Some(3));
+    }
+
+    /// A round of 78 segments on a path of 165, 20.3 ms, ends with a round trip of 25.0 ms; the smallest one is 20 by the clock. Then 156 segments
+    /// just fill the path, and after a loss they would not.
+    #[test]
+    fn the_unit_of_the_clock_does_not_end_slow_start_a_round_early() {
+        for phase_us in (0..1000).step_by(50) {
+            let mut h = HyStart::default();
+            let rtt_ms = |i: u32| {
+                let sent_us = phase_us + i * 246;
+                (sent_us + 20_300 + i * 123) / 1000 - sent_us / 1000
+            };
+            assert_eq!(round(&mut h, 39, rtt_ms), None, "{phase_us}");
+            let end = round(&mut h, 78, rtt_ms).expect("the queue grows on");
+            assert!((46..=50).contains(&end), "after {end} of 78 acknowledgments: a path and a half");
+        }
     }
 
     #[test]
