@@ -72,26 +72,35 @@ pub struct Reg {
 }
 
 impl Reg {
-    /// First bit of the field with this name; a constant of a name that is none does not compile.
+    /// First bit of the field with this name: [`field_at`].
     ///
     /// # Panics
     /// If there is no such field.
     #[must_use]
     pub const fn field_at(&self, name: &str) -> usize {
-        let (mut i, name) = (0, name.as_bytes());
-        while i < self.fields.len() {
-            let own = self.fields[i].name.as_bytes();
-            let mut same = 0;
-            while own.len() == name.len() && same < own.len() && own[same] == name[same] {
-                same += 1;
-            }
-            if own.len() == name.len() && same == own.len() {
-                return self.fields[i].offset_bits;
-            }
-            i += 1;
-        }
-        panic!("no such field")
+        field_at(self.fields, name)
     }
+}
+
+/// First bit of the field with this name; a constant of a name that is none does not compile.
+///
+/// # Panics
+/// If there is no such field.
+#[must_use]
+pub const fn field_at(fields: &[Field], name: &str) -> usize {
+    let (mut i, name) = (0, name.as_bytes());
+    while i < fields.len() {
+        let own = fields[i].name.as_bytes();
+        let mut same = 0;
+        while own.len() == name.len() && same < own.len() && own[same] == name[same] {
+            same += 1;
+        }
+        if own.len() == name.len() && same == own.len() {
+            return fields[i].offset_bits;
+        }
+        i += 1;
+    }
+    panic!("no such field")
 }
 
 /// Writes `width` bits of `value` at bit `at` of `bytes`.

@@ -16,6 +16,7 @@
 // Kernels are hardware text: the lints' advice is not in the dialect.
 #![allow(clippy::nonminimal_bool)]
 
+pub mod admit;
 pub mod durable;
 pub mod fifo;
 pub mod pass;
@@ -34,6 +35,7 @@ pub use proof::{Mutation, Proof};
 /// A checker that is no hardware.
 pub fn all() -> Result<Vec<Proof>, proof::Error> {
     [
+        admit::proofs()?,
         durable::proofs()?,
         fifo::proofs()?,
         ranges::proofs()?,

@@ -7,9 +7,7 @@
 
 use crate::proof::{Error, Proof};
 use chimney_hdl::prelude::*;
-use chimney_hdl::tcp::ranges::{
-    contiguous_end, insert, is_full_for, remove_before, Ranges, SeqRange, RANGES,
-};
+use chimney_hdl::tcp::ranges::{insert, is_full_for, remove_first, Ranges, SeqRange, RANGES};
 
 /// log2 of how many numbers are tried.
 const NEAR: usize = 8;
@@ -126,8 +124,6 @@ pub struct RemoveChecker {
     pub list: Signal<In, Ranges>,
     /// How many of its entries are in use.
     pub used: Signal<In, Bits<3>>,
-    /// Everything before it has arrived.
-    pub seq: Signal<In, Bits<32>>,
     /// The byte that is followed.
     pub one: Signal<In, Bits<32>>,
     /// The list is one that there can be.
@@ -139,17 +135,14 @@ pub struct RemoveChecker {
 #[kernel]
 impl Logic for RemoveChecker {
     fn update(&mut self) {
-        let (list, seq, one) = (first(self.list.val(), self.used.val()), self.seq.val(), self.one.val());
+        let (list, one) = (first(self.list.val(), self.used.val()), self.one.val());
         let list: Ranges = list;
-        let less = remove_before(list, seq);
+        let less = remove_first(list);
         let less: Ranges = less;
-        let next = contiguous_end(list, seq);
-        self.fits.next = is_sound(list) && seq < REACH;
-        let kept = list_has(less, one) == (list_has(list, one) && one >= seq);
-        // What is taken is there, and what is expected next is not, if the text up to `seq` ends at or in the first range.
-        let taken = !(seq <= one && one < next) || list_has(list, one);
-        let gap = list.r1.start != list.r1.end && list.r1.start <= seq || !list_has(list, next);
-        self.ok.next = is_sound(less) && kept && taken && gap;
+        self.fits.next = is_sound(list);
+        let kept = list_has(less, one) == (list_has(list, one) && one >= list.r0.end);
+        // What is expected next is not there.
+        self.ok.next = is_sound(less) && kept && !list_has(less, list.r0.end);
     }
 }
 
@@ -171,7 +164,7 @@ pub fn proofs() -> Result<Vec<Proof>, Error> {
     );
     let remove = Proof::new(
         "ranges_remove",
-        "a list of ranges stays sorted and apart when its front is removed, with every byte behind it",
+        "a list of ranges stays sorted and apart when its first one is removed, with every byte behind it and a gap in front",
         RemoveChecker::default(),
     )?
     .each("used", MOST + 1)

@@ -12,8 +12,10 @@
 //! By induction over passes: a record of nobody has both, and each pass keeps them. A pass is proved in its parts (`pass`), the first for one
 //! kind of event after the other; what is said between two parts is [`is_carried`] and [`is_within`].
 
-use crate::pass::{left_by, planned, taken, Given, Late};
+use crate::admit::is_fit;
+use crate::pass::{left_by, planned, taken, takes_over, Given, Late};
 use crate::proof::{Error, Proof};
+use chimney_hdl::mirror::TcpRecord;
 use chimney_hdl::prelude::*;
 use chimney_hdl::tcp::loss::queue::QUEUE_LOG2;
 use chimney_hdl::tcp::proto::news::earliest;
@@ -68,7 +70,7 @@ fn posted(w: Work, fin: bool) -> Bits<32> {
 #[kernel]
 fn in_order(w: Work) -> bool {
     let (nxt, max) = (w.snd.nxt - w.snd.una, w.snd.max - w.snd.una);
-    nxt <= max && max <= posted(w, false) && !is_too_far(w.snd.una, w.limit, w.flags.fin_sent)
+    nxt <= max && max <= posted(w, false) && !is_too_far(w.limit - w.snd.una, w.flags.fin_sent)
 }
 
 /// A segment has a size.
@@ -95,6 +97,12 @@ fn is_countable(w: Work) -> bool {
 #[kernel]
 fn is_sane(g: Given, pick: Pick) -> bool {
     is_size(g.smss3) && is_countable(g.w) && (pick != Pick::Loss || g.w.guard.asked.any())
+}
+
+/// An image that is taken over is one that was admitted (`admit`).
+#[kernel]
+fn is_admitted(g: Given, pick: Pick, image: Bits<RECORD>) -> bool {
+    !takes_over(g, pick) || g.told.seen.is_bad || is_fit(unpack::<TcpRecord, RECORD>(image))
 }
 
 /// Nothing is planned before stage 5.
@@ -127,7 +135,7 @@ impl Logic for OrderTaken {
         let g: Given = g;
         let s = taken(g, pick, self.image.val());
         let s: Step = s;
-        self.fits.next = in_order(g.w) && is_sane(g, pick);
+        self.fits.next = in_order(g.w) && is_sane(g, pick) && is_admitted(g, pick, self.image.val());
         self.ok.next = s.c.forget || (in_order(s.w) && is_unplanned(s));
     }
 }
@@ -286,7 +294,8 @@ impl Logic for MemoryTaken {
         let g: Given = g;
         let s = taken(g, pick, self.image.val());
         let s: Step = s;
-        self.fits.next = in_order(g.w) && is_kept(g.w) && is_sane(g, pick);
+        let can = is_sane(g, pick) && is_admitted(g, pick, self.image.val());
+        self.fits.next = in_order(g.w) && is_kept(g.w) && can;
         self.ok.next = s.c.forget || (is_carried(s) && is_countable(s.w) && asks_rightly(s));
     }
 }

@@ -29,8 +29,8 @@ pub struct Trimmed {
     pub seq: Bits<32>,
     /// Bytes of text to skip at the front.
     pub skip: Bits<32>,
-    /// Bytes of text to keep after them.
-    pub keep: Bits<32>,
+    /// One past the last byte kept.
+    pub end: Bits<32>,
     /// The segment has a FIN and everything before it is kept or was received before.
     pub fin: Bit,
     /// Bytes beyond the window were cut off.
@@ -88,7 +88,7 @@ pub fn trim(seq: Bits<32>, data_len: Bits<32>, has_fin: bool, rcv_nxt: Bits<32>,
     Trimmed {
         seq: first,
         skip: first - seq,
-        keep: end - first,
+        end,
         fin: has_fin && !cut && at_or_after(text_end, rcv_nxt),
         cut,
     }

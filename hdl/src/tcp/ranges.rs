@@ -4,7 +4,7 @@
 //! of recency only the newest is kept (`recent`): the first SACK block is right, the others follow by
 //! position. `start = end` means empty; used entries come first.
 
-use super::seq::{after, at_or_before, before, earlier, later};
+use super::seq::before;
 use crate::prelude::*;
 use chimney_abi::desc::OOO_RANGES;
 
@@ -41,36 +41,22 @@ pub struct Sack {
     pub blocks: Bits<256>,
 }
 
+/// `l` lies in front of `r`, with a gap.
+#[kernel]
+fn in_front(l: SeqRange, r: SeqRange) -> bool {
+    l.start != l.end && before(l.end, r.start)
+}
+
 /// Both share a byte or are neighbours; the first one is not empty.
 #[kernel]
 pub fn touches(a: SeqRange, b: SeqRange) -> bool {
-    a.start != a.end && at_or_before(a.start, b.end) && at_or_before(b.start, a.end)
+    a.start != a.end && !before(a.end, b.start) && !before(b.end, a.start)
 }
 
 /// No more room for a range that touches none of the others.
 #[kernel]
 pub fn is_full_for(l: Ranges, r: SeqRange) -> bool {
     l.r3.start != l.r3.end && !touches(l.r0, r) && !touches(l.r1, r) && !touches(l.r2, r) && !touches(l.r3, r)
-}
-
-/// The list of an image: the used ones first, sorted, apart from each other and from `nxt`, the next byte expected, none beyond the right edge.
-#[kernel]
-pub fn is_sound(l: Ranges, nxt: Bits<32>, right: Bits<32>) -> bool {
-    let none = SeqRange { start: nxt, end: nxt };
-    is_behind(l.r0, none, nxt, right)
-        && is_behind(l.r1, l.r0, nxt, right)
-        && is_behind(l.r2, l.r1, nxt, right)
-        && is_behind(l.r3, l.r2, nxt, right)
-        && !(l.r0.start == l.r0.end && l.r1.start != l.r1.end)
-        && !(l.r1.start == l.r1.end && l.r2.start != l.r2.end)
-        && !(l.r2.start == l.r2.end && l.r3.start != l.r3.end)
-}
-
-/// `r` is empty, or in the window and behind `before`, with a gap.
-#[kernel]
-fn is_behind(r: SeqRange, before: SeqRange, nxt: Bits<32>, right: Bits<32>) -> bool {
-    let (start, end) = (r.start - nxt, r.end - nxt);
-    r.start == r.end || (before.end - nxt < start && start < end && end <= right - nxt)
 }
 
 /// One as three bits.
@@ -83,13 +69,23 @@ fn one_if(c: bool) -> Bits<3> {
     }
 }
 
-/// `m` grown to cover `r`, if they touch.
+/// `range`, grown to cover the first one that it touches, which is the `place`th, and the last one.
 #[kernel]
-fn absorb(m: SeqRange, r: SeqRange, hit: bool) -> SeqRange {
-    if hit {
-        SeqRange { start: earlier(m.start, r.start), end: later(m.end, r.end) }
+fn merged(list: [SeqRange; RANGES], hit: [bool; RANGES], place: Bits<3>, range: SeqRange) -> SeqRange {
+    let (first, touched) = (place.get_bits::<2>(0), hit[0] || hit[1] || hit[2] || hit[3]);
+    let start = select([list[0].start, list[1].start, list[2].start, list[3].start], first);
+    let end = if hit[3] {
+        list[3].end
+    } else if hit[2] {
+        list[2].end
+    } else if hit[1] {
+        list[1].end
     } else {
-        m
+        list[0].end
+    };
+    SeqRange {
+        start: if touched && before(start, range.start) { start } else { range.start },
+        end: if touched && before(range.end, end) { end } else { range.end },
     }
 }
 
@@ -100,20 +96,13 @@ pub fn insert(l: Ranges, range: SeqRange) -> Ranges {
     let list = [l.r0, l.r1, l.r2, l.r3];
     let hit =
         [touches(list[0], range), touches(list[1], range), touches(list[2], range), touches(list[3], range)];
-    let left = [
-        list[0].start != list[0].end && !hit[0] && before(list[0].start, range.start),
-        list[1].start != list[1].end && !hit[1] && before(list[1].start, range.start),
-        list[2].start != list[2].end && !hit[2] && before(list[2].start, range.start),
-        list[3].start != list[3].end && !hit[3] && before(list[3].start, range.start),
-    ];
-    let merged = absorb(
-        absorb(absorb(absorb(range, list[0], hit[0]), list[1], hit[1]), list[2], hit[2]),
-        list[3],
-        hit[3],
-    );
+    let place = one_if(in_front(list[0], range))
+        + one_if(in_front(list[1], range))
+        + one_if(in_front(list[2], range))
+        + one_if(in_front(list[3], range));
+    let merged = merged(list, hit, place, range);
     // Untouched ranges lie in front of the merged one or behind it, so entry k of the result is an old one,
     // moved by the number of ranges that the merged one replaced.
-    let place = one_if(left[0]) + one_if(left[1]) + one_if(left[2]) + one_if(left[3]);
     let gone = one_if(hit[0]) + one_if(hit[1]) + one_if(hit[2]) + one_if(hit[3]);
     let none = SeqRange { start: bits::<32>(0), end: bits::<32>(0) };
     let old = [list[0], list[1], list[2], list[3], none, none, none, none];
@@ -148,49 +137,12 @@ pub fn insert(l: Ranges, range: SeqRange) -> Ranges {
     }
 }
 
-/// The part of a range that is not before `seq`.
+/// Without the lowest range: what lies before its end has arrived.
 #[kernel]
-fn cut(r: SeqRange, seq: Bits<32>) -> SeqRange {
-    SeqRange { start: later(r.start, seq), end: r.end }
-}
-
-/// Removes what lies before `seq`.
-#[kernel]
-pub fn remove_before(l: Ranges, seq: Bits<32>) -> Ranges {
-    let list = [l.r0, l.r1, l.r2, l.r3];
-    let gone = one_if(list[0].start != list[0].end && !after(list[0].end, seq))
-        + one_if(list[1].start != list[1].end && !after(list[1].end, seq))
-        + one_if(list[2].start != list[2].end && !after(list[2].end, seq))
-        + one_if(list[3].start != list[3].end && !after(list[3].end, seq));
+pub fn remove_first(l: Ranges) -> Ranges {
     let none = SeqRange { start: bits::<32>(0), end: bits::<32>(0) };
-    let kept = [
-        if list[0].start == list[0].end { none } else { cut(list[0], seq) },
-        if list[1].start == list[1].end { none } else { cut(list[1], seq) },
-        if list[2].start == list[2].end { none } else { cut(list[2], seq) },
-        if list[3].start == list[3].end { none } else { cut(list[3], seq) },
-        none,
-        none,
-        none,
-        none,
-    ];
-    let recent = bit_cast::<3, 2>(l.recent);
-    Ranges {
-        r0: select(kept, gone),
-        r1: select(kept, gone + 1),
-        r2: select(kept, gone + 2),
-        r3: select(kept, gone + 3),
-        recent: if recent < gone { bits::<2>(0) } else { bit_cast::<2, 3>(recent - gone) },
-    }
-}
-
-/// The next number expected once everything before `seq` has arrived; then [`remove_before`] it.
-#[kernel]
-pub fn contiguous_end(l: Ranges, seq: Bits<32>) -> Bits<32> {
-    if l.r0.start != l.r0.end && at_or_before(l.r0.start, seq) {
-        later(l.r0.end, seq)
-    } else {
-        seq
-    }
+    let recent = if l.recent == 0 { l.recent } else { l.recent - 1 };
+    Ranges { r0: l.r1, r1: l.r2, r2: l.r3, r3: none, recent }
 }
 
 /// One SACK block.

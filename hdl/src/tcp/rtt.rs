@@ -57,3 +57,15 @@ pub fn backed_off(rto: Bits<32>, count: Bits<8>, max_rto_us: Bits<32>) -> Bits<3
         bit_cast::<32, 48>(doubled)
     }
 }
+
+/// [`backed_off`] after one expiry more. `waited`: after `count` of them.
+#[kernel]
+pub fn backed_off_more(waited: Bits<32>, count: Bits<8>, max_rto_us: Bits<32>) -> Bits<32> {
+    if count >= 16 {
+        waited
+    } else if waited.get_bit(31) || waited << bits::<1>(1) > max_rto_us {
+        max_rto_us
+    } else {
+        waited << bits::<1>(1)
+    }
+}

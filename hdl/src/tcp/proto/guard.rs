@@ -18,7 +18,7 @@ use crate::tcp::cwnd::{Recovery, PHASE_FAST, PHASE_OPEN};
 use crate::tcp::loss::job::{LossJob, LossKind, LossResult, LossTimer};
 use crate::tcp::loss::rack::{self, limit, SendLog};
 use crate::tcp::loss::tlp::{self, limited};
-use crate::tcp::rtt::backed_off;
+use crate::tcp::rtt::{backed_off, backed_off_more};
 use crate::tcp::seq::{after, before, earlier, min32};
 use crate::types::{RxSeg, TcpParams, TCP_ECE};
 
@@ -224,11 +224,14 @@ pub fn rested(s: Step) -> Step {
     n
 }
 
-/// Stage 3: how long a probe would wait.
+/// Stage 3: how long timeout and probe would wait. `w` before, `n` after a deadline: without SACK a timeout that has come counts.
 #[kernel]
-pub fn waits(w: Work, max_rto_us: Bits<32>) -> Waits {
+pub fn waits(w: Work, n: Work, max_rto_us: Bits<32>) -> Waits {
+    let count = w.tm.retransmit_count;
+    let rto = backed_off(w.tm.rto_us, count, max_rto_us);
+    let is_more = !w.fixed.flags.sack && n.tm.retransmit_count != count;
     Waits {
-        rto: backed_off(w.tm.rto_us, w.tm.retransmit_count, max_rto_us),
+        rto: if is_more { backed_off_more(rto, count, max_rto_us) } else { rto },
         many: tlp::wait(srtt_us(w), false),
         lone: tlp::wait(srtt_us(w), true),
         ..Waits::default()

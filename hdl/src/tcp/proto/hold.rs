@@ -1,4 +1,4 @@
-//! The image register: a record on its way in, or on its way out through a queue of 16 beats.
+//! The image registers: a record on its way in, admitted beat by beat ([`super::admit`]), or one on its way out through a queue of 16 beats.
 //!
 //! ```text
 //!   Free --a command that brings an image--> In --36 beats--> Full --its pass has read it--> Free
@@ -9,6 +9,8 @@
 //!
 //! Latency: 1 clock per beat. Throughput: one beat per clock. Back-pressure: beats out wait in the queue; then the register does.
 //! Reset: nothing held.
+use super::admit::{admitted, look, Seen};
+use super::beats::{nth, Beats, BEAT};
 use super::image::with_posts;
 use super::op::RECORD_BEATS;
 use super::ops::RECORD;
@@ -16,10 +18,8 @@ use crate::mirror::TcpRecord;
 use crate::prelude::*;
 use crate::stream::Fifo;
 use crate::tcp::place::order::Posts;
-use crate::types::ConnOp;
+use crate::types::{ConnOp, TcpParams};
 
-/// A record without its lowest beat.
-const RECORD_REST: usize = RECORD - 64;
 const LAST_BEAT: u64 = RECORD_BEATS - 1;
 /// log2 of the beats that may wait to go out.
 const OUT_LOG2: usize = 4;
@@ -62,8 +62,12 @@ pub struct Hold {
     pub empty: Signal<Out, Bit>,
     /// The command whose image is held.
     pub held: Signal<Out, ConnOp>,
-    /// The image.
+    /// The image, as it was admitted.
     pub image: Signal<Out, Bits<RECORD>>,
+    /// What its beats said.
+    pub seen: Signal<Out, Seen>,
+    /// Registers.
+    pub params: Signal<In, TcpParams>,
     /// Pulse, while `free`: the image of `op` comes in.
     pub fill: Signal<In, Bit>,
     /// See `fill`.
@@ -99,8 +103,11 @@ pub struct Hold {
     /// Beat taken.
     pub op_out_ready: Signal<In, Bit>,
     state: Dff<HoldState>,
+    image_in: Beats,
+    known: Dff<Seen>,
     record: Dff<Bits<RECORD>>,
-    beat: Dff<Bits<6>>,
+    ends: Dff<Posts>,
+    beat: Dff<Bits<BEAT>>,
     of: Dff<ConnOp>,
     tag: Dff<Bits<16>>,
     outs: Fifo<Bits<64>, OUT_LOG2, { OUT_LOG2 + 1 }>,
@@ -115,10 +122,11 @@ fn told(record: Bits<RECORD>, posts: Posts) -> Bits<RECORD> {
 #[kernel]
 impl Logic for Hold {
     fn update(&mut self) {
-        dff_setup!(self, clock, state, record, beat, of, tag);
-        clock!(self, clock, outs);
+        dff_setup!(self, clock, state, known, record, ends, beat, of, tag);
+        clock!(self, clock, image_in, outs);
         reset!(self, reset, outs);
-        let (state, record, of) = (self.state.q.val(), self.record.q.val(), self.of.q.val());
+        let (state, of, known) = (self.state.q.val(), self.of.q.val(), self.known.q.val());
+        let image = self.image_in.record.val();
         let (beat, level) = (self.beat.q.val(), self.outs.level.val());
         let (free, fill, give) = (state == HoldState::Free, self.fill.val(), self.give.val());
         let comes = state == HoldState::In && self.op_in_valid.val();
@@ -134,12 +142,13 @@ impl Logic for Hold {
         self.open.next = free || state == HoldState::Out && beat >= END_AT && level <= OUT_ROOM;
         self.empty.next = free && !self.outs.m_valid.val();
         self.held.next = of;
-        self.image.next = record;
+        self.image.next = image;
+        self.seen.next = known;
         self.op_in_ready.next = state == HoldState::In;
         self.takes_told.next = sends || is_told && of.discard;
         self.leaves.next = leaves;
         self.outs.s_valid.next = goes;
-        self.outs.s_data.next = record.get_bits::<64>(0);
+        self.outs.s_data.next = nth(told(self.record.q.val(), self.ends.q.val()), beat);
         self.op_out.next = self.outs.m_data.val();
         self.op_out_valid.next = self.outs.m_valid.val();
         self.outs.m_ready.next = self.op_out_ready.val();
@@ -147,13 +156,20 @@ impl Logic for Hold {
 
         if give {
             self.record.d.next = self.stored.val();
-        } else if sends {
-            self.record.d.next = told(record, self.posts.val());
-        } else if comes || goes {
-            self.record.d.next = cat::<RECORD, _>((self.op_in.val(), record.get_bits::<RECORD_REST>(64)));
+        }
+        if sends {
+            self.ends.d.next = self.posts.val();
+        }
+        let (word, before) = (self.op_in.val(), unpack::<TcpRecord, RECORD>(image));
+        self.image_in.we.next = comes;
+        self.image_in.beat.next = beat;
+        self.image_in.word.next =
+            if comes { admitted(beat, word, before, known, self.params.val()) } else { unread::<Bits<64>>() };
+        if comes {
+            self.known.d.next = look(known, beat, word, before);
         }
         if fill || sends {
-            self.beat.d.next = bits::<6>(0);
+            self.beat.d.next = bits::<BEAT>(0);
         } else if comes || goes {
             self.beat.d.next = beat + 1;
         }

@@ -1,8 +1,8 @@
 //! Image <-> record: the fields regrouped, times converted (R-153, programmer's guide 5 and 9).
 use super::guard::resumable;
 use super::record::{
-    Cached, CachedFlags, Clocks, ConstFlags, Counts, EcnBits, Fixed, Flags, Guard, Marks, Receive, Running,
-    Side, Work,
+    Cached, CachedFlags, Clocks, ConstFlags, Counts, EcnBits, Fixed, Flags, Guard, Receive, Running, Side,
+    Work,
 };
 use super::step::CLOSED;
 use crate::mirror::TcpRecord;
@@ -11,7 +11,7 @@ use crate::tcp::ack::SendVars;
 use crate::tcp::cwnd::{Cwnd, Recovery};
 use crate::tcp::hystart::fresh;
 use crate::tcp::place::order::Posts;
-use crate::tcp::ranges::{Ranges, SeqRange, RANGES};
+use crate::tcp::ranges::{Ranges, SeqRange};
 use crate::tcp::rtt::Rtt;
 use crate::tcp::seq::before;
 use chimney_abi::state::NO_TIMER;
@@ -76,18 +76,11 @@ fn receive(r: TcpRecord, now: Bits<32>) -> Receive {
     }
 }
 
-/// Timers; push is not carried over, and delayed ACK only bounds `DELEG_ARRIVING`. With nothing unacknowledged the retransmit
-/// timer is off, unless it is FIN_WAIT_2's or persist's.
+/// Timers.
 #[kernel]
 fn clocks(r: TcpRecord, now: Bits<32>) -> Clocks {
     Clocks {
-        on: Running {
-            rtx: r.rtx_deadline != OFF,
-            delack: unpack::<Flags, 16>(r.deleg_flags).arriving,
-            push: false,
-            keep_alive: r.ka_deadline != OFF,
-            spare: bits::<4>(0),
-        },
+        on: unpack::<Running, 8>(r.timers),
         rtx: now + r.rtx_deadline,
         keep_alive: now + r.ka_deadline,
         delack: now + r.delack_deadline,
@@ -100,37 +93,19 @@ fn clocks(r: TcpRecord, now: Bits<32>) -> Clocks {
     }
 }
 
-/// The four ranges. What is not the number of one in use says nothing of which came last.
+/// The four ranges.
 #[kernel]
-pub fn ranges(r: TcpRecord) -> Ranges {
-    let list = [
-        SeqRange { start: r.ooo0_start, end: r.ooo0_end },
-        SeqRange { start: r.ooo1_start, end: r.ooo1_end },
-        SeqRange { start: r.ooo2_start, end: r.ooo2_end },
-        SeqRange { start: r.ooo3_start, end: r.ooo3_end },
-    ];
-    let newest = select(list, bit_cast::<2, 8>(r.ooo_recent));
-    let is_one = r.ooo_recent < RANGES as u64 && newest.start != newest.end;
+fn ranges(r: TcpRecord) -> Ranges {
     Ranges {
-        r0: list[0],
-        r1: list[1],
-        r2: list[2],
-        r3: list[3],
-        recent: if is_one { bit_cast::<2, 8>(r.ooo_recent) } else { bits::<2>(0) },
+        r0: SeqRange { start: r.ooo0_start, end: r.ooo0_end },
+        r1: SeqRange { start: r.ooo1_start, end: r.ooo1_end },
+        r2: SeqRange { start: r.ooo2_start, end: r.ooo2_end },
+        r3: SeqRange { start: r.ooo3_start, end: r.ooo3_end },
+        recent: bit_cast::<2, 8>(r.ooo_recent),
     }
 }
 
-/// What the image says of congestion marks; nothing without `CONST_ECN`.
-#[kernel]
-fn ecn(r: TcpRecord) -> EcnBits {
-    if unpack::<ConstFlags, 16>(r.const_flags).ecn {
-        unpack::<EcnBits, 8>(r.ecn)
-    } else {
-        EcnBits::default()
-    }
-}
-
-/// The same of a record.
+/// Congestion marks; nothing without `CONST_ECN`.
 #[kernel]
 fn ecn_image(w: Work) -> Bits<8> {
     let marks = EcnBits { marks: w.marks, reduced: w.rc.reduced, spare: bits::<5>(0) };
@@ -149,19 +124,12 @@ fn recovery(r: TcpRecord) -> Recovery {
         phase: r.phase,
         recover: r.recover,
         dup_acks: r.dup_acks,
-        reduced: ecn(r).reduced,
+        reduced: unpack::<EcnBits, 8>(r.ecn).reduced,
         ..Recovery::default()
     }
 }
 
-/// What is to be echoed, and told.
-#[kernel]
-fn marks(r: TcpRecord) -> Marks {
-    let e: EcnBits = ecn(r);
-    e.marks
-}
-
-/// The record of a connection that is being offloaded.
+/// The record of a connection that is being offloaded. `r`: as it was admitted ([`super::admit`]).
 #[kernel]
 pub fn load(r: TcpRecord, generation: Bits<8>, path: Bits<16>, now_us: Bits<32>, now_ms: Bits<32>) -> Work {
     Work {
@@ -190,9 +158,15 @@ pub fn load(r: TcpRecord, generation: Bits<8>, path: Bits<16>, now_us: Bits<32>,
         ooo: ranges(r),
         tm: clocks(r, now_us),
         cnt: Counts::default(),
-        side: Side { pub_una: r.snd_una, pub_next: r.snd_una, first_job: true, ..Side::default() },
+        side: Side {
+            pub_una: r.snd_una,
+            pub_next: r.snd_una,
+            first_job: true,
+            sent_us: now_us,
+            ..Side::default()
+        },
         guard: Guard::default(),
-        marks: marks(r),
+        marks: unpack::<EcnBits, 8>(r.ecn).marks,
         hystart: fresh(),
     }
 }

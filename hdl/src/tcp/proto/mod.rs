@@ -41,6 +41,8 @@
 //! name are ignored. PROTO answers `TcpEntries` for an id in use, `Rejected` for a state that cannot be
 //! offloaded, `TcpRcvWindow` for a window above `MAX_RCV_WINDOW`, `Stale` for a wrong generation.
 
+pub mod admit;
+pub mod beats;
 pub mod engine;
 pub mod event;
 pub mod grow;

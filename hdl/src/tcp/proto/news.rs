@@ -10,7 +10,7 @@ use super::text::has_ranges;
 use crate::prelude::*;
 use crate::tcp::cwnd::on_rto;
 use crate::tcp::place::order::{Commit, PlaceOrder, Snap, PLACE_LOAD, PLACE_TELL, PLACE_WORK};
-use crate::tcp::rtt::backed_off;
+use crate::tcp::rtt::{backed_off, backed_off_more};
 use crate::tcp::seq::{after, at_or_before, before, earlier, min32};
 use crate::tcp::timers::Deadline;
 use crate::tcp::watchdog::{
@@ -30,7 +30,7 @@ pub fn bell(s: Step, d: Doorbell, now: Bits<32>) -> Step {
     let w = s.w;
     let fin = (d.flags & bits::<8>(FIN)) != 0;
     let backwards = after(w.limit, d.limit) || (w.flags.fin_posted && d.limit != w.limit);
-    let refused = backwards || is_too_far(w.snd.una, d.limit, w.flags.fin_sent);
+    let refused = backwards || is_too_far(d.limit - w.snd.una, w.flags.fin_sent);
     let mut n = s;
     if w.fixed.generation == 0 || w.fixed.generation != d.generation {
         n.c.counts.stale = true; // law L1
@@ -176,7 +176,7 @@ fn exhausted(w: Work, max_rto_us: Bits<32>) -> bool {
 #[kernel]
 fn retransmission(w: Work, now: Bits<32>, smss: Bits<32>, p: TcpParams) -> Work {
     let waited = backed_off(w.tm.rto_us, w.tm.retransmit_count, p.max_rto_us);
-    let next = backed_off(w.tm.rto_us, w.tm.retransmit_count + 1, p.max_rto_us);
+    let next = backed_off_more(waited, w.tm.retransmit_count, p.max_rto_us);
     let mut n = w;
     n.tm.retransmit_count = w.tm.retransmit_count + !w.tm.retransmit_count.all();
     n.tm.rtx = now + next;

@@ -15,6 +15,7 @@
 //! Latency: 12 cycles for a command without beats. Throughput: a new connection each 44 cycles, one that leaves each 47.
 //! Back-pressure: `op_in` is taken in every cycle of `In`; in `Pages` an entry that is in use takes 3. Commands are answered in the
 //! order taken, but for Terminates. Reset: no command in work.
+use super::admit::Seen;
 use super::event::{is_done, Jobs};
 use super::hold::Hold;
 use super::image::posts;
@@ -26,7 +27,7 @@ use crate::prelude::*;
 use crate::stream::Fifo;
 use crate::tcp::pages::{ClearMap, LoadSlot, CONN_MOST, SLOT_AT};
 use crate::tcp::place::order::Posts;
-use crate::types::{ConnOp, OpDone};
+use crate::types::{ConnOp, OpDone, TcpParams};
 use chimney_abi::desc::PAGE_SLOTS;
 
 /// Bits of a record in an image.
@@ -80,6 +81,8 @@ pub struct Ops {
     pub clock: Signal<In, Clock>,
     /// Reset.
     pub reset: Signal<In, Bit>,
+    /// Registers.
+    pub params: Signal<In, TcpParams>,
     /// No command in work.
     pub idle: Signal<Out, Bit>,
     /// Command.
@@ -110,8 +113,10 @@ pub struct Ops {
     pub done_ready: Signal<In, Bit>,
     /// The command in hand.
     pub current: Signal<Out, ConnOp>,
-    /// Its record.
+    /// Its record, as it was admitted.
     pub image: Signal<Out, Bits<RECORD>>,
+    /// What its beats said.
+    pub seen: Signal<Out, Seen>,
     /// A pass is wanted.
     pub pass_valid: Signal<Out, Bit>,
     /// It begins.
@@ -314,6 +319,8 @@ impl Logic for Ops {
         self.op_ready.next = if brings(op.opcode) { free } else { takes };
         self.current.next = cmd;
         self.image.next = self.hold.image.val();
+        self.seen.next = self.hold.seen.val();
+        self.hold.params.next = self.params.val();
         self.pass_valid.next = st == OpState::Pass;
         self.close_valid.next = is_turn && quiet;
         self.load.next = self.posts.q.val();

@@ -168,7 +168,7 @@ pub fn arrive(s: Step, seg: RxSeg, now: Bits<32>, fin_wait_2_us: Bits<32>) -> St
         n.c.counts.rx_offloaded_bytes = seg.frame_len;
         n.c.counts.unacceptable = f != Fate::Take && f != Fate::Reset;
         n.c.cur = text.seq;
-        n.c.end = text.seq + text.keep;
+        n.c.end = text.end;
         n.c.src = seg.payload_src + bit_cast::<16, 32>(text.skip);
         n.c.fin = text.fin;
         n.c.push = has(seg, TCP_PSH) && !text.cut && seg_len(seg) != 0;

@@ -1,4 +1,5 @@
 //! Which function belongs to which stage and kind of event.
+use super::admit::{Image, Seen};
 use super::event::Event;
 use super::grow::{compared, counted, echoed, ended, gained, requested, rested, sampled};
 use super::guard::{answered, armed, asked, bounded, caught_up, deadlines, waits};
@@ -36,6 +37,8 @@ pub struct Told {
     pub room: Bits<16>,
     /// The loss unit's answer.
     pub answer: LossResult,
+    /// What the beats of the command's image said.
+    pub seen: Seen,
 }
 
 /// The event and its record at the start of the pipeline. `beyond`: the id is not one of ours.
@@ -70,7 +73,7 @@ fn turn(s: Step) -> Step {
     caught_up(n)
 }
 
-/// Stage 1. `image`: of the command.
+/// Stage 1. `image`: of the command, as it was admitted.
 #[kernel]
 pub fn stage1(s: Step, e: Event, t: Told, image: Bits<RECORD>, v: Env) -> Step {
     let (op, room) = (t.op, t.room);
@@ -82,7 +85,7 @@ pub fn stage1(s: Step, e: Event, t: Told, image: Bits<RECORD>, v: Env) -> Step {
         Pick::Bell => bell(s, e.bell, now),
         Pick::Op => {
             if op.opcode == INITIATE {
-                initiate(s, op, r, (now, v.now_ms, room), v.p)
+                initiate(s, op, Image { record: r, seen: t.seen }, (now, v.now_ms, room))
             } else {
                 execute(s, op, r, now)
             }
@@ -126,8 +129,8 @@ pub fn stage3(s: Step, smss: Bits<32>, growth: Growth, v: Env) -> Step {
     };
     let mut m: Step = n;
     m.c.smss = bit_cast::<16, 32>(smss);
+    m.c.waits_us = waits(s.w, n.w, v.p.max_rto_us);
     if s.w.fixed.flags.sack {
-        m.c.waits_us = waits(s.w, v.p.max_rto_us);
         m = sampled(s, counted(s, m, smss, growth, v.now_us), smss);
     } else {
         m = marked(s, m, smss);
@@ -151,8 +154,8 @@ pub fn stage4(s: Step, seg: RxSeg, v: Env) -> Step {
 #[kernel]
 pub fn stage5(s: Step, smss: Bits<32>, v: Env) -> Step {
     let mut n = tx_plan(s, v.now_us, smss);
+    n.c.waits_us = deadlines(s.w, s.c.waits_us, v.now_us);
     if s.w.fixed.flags.sack {
-        n.c.waits_us = deadlines(s.w, s.c.waits_us, v.now_us);
         n = ended(n);
     }
     n
@@ -161,7 +164,7 @@ pub fn stage5(s: Step, smss: Bits<32>, v: Env) -> Step {
 /// Stage 6: the segment is on its way, and with SACK the timer runs for it.
 #[kernel]
 pub fn went(s: Step, v: Env) -> Step {
-    let n = if s.c.plan.why != Why::Nothing { tx_sent(s, v.now_us, v.p.max_rto_us) } else { s };
+    let n = if s.c.plan.why != Why::Nothing { tx_sent(s, v.now_us) } else { s };
     if s.w.fixed.flags.sack {
         armed(s, n)
     } else {

@@ -128,7 +128,7 @@ pub struct Ask {
     pub rtt_us: Bits<32>,
 }
 
-/// How long the retransmission timer waits, with SACK; worked out from stage 3 to 5.
+/// How long the retransmission timer waits, worked out from stage 3 to 5; for a probe, with SACK.
 #[derive(Clone, Copy, Debug, Default, PartialEq, LogicStruct)]
 pub struct Waits {
     /// RTO with its back-off, microseconds.

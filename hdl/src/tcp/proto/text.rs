@@ -6,8 +6,8 @@ use super::step::{
     reason, Step, CLOSE_WAIT, CLOSING, ESTABLISHED, FIN_WAIT_1, FIN_WAIT_2, REQUESTED, TIME_WAIT,
 };
 use crate::prelude::*;
-use crate::tcp::ranges::{insert, is_full_for, remove_before, SeqRange};
-use crate::tcp::seq::{after, earlier, later};
+use crate::tcp::ranges::{insert, is_full_for, remove_first, SeqRange};
+use crate::tcp::seq::{after, before, later};
 use crate::tcp::window::aligned_edge;
 use crate::types::{RxSeg, TcpParams, ECN_CE, TCP_CWR};
 
@@ -50,17 +50,17 @@ fn refused(s: Step) -> Step {
 #[kernel]
 fn in_order(s: Step, now: Bits<32>, push_us: Bits<32>) -> Step {
     let (w, c) = (s.w, s.c);
-    let stop = if has_ranges(w) { earlier(c.end, w.ooo.r0.start) } else { c.end };
-    let fills = has_ranges(w) && !after(w.ooo.r0.start, stop);
+    let fills = has_ranges(w) && !before(c.end, w.ooo.r0.start);
+    let stop = if fills { w.ooo.r0.start } else { c.end };
     let mut n = s;
-    n.c.end = later(stop, c.cur);
+    n.c.end = stop;
     n.c.jump = fills;
     n.c.now = fills;
     n.c.push = c.push && (!fills || !after(c.end, w.ooo.r0.end));
     n.w.rcv.nxt = if fills { w.ooo.r0.end } else { n.c.end };
     n.c.moved = n.w.rcv.nxt != w.rcv.nxt;
     if fills {
-        n.w.ooo = remove_before(w.ooo, w.ooo.r0.end);
+        n.w.ooo = remove_first(w.ooo);
     }
     if c.end != c.cur {
         // the push timer runs from the last byte that may have gone into a push-mode post.

@@ -9,7 +9,6 @@ use crate::prelude::*;
 use crate::tcp::ack::bare_seq;
 use crate::tcp::cwnd::send_limit;
 use crate::tcp::ranges::{sack_blocks, Sack};
-use crate::tcp::rtt::backed_off;
 use crate::tcp::seq::{after, before, earlier, later, min32};
 use crate::tcp::window::{segment_len, update_due, window_field, SendInput};
 use crate::types::{TxJob, TCP_ACK, TCP_CWR, TCP_ECE, TCP_FIN, TCP_PSH, TCP_RST};
@@ -228,9 +227,9 @@ fn is_text(why: Why) -> bool {
     why == Why::Lost || why == Why::Again || why == Why::New
 }
 
-/// Send variables, timers and flags after the transmitter took the segment.
+/// Send variables, timers and flags after the transmitter took the segment. `timeout`: the deadline of one that begins now.
 #[kernel]
-fn sent_text(w: Work, p: Plan, now: Bits<32>, max_rto_us: Bits<32>) -> Work {
+fn sent_text(w: Work, p: Plan, now: Bits<32>, timeout: Bits<32>) -> Work {
     let end = p.seq + bit_cast::<32, 16>(p.len) + p.fin;
     let is_new = p.why == Why::New;
     let mut n = w;
@@ -256,7 +255,7 @@ fn sent_text(w: Work, p: Plan, now: Bits<32>, max_rto_us: Bits<32>) -> Work {
     if !w.tm.on.rtx || is_first || is_repair {
         // RFC 6298 5.1.
         n.tm.on.rtx = true;
-        n.tm.rtx = now + backed_off(w.tm.rto_us, w.tm.retransmit_count, max_rto_us);
+        n.tm.rtx = timeout;
     }
     if is_new && !w.flags.rtt_running && w.snd.nxt == w.snd.max {
         n.flags.rtt_running = true;
@@ -273,11 +272,11 @@ fn sent_text(w: Work, p: Plan, now: Bits<32>, max_rto_us: Bits<32>) -> Work {
 
 /// Stage 6, when there is something to send.
 #[kernel]
-pub fn tx_sent(s: Step, now: Bits<32>, max_rto_us: Bits<32>) -> Step {
+pub fn tx_sent(s: Step, now: Bits<32>) -> Step {
     let p = s.c.plan;
     let mut n = s;
     if is_text(p.why) {
-        n.w = sent_text(s.w, p, now, max_rto_us);
+        n.w = sent_text(s.w, p, now, s.c.waits_us.at_rto);
         n.c.want_tx = true;
         if s.w.fixed.flags.sack {
             n = resent(s, n);
