@@ -108,8 +108,8 @@ pub fn proofs() -> Result<Vec<Proof>, Error> {
     )?
     .fails_if(
         "SND.NXT behind SND.MAX is not seen",
-        "(6'h8 == 6'h8) && look$falls",
-        "(6'h8 == 6'h8) && 1'h0",
+        "(6'h8 == 6'h8) && look$falls$8)",
+        "(6'h8 == 6'h8) && 1'h0)",
     );
     Ok(vec![admitted])
 }

@@ -158,9 +158,9 @@ pub fn proofs() -> Result<Vec<Proof>, Error> {
     )?
     .each("used", MOST + 1)
     .fails_if(
-        "the first range counts as lying in front of what is added",
-        "(~insert$hit)) && insert$before$t[31]",
-        "(~insert$hit)) && 1'h1",
+        "the third range never counts as lying in front of what is added",
+        "(list$r2$start != list$r2$end) && insert$in_front$before$t$2[31];",
+        "1'h0;",
     );
     let remove = Proof::new(
         "ranges_remove",
@@ -169,9 +169,9 @@ pub fn proofs() -> Result<Vec<Proof>, Error> {
     )?
     .each("used", MOST + 1)
     .fails_if(
-        "a range is skipped",
-        "remove_before$at = remove_before$gone + 3'h1",
-        "remove_before$at = remove_before$gone + 3'h2",
+        "the newest range keeps its number",
+        "(list[257:256] - 2'h1)",
+        "list[257:256]",
     );
     Ok(vec![insert, remove])
 }
