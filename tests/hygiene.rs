@@ -17,7 +17,7 @@ const MAX_KERNEL_LINES: usize = 100;
 /// kernel that got shorter leaves the list.
 const LONG_KERNELS: &[(&str, usize, &str)] = &[
     ("hdl/src/top.rs", 295, "wiring only: one line per port, no decisions"),
-    ("hdl/src/tcp/proto/engine.rs", 138, "wiring only: one line per port, no decisions"),
+    ("hdl/src/tcp/proto/engine.rs", 139, "wiring only: one line per port, no decisions"),
     ("hdl/src/tcp/tx/transmit.rs", 106, "wiring only: one line per port, no decisions"),
     ("hdl/src/host/mailbox/block.rs", 130, "wiring only: one line per port, no decisions"),
 ];

@@ -10,7 +10,7 @@ use crate::pass::{left_by, planned, taken, takes_over, Given, Late};
 use crate::proof::{Error, Proof};
 use crate::send::PICKS;
 use chimney_hdl::prelude::*;
-use chimney_hdl::tcp::proto::ops::RECORD;
+use chimney_hdl::tcp::proto::admit::Image;
 use chimney_hdl::tcp::proto::record::Work;
 use chimney_hdl::tcp::proto::step::{Pick, Step};
 use chimney_hdl::tcp::proto::tx::job;
@@ -30,7 +30,7 @@ pub struct PassChecker {
     /// The kind of event.
     pub pick: Signal<In, Pick>,
     /// The image of a command.
-    pub image: Signal<In, Bits<RECORD>>,
+    pub image: Signal<In, Image>,
     /// What comes with its last stages.
     pub late: Signal<In, Late>,
     /// The image is not taken over in this pass: its numbers are the host's.

@@ -7,9 +7,9 @@
 
 use chimney_hdl::prelude::*;
 use chimney_hdl::tcp::loss::growth::Growth;
+use chimney_hdl::tcp::proto::admit::Image;
 use chimney_hdl::tcp::proto::event::Event;
 use chimney_hdl::tcp::proto::op::INITIATE;
-use chimney_hdl::tcp::proto::ops::RECORD;
 use chimney_hdl::tcp::proto::record::Work;
 use chimney_hdl::tcp::proto::stages::{
     enter, left, stage1, stage2, stage3, stage4, stage5, stage6, went, Env, Told,
@@ -48,7 +48,7 @@ pub struct Late {
 
 /// Stages 1 to 4: what an event of the kind `pick` does to the record. `image`: of a command.
 #[kernel]
-pub fn taken(g: Given, pick: Pick, image: Bits<RECORD>) -> Step {
+pub fn taken(g: Given, pick: Pick, image: Image) -> Step {
     let (e, v) = (Event { pick, ..g.what }, g.env);
     let s = stage1(enter(e, g.w, false), e, g.told, image, v);
     stage4(stage3(stage2(s, e.seg, v), g.smss3, g.growth, v), e.seg, v)

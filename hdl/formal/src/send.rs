@@ -15,12 +15,11 @@
 use crate::admit::is_fit;
 use crate::pass::{left_by, planned, taken, takes_over, Given, Late};
 use crate::proof::{Error, Proof};
-use chimney_hdl::mirror::TcpRecord;
 use chimney_hdl::prelude::*;
 use chimney_hdl::tcp::loss::queue::QUEUE_LOG2;
+use chimney_hdl::tcp::proto::admit::Image;
 use chimney_hdl::tcp::proto::news::earliest;
 use chimney_hdl::tcp::proto::op::is_too_far;
-use chimney_hdl::tcp::proto::ops::RECORD;
 use chimney_hdl::tcp::proto::queues::PASSES;
 use chimney_hdl::tcp::proto::record::Work;
 use chimney_hdl::tcp::proto::step::{
@@ -101,8 +100,8 @@ fn is_sane(g: Given, pick: Pick) -> bool {
 
 /// An image that is taken over is one that was admitted (`admit`).
 #[kernel]
-fn is_admitted(g: Given, pick: Pick, image: Bits<RECORD>) -> bool {
-    !takes_over(g, pick) || g.told.seen.is_bad || is_fit(unpack::<TcpRecord, RECORD>(image))
+fn is_admitted(g: Given, pick: Pick, image: Image) -> bool {
+    !takes_over(g, pick) || image.seen.is_bad || is_fit(image.record)
 }
 
 /// Nothing is planned before stage 5.
@@ -121,7 +120,7 @@ pub struct OrderTaken {
     /// Where SND.UNA lies.
     pub place: Signal<In, Bits<3>>,
     /// The image of a command.
-    pub image: Signal<In, Bits<RECORD>>,
+    pub image: Signal<In, Image>,
     /// The record is in order.
     pub fits: Signal<Out, Bit>,
     /// And it still is.
@@ -280,7 +279,7 @@ pub struct MemoryTaken {
     /// Where SND.UNA lies.
     pub place: Signal<In, Bits<3>>,
     /// The image of a command.
-    pub image: Signal<In, Bits<RECORD>>,
+    pub image: Signal<In, Image>,
     /// The record is in order and remembered.
     pub fits: Signal<Out, Bit>,
     /// And it still is.

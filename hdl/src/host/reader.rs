@@ -7,6 +7,7 @@
 //! `read_ready`. Reset: nothing is read.
 use crate::host::irq::CAUSES;
 use crate::prelude::*;
+use chimney_abi::layout::Field;
 use chimney_abi::regs;
 
 /// Byte offset of the first counter.
@@ -21,8 +22,19 @@ const RESET_AT: u64 = regs::RESET.offset as u64;
 const TIME_LO_AT: u64 = regs::TIME_LO.offset as u64;
 const TIME_HI_AT: u64 = regs::TIME_HI.offset as u64;
 const IRQ_STATUS_AT: u64 = regs::IRQ_STATUS.offset as u64;
-/// Both families, tags, LLC/SNAP; SACK blocks are generated and used; classic ECN; segmentation of large frames.
-const CAPS_VALUE: u64 = 0b1111_1111;
+/// All that the register has a bit for.
+const CAPS_VALUE: u64 = all_set(regs::CAPS.fields);
+
+/// Every field of one bit set.
+const fn all_set(fields: &[Field]) -> u64 {
+    let (mut word, mut i) = (0, 0);
+    while i < fields.len() {
+        assert!(fields[i].width_bits == 1);
+        word |= 1 << fields[i].offset_bits;
+        i += 1;
+    }
+    word
+}
 
 /// What the registers show that are not stored.
 #[derive(Clone, Copy, Debug, Default, PartialEq, LogicStruct)]

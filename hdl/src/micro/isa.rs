@@ -199,3 +199,18 @@ pub fn jumps(op: Op) -> bool {
 pub fn target(i: Ins) -> Bits<PC> {
     bit_cast::<PC, 14>(cat::<14, _>((i.a, i.b)))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_put_into_how_is_what_comes_out() {
+        for s in [Space::Register, Space::State, Space::Output, Space::Both] {
+            assert_eq!(space(to_space(s)), s);
+        }
+        for j in [Join::Set, Join::And, Join::Or, Join::SetNot, Join::AndNot, Join::OrNot] {
+            assert_eq!(join(by_join(j)), j);
+        }
+    }
+}

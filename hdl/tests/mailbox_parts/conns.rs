@@ -3,10 +3,11 @@
 use crate::{n, steps};
 use chimney_abi::cmd::{Opcode, Status};
 use chimney_hdl::host::mailbox::conn_ends::ConnEnds;
-use chimney_hdl::host::mailbox::conn_ops::{ConnOps, GiveUp, RECORD_BEATS};
+use chimney_hdl::host::mailbox::conn_ops::{ConnOps, GiveUp};
 use chimney_hdl::host::mailbox::job::{Answer, Job};
 use chimney_hdl::host::mailbox::map_in::MAP_BEATS;
 use chimney_hdl::host::mailbox::store::{Found, Row};
+use chimney_hdl::tcp::proto::op::RECORD_BEATS;
 use chimney_hdl::types::OpDone;
 use chimney_hdl_kernel::diff::{Diff, Rnd};
 use std::cell::RefCell;

@@ -21,11 +21,9 @@ use super::job::{
 use super::objects::is_v6 as path_is_v6;
 use super::store::{Found, Row};
 use crate::prelude::*;
+use crate::tcp::proto::op::RECORD_BEATS;
 use crate::types::ConnOp;
-use chimney_abi::state;
 
-/// Beats of a record.
-pub const RECORD_BEATS: u64 = state::TcpRecord::BYTES as u64 / 8;
 const LAST_BEAT: u64 = RECORD_BEATS - 1;
 const LAST_SLOT: u64 = super::map_in::MAP_BEATS - 1;
 

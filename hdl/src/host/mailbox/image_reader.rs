@@ -15,17 +15,20 @@ use super::job::HEADER_BYTES;
 use crate::mem::SdpRam;
 use crate::prelude::*;
 use crate::stream::Fifo;
+use crate::tcp::proto::beats::beat_of;
+use crate::tcp::proto::op::RECORD_BEATS;
 use crate::types::{ReadBeat, ReadReq};
+use chimney_abi::desc::OOO_RANGES;
 use chimney_abi::state;
 
 /// Beats of a header.
 pub const HEADER_BEATS: u64 = HEADER_BYTES / 8;
 /// Beats of header and record.
-pub const IMAGE_BEATS: u64 = HEADER_BEATS + state::TcpRecord::BYTES as u64 / 8;
+pub const IMAGE_BEATS: u64 = HEADER_BEATS + RECORD_BEATS;
 /// First beat of an image with an out-of-order range: start in the low half, end in the high one.
-pub const RANGES_AT: u64 = HEADER_BEATS + 21;
+pub const RANGES_AT: u64 = HEADER_BEATS + beat_of("ooo0_start");
 /// Ranges, a beat each.
-pub const RANGES: u64 = 4;
+pub const RANGES: u64 = OOO_RANGES as u64;
 const STRIDE: u64 = state::IMAGE_STRIDE as u64;
 /// log2 of the images that have room.
 const AHEAD_LOG2: usize = 3;

@@ -3,9 +3,9 @@
 //! Latency: the write is offered with the fourth beat. Throughput: one beat per clock. Back-pressure: every fourth beat
 //! waits for the write port. Reset: the next beat is a record's first.
 use super::answers::distance;
-use super::conn_ops::RECORD_BEATS;
 use super::job::{last, reported, WriteMaster, HEADER_BYTES};
 use crate::prelude::*;
+use crate::tcp::proto::op::RECORD_BEATS;
 
 /// Beats of a write.
 const BEATS_LOG2: usize = 2;

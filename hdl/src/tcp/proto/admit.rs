@@ -13,7 +13,7 @@
 //! | `rtx_deadline`, `ka_deadline` | | what must run does: with the whole wait if the image has it off |
 //! | ranges | sorted, apart, in the window, none behind an empty one | |
 //! | `timers`, `ooo_recent`, `ecn` | | which deadlines run; a range in use; nothing without `CONST_ECN` |
-use super::beats::{BEAT, BEATS};
+use super::beats::{beat_of, BEAT, BEATS};
 use super::op::is_too_far;
 use super::ops::RECORD;
 use super::record::{CachedFlags, ConstFlags, Flags, Running};
@@ -26,14 +26,7 @@ use crate::tcp::rtt::MAX_SAMPLE_US;
 use crate::tcp::seq::{max32, min32};
 use crate::tcp::window::MAX_WINDOW;
 use crate::types::TcpParams;
-use chimney_abi::layout::field_at;
-use chimney_abi::state::{self, NO_TIMER};
-
-/// The beat that holds a field.
-const fn beat_of(field: &str) -> u64 {
-    // `as`: 36 beats.
-    (field_at(state::TcpRecord::FIELDS, field) / 64) as u64
-}
+use chimney_abi::state::NO_TIMER;
 
 const SHIFTS: u64 = beat_of("rcv_wind_shift");
 const MSS: u64 = beat_of("eff_mss");

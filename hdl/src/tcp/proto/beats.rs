@@ -6,12 +6,20 @@
 use super::op::RECORD_BEATS;
 use super::ops::RECORD;
 use crate::prelude::*;
+use chimney_abi::layout::field_at;
+use chimney_abi::state;
 
 /// Bits of a beat's number.
 pub const BEAT: usize = 6;
 const _: () = assert!(RECORD_BEATS <= 1 << BEAT);
 /// Beats, as the length of a list.
 pub const BEATS: usize = RECORD_BEATS as usize;
+
+/// The beat of a record that holds a field.
+pub const fn beat_of(field: &str) -> u64 {
+    // `as`: 36 beats.
+    (field_at(state::TcpRecord::FIELDS, field) / 64) as u64
+}
 
 /// The block.
 #[derive(LogicBlock)]

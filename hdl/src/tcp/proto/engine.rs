@@ -259,7 +259,6 @@ impl<const LOG2: usize, const MAP: usize, const CUBIC: usize, const TABLE: usize
         self.ops.close_ready.next = self.intake.close_ready.val();
         self.pipe.op.next = self.ops.current.val();
         self.pipe.image.next = self.ops.image.val();
-        self.pipe.seen.next = self.ops.seen.val();
         self.ops.params.next = self.params.val();
         self.ops.result.next = self.pipe.op_result.val();
         self.ops.stored.next = self.pipe.stored.val();

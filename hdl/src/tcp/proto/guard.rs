@@ -406,7 +406,7 @@ pub fn logged(old: SendLog, s: Step, n: Step, now: Bits<32>) -> SendLog {
     let log = if is_new { sent } else { kept };
     let log: SendLog = log;
     if s.c.is_new_log {
-        SendLog { floor: n.w.snd.max, ..SendLog::default() }
+        rack::new_log(n.w.snd.max)
     } else {
         SendLog { is_split: log.is_split || s.c.is_probe || s.c.plan.why == Why::Lost, ..log }
     }

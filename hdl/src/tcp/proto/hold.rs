@@ -9,7 +9,7 @@
 //!
 //! Latency: 1 clock per beat. Throughput: one beat per clock. Back-pressure: beats out wait in the queue; then the register does.
 //! Reset: nothing held.
-use super::admit::{admitted, look, Seen};
+use super::admit::{admitted, look, Image, Seen};
 use super::beats::{nth, Beats, BEAT};
 use super::image::with_posts;
 use super::op::RECORD_BEATS;
@@ -63,9 +63,7 @@ pub struct Hold {
     /// The command whose image is held.
     pub held: Signal<Out, ConnOp>,
     /// The image, as it was admitted.
-    pub image: Signal<Out, Bits<RECORD>>,
-    /// What its beats said.
-    pub seen: Signal<Out, Seen>,
+    pub image: Signal<Out, Image>,
     /// Registers.
     pub params: Signal<In, TcpParams>,
     /// Pulse, while `free`: the image of `op` comes in.
@@ -126,7 +124,7 @@ impl Logic for Hold {
         clock!(self, clock, image_in, outs);
         reset!(self, reset, outs);
         let (state, of, known) = (self.state.q.val(), self.of.q.val(), self.known.q.val());
-        let image = self.image_in.record.val();
+        let before = unpack::<TcpRecord, RECORD>(self.image_in.record.val());
         let (beat, level) = (self.beat.q.val(), self.outs.level.val());
         let (free, fill, give) = (state == HoldState::Free, self.fill.val(), self.give.val());
         let comes = state == HoldState::In && self.op_in_valid.val();
@@ -142,8 +140,7 @@ impl Logic for Hold {
         self.open.next = free || state == HoldState::Out && beat >= END_AT && level <= OUT_ROOM;
         self.empty.next = free && !self.outs.m_valid.val();
         self.held.next = of;
-        self.image.next = image;
-        self.seen.next = known;
+        self.image.next = Image { record: before, seen: known };
         self.op_in_ready.next = state == HoldState::In;
         self.takes_told.next = sends || is_told && of.discard;
         self.leaves.next = leaves;
@@ -160,7 +157,7 @@ impl Logic for Hold {
         if sends {
             self.ends.d.next = self.posts.val();
         }
-        let (word, before) = (self.op_in.val(), unpack::<TcpRecord, RECORD>(image));
+        let word = self.op_in.val();
         self.image_in.we.next = comes;
         self.image_in.beat.next = beat;
         self.image_in.word.next =

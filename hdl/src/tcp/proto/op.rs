@@ -12,6 +12,7 @@ use crate::tcp::pages::PageSlot;
 use crate::types::ConnOp;
 use chimney_abi::cmd::Opcode;
 use chimney_abi::desc::MAX_POSTED;
+use chimney_abi::state;
 
 /// `Opcode` numbers.
 pub const INITIATE: u64 = Opcode::Initiate.code() as u64;
@@ -30,7 +31,7 @@ pub const ABORT: u64 = Opcode::Abort.code() as u64;
 const FARTHEST: u64 = MAX_POSTED as u64;
 
 /// Beats of a record in an image.
-pub const RECORD_BEATS: u64 = 36;
+pub const RECORD_BEATS: u64 = state::TcpRecord::BYTES as u64 / 8;
 
 /// More is posted, `limit` bytes from SND.UNA on and our FIN behind them, than may be ([`MAX_POSTED`]), or less than was acknowledged.
 #[kernel]

@@ -15,7 +15,7 @@
 //! Latency: 12 cycles for a command without beats. Throughput: a new connection each 44 cycles, one that leaves each 47.
 //! Back-pressure: `op_in` is taken in every cycle of `In`; in `Pages` an entry that is in use takes 3. Commands are answered in the
 //! order taken, but for Terminates. Reset: no command in work.
-use super::admit::Seen;
+use super::admit::Image;
 use super::event::{is_done, Jobs};
 use super::hold::Hold;
 use super::image::posts;
@@ -113,10 +113,8 @@ pub struct Ops {
     pub done_ready: Signal<In, Bit>,
     /// The command in hand.
     pub current: Signal<Out, ConnOp>,
-    /// Its record, as it was admitted.
-    pub image: Signal<Out, Bits<RECORD>>,
-    /// What its beats said.
-    pub seen: Signal<Out, Seen>,
+    /// Its image, as it was admitted.
+    pub image: Signal<Out, Image>,
     /// A pass is wanted.
     pub pass_valid: Signal<Out, Bit>,
     /// It begins.
@@ -319,7 +317,6 @@ impl Logic for Ops {
         self.op_ready.next = if brings(op.opcode) { free } else { takes };
         self.current.next = cmd;
         self.image.next = self.hold.image.val();
-        self.seen.next = self.hold.seen.val();
         self.hold.params.next = self.params.val();
         self.pass_valid.next = st == OpState::Pass;
         self.close_valid.next = is_turn && quiet;
@@ -373,8 +370,9 @@ impl Logic for Ops {
             self.is_told.d.next = false;
         }
         if begins {
-            self.posts.d.next = posts(unpack::<TcpRecord, RECORD>(self.hold.image.val()));
-            self.ports.d.next = self.hold.image.val().get_bits::<48>(0);
+            let r: TcpRecord = self.hold.image.val().record;
+            self.posts.d.next = posts(r);
+            self.ports.d.next = cat::<48, _>((r.const_flags, r.remote_port, r.local_port));
         } else if goes {
             self.ports.d.next = self.stored.val().get_bits::<48>(0);
         }

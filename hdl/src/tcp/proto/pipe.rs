@@ -8,7 +8,7 @@
 //!
 //! Latency: 9 cycles from the event to its orders. Throughput: a pass every second cycle on different connections, every 6 on the same.
 //! Back-pressure: none: the intake starts nothing whose orders could find no room. Reset: sweeps records and deadlines for 2^LOG2 cycles.
-use super::admit::Seen;
+use super::admit::Image;
 use super::event::{is_done, Busy, Event, Jobs, Outcome};
 use super::grow::question;
 use super::guard;
@@ -67,10 +67,8 @@ pub struct Pipe<const LOG2: usize, const TABLE: usize, const EARLY: usize> {
     pub numbers: Signal<In, Jobs>,
     /// The command in work.
     pub op: Signal<In, ConnOp>,
-    /// Its record, as it was admitted.
-    pub image: Signal<In, Bits<RECORD>>,
-    /// What its beats said.
-    pub seen: Signal<In, Seen>,
+    /// Its image, as it was admitted.
+    pub image: Signal<In, Image>,
     /// The end of its pass.
     pub op_result: Signal<Out, OpResult>,
     /// The record of the pass that ends, as an image without posts.
@@ -393,12 +391,7 @@ impl<const LOG2: usize, const TABLE: usize, const EARLY: usize> Logic for Pipe<L
             self.s1.d.next.c.valid = false;
         }
         if s1.c.valid {
-            let told = Told {
-                op: self.op.val(),
-                room: self.op_rooms.room.val(),
-                answer: self.answer.val(),
-                seen: self.seen.val(),
-            };
+            let told = Told { op: self.op.val(), room: self.op_rooms.room.val(), answer: self.answer.val() };
             self.s2.d.next = stage1(s1, e2, told, self.image.val(), v);
             self.seg2.d.next = e2.seg;
         } else {

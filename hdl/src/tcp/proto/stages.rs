@@ -1,17 +1,15 @@
 //! Which function belongs to which stage and kind of event.
-use super::admit::{Image, Seen};
+use super::admit::Image;
 use super::event::Event;
 use super::grow::{compared, counted, echoed, ended, gained, requested, rested, sampled};
 use super::guard::{answered, armed, asked, bounded, caught_up, deadlines, waits};
 use super::news::{bell, committed, expire, finish, noticed, published, tx_fail};
 use super::op::{close, execute, given_back, initiate, INITIATE};
-use super::ops::RECORD;
 use super::record::Work;
 use super::rx::{acked, arrive, decides, marked, recover, seg_len};
 use super::step::{is_mandatory, Ctx, Pick, Step, Why};
 use super::text::text;
 use super::tx::{tx_plan, tx_sent};
-use crate::mirror::TcpRecord;
 use crate::prelude::*;
 use crate::tcp::loss::growth::Growth;
 use crate::tcp::loss::job::LossResult;
@@ -37,8 +35,6 @@ pub struct Told {
     pub room: Bits<16>,
     /// The loss unit's answer.
     pub answer: LossResult,
-    /// What the beats of the command's image said.
-    pub seen: Seen,
 }
 
 /// The event and its record at the start of the pipeline. `beyond`: the id is not one of ours.
@@ -75,9 +71,8 @@ fn turn(s: Step) -> Step {
 
 /// Stage 1. `image`: of the command, as it was admitted.
 #[kernel]
-pub fn stage1(s: Step, e: Event, t: Told, image: Bits<RECORD>, v: Env) -> Step {
+pub fn stage1(s: Step, e: Event, t: Told, image: Image, v: Env) -> Step {
     let (op, room) = (t.op, t.room);
-    let r = unpack::<TcpRecord, RECORD>(image);
     let now = v.now_us;
     let n = match s.c.pick {
         Pick::Commit => committed(s, e.commit, now, v.p),
@@ -85,9 +80,9 @@ pub fn stage1(s: Step, e: Event, t: Told, image: Bits<RECORD>, v: Env) -> Step {
         Pick::Bell => bell(s, e.bell, now),
         Pick::Op => {
             if op.opcode == INITIATE {
-                initiate(s, op, Image { record: r, seen: t.seen }, (now, v.now_ms, room))
+                initiate(s, op, image, (now, v.now_ms, room))
             } else {
-                execute(s, op, r, now)
+                execute(s, op, image.record, now)
             }
         }
         Pick::TxFail => tx_fail(s, e.done),
