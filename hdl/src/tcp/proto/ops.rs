@@ -186,6 +186,12 @@ fn answer(op: ConnOp, status: Bits<8>, ports: Bits<48>) -> OpDone {
     }
 }
 
+/// Ports and `const_flags` of a record: its first beat but for the shifts.
+#[kernel]
+fn ports(r: TcpRecord) -> Bits<48> {
+    cat::<48, _>((r.const_flags, r.remote_port, r.local_port))
+}
+
 /// The command whose pass begins: of the image that came, or the one that is offered.
 #[kernel]
 fn begun(runs: bool, held: ConnOp, op: ConnOp) -> ConnOp {
@@ -370,9 +376,8 @@ impl Logic for Ops {
             self.is_told.d.next = false;
         }
         if begins {
-            let r: TcpRecord = self.hold.image.val().record;
-            self.posts.d.next = posts(r);
-            self.ports.d.next = cat::<48, _>((r.const_flags, r.remote_port, r.local_port));
+            self.posts.d.next = posts(self.hold.image.val().record);
+            self.ports.d.next = ports(self.hold.image.val().record);
         } else if goes {
             self.ports.d.next = self.stored.val().get_bits::<48>(0);
         }
@@ -380,9 +385,8 @@ impl Logic for Ops {
         // Answers; an image that is out goes first.
         let leaves = self.hold.leaves.val();
         self.dones.s_valid.next = leaves || st == OpState::Done;
-        let whose = if leaves { held } else { cmd };
         let status = if leaves { bits::<8>(SUCCESS) } else { self.status.q.val() };
-        self.dones.s_data.next = answer(whose, status, self.ports.q.val());
+        self.dones.s_data.next = answer(if leaves { held } else { cmd }, status, self.ports.q.val());
         self.done.next = self.dones.m_data.val();
         self.done_valid.next = self.dones.m_valid.val();
         self.dones.m_ready.next = self.done_ready.val();
