@@ -42,6 +42,8 @@ pub struct Conn {
     wl: (u32, u32),
     ts_val: u32,
     ts_recent: u32,
+    /// The last one of ours that it echoed.
+    echoed: u32,
     post_slot: u64,
     posts: u16,
     post_seq: u32,
@@ -157,6 +159,7 @@ impl Conn {
             wl: (irs, iss),
             ts_val: 1000,
             ts_recent: 0,
+            echoed: 0,
             post_slot: 0,
             posts: 0,
             post_seq: irs,
@@ -172,8 +175,8 @@ impl Conn {
         if (seg.ack.wrapping_sub(self.peer_una) as i32) > 0 {
             self.peer_una = seg.ack;
         }
-        if let Some((val, _)) = seg.ts {
-            self.ts_recent = val;
+        if let Some((val, echoed)) = seg.ts {
+            (self.ts_recent, self.echoed) = (val, echoed);
         }
     }
 
@@ -382,7 +385,10 @@ impl Conn {
         };
         self.ts_val = self.ts_val.wrapping_add(rng.below(3) as u32);
         let has_ts = self.const_flags & CONST_TIMESTAMPS != 0;
-        let val = if rng.chance(0.02) { self.ts_val.wrapping_sub(50) } else { self.ts_val };
+        // One that the device certainly finds too old.
+        let old = self.ts_val.wrapping_sub(50);
+        let is_old = (old.wrapping_sub(self.echoed) as i32) < 0 && rng.chance(0.02);
+        let val = if is_old { old } else { self.ts_val };
         let sack = self.const_flags & CONST_SACK != 0 && ack.wrapping_sub(self.acked) < in_flight;
         let blocks = if sack && rng.chance(0.3) { 1 + rng.below(3) } else { 0 };
         let sack = (0..blocks).map(|_| self.block(rng)).collect();

@@ -56,20 +56,18 @@ impl Seg {
         tcp = if self.urg { tcp.urg(1) } else { tcp };
         tcp = if self.ece { tcp.ece() } else { tcp };
         tcp = if self.cwr { tcp.cwr() } else { tcp };
+        let mut options = Vec::new();
         if let Some((val, ecr)) = self.ts {
-            tcp = tcp
-                .options(&[
-                    TcpOptionElement::Noop,
-                    TcpOptionElement::Noop,
-                    TcpOptionElement::Timestamp(val, ecr),
-                ])
-                .unwrap();
+            let stamps = TcpOptionElement::Timestamp(val, ecr);
+            options.extend([TcpOptionElement::Noop, TcpOptionElement::Noop, stamps]);
         }
         if let [first, rest @ ..] = &self.sack[..] {
             let more = std::array::from_fn(|i| rest.get(i).copied());
             let blocks = TcpOptionElement::SelectiveAcknowledgement(*first, more);
-            tcp = tcp.options(&[TcpOptionElement::Noop, TcpOptionElement::Noop, blocks]).unwrap();
+            options.extend([TcpOptionElement::Noop, TcpOptionElement::Noop, blocks]);
         }
+        // All at once: the builder forgets those of a call before.
+        tcp = tcp.options(&options).unwrap();
         let mut frame = Vec::new();
         tcp.write(&mut frame, &self.text).unwrap();
         if self.ecn != 0 {
