@@ -1,6 +1,6 @@
 //! Images: what is admitted beat by beat is, as a whole, what a pass relies on.
 //!
-//! Any image, after any other, with any registers. SND.UNA and RCV.NXT lie at any of eight places of the circle, as in `send`.
+//! Any image, after any other, with any registers.
 
 use crate::proof::{Error, Proof};
 use chimney_hdl::mirror::TcpRecord;
@@ -11,7 +11,7 @@ use chimney_hdl::tcp::proto::op::is_too_far;
 use chimney_hdl::tcp::proto::ops::RECORD;
 use chimney_hdl::tcp::proto::record::{Flags, Running};
 use chimney_hdl::tcp::proto::step::FIN_WAIT_2;
-use chimney_hdl::tcp::ranges::SeqRange;
+use chimney_hdl::tcp::ranges::{SeqRange, RANGES};
 use chimney_hdl::types::TcpParams;
 
 /// Bits of a shift by whole beats.
@@ -63,7 +63,7 @@ fn is_listed(r: TcpRecord) -> bool {
         && is_apart(list[1], list[2], r)
         && is_apart(list[2], list[3], r);
     let newest = select(list, bit_cast::<2, 8>(r.ooo_recent));
-    apart && r.ooo_recent < 4 && (r.ooo_recent == 0 || newest.start != newest.end)
+    apart && r.ooo_recent < RANGES as u64 && (r.ooo_recent == 0 || newest.start != newest.end)
 }
 
 /// An image, beat by beat.

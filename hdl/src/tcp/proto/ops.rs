@@ -20,7 +20,7 @@ use super::event::{is_done, Jobs};
 use super::hold::Hold;
 use super::image::posts;
 use super::leavers::{Leaver, Leavers};
-use super::op::{page_slot, INITIATE, QUERY, RECORD_BEATS, TERMINATE, UPDATE};
+use super::op::{page_slot, INITIATE, QUERY, TERMINATE, UPDATE};
 use super::step::SUCCESS;
 use crate::mirror::TcpRecord;
 use crate::prelude::*;
@@ -31,7 +31,7 @@ use crate::types::{ConnOp, OpDone, TcpParams};
 use chimney_abi::desc::PAGE_SLOTS;
 
 /// Bits of a record in an image.
-pub const RECORD: usize = RECORD_BEATS as usize * 64;
+pub const RECORD: usize = TcpRecord::BITS;
 const LAST_SLOT: u64 = PAGE_SLOTS as u64 - 1;
 /// Answers that may wait when a pass begins: it brings one at most, and an image that goes out another.
 const DONE_MOST: u64 = 2;
