@@ -184,7 +184,7 @@ impl Line {
 #[test]
 fn random_losses_are_the_same_in_verilog() {
     let line = RefCell::new(Line::new());
-    let steps = if long() { 120_000 } else { 12_000 };
+    let steps = if long() { 120_000 } else { 16_000 };
     let mut diff = Diff::new("engine_loss", steps).quick();
     // Nothing is posted, refused or fails here, and the queues of doorbells and finished jobs never fill.
     for port in ["verdict_handed_up", "doorbell_ready", "tx_done_ready", "post_req_valid"] {

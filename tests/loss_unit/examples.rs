@@ -64,6 +64,7 @@ impl<C: FnMut(&mut Unit, bool)> Sender<C> {
             is_fresh: job.kind == LossKind::HandedOver,
             sent: b(std::mem::take(&mut self.sent)),
             log: self.log,
+            is_sack: true,
             ..job
         };
         self.unit.cycle(|u| {

@@ -8,6 +8,7 @@ mod model;
 mod program;
 mod queue;
 mod record;
+mod reno;
 
 use chimney_hdl::prelude::Bits;
 use chimney_hdl::tcp::loss::job::{LossJob, LossKind, LossResult};

@@ -227,6 +227,7 @@ impl Conn {
             // The unit has its own.
             _ => r.any(),
         };
+        job.is_sack = true;
         (job.is_cubic, job.growth) = (self.is_cubic, if kind == 0 { growth } else { self.grown(growth) });
         job.log = log(&before.loss.rack.log, r);
         job.sent = b(std::mem::take(&mut self.sent));

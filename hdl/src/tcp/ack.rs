@@ -2,17 +2,16 @@
 //!
 //! Pure kernel functions; the same names and results as `chimney_host_stack_core::ack`.
 
-use super::seq::{after, at_or_before, before, later, max32};
+use super::seq::{after, at_or_before, before, max32};
 use crate::prelude::*;
 
-/// The send sequence variables. `snd_una <= snd_nxt <= snd_max`.
+/// The send sequence variables. `snd_una <= snd_max`. SND.NXT is SND.MAX: what is to be sent again is the loss unit's word (`loss`), and goes back only
+/// in an image.
 #[derive(Clone, Copy, Debug, Default, PartialEq, LogicStruct)]
 pub struct SendVars {
     /// Oldest unacknowledged byte.
     pub una: Bits<32>,
-    /// Next byte to send; below `max` while going back after a timeout.
-    pub nxt: Bits<32>,
-    /// One past the highest byte ever sent.
+    /// One past the highest byte sent.
     pub max: Bits<32>,
     /// The peer's window in bytes.
     pub wnd: Bits<32>,
@@ -77,12 +76,11 @@ pub fn update_window(snd: SendVars, seq: Bits<32>, ack: Bits<32>, wnd: Bits<32>)
     r
 }
 
-/// Moves SND.UNA to `ack`; SND.NXT follows if it was left behind (an ACK while going back).
+/// Moves SND.UNA to `ack`.
 #[kernel]
 pub fn advance(snd: SendVars, ack: Bits<32>) -> SendVars {
     let mut r = snd;
     r.una = ack;
-    r.nxt = later(snd.nxt, ack);
     r
 }
 

@@ -148,7 +148,7 @@ impl<D: Dma> Golden<D> {
         let action = recovery.on_new_ack(&conn.send_vars(), &mut cw, acked, flight, step);
         conn.set_congestion(&cw, &recovery);
         if action == NewAckAction::RetransmitFirst {
-            conn.set(DELEG_RETRANSMIT);
+            resend_first(conn);
         } else {
             conn.clear(DELEG_RETRANSMIT);
         }
@@ -199,7 +199,7 @@ impl<D: Dma> Golden<D> {
             self.regs.count(&regs::CNT_FAST_RETRANSMITS, 1);
             conn.ecn.on_reduction(conn.snd_max());
             conn.clear(DELEG_RTT_RUNNING);
-            conn.set(DELEG_RETRANSMIT);
+            resend_first(conn);
         }
     }
 
@@ -261,6 +261,15 @@ impl<D: Dma> Golden<D> {
             Some(loss) => loss.on_window_opened(&snd),
             None => conn.rec.snd_nxt = conn.rec.snd_una,
         }
+    }
+}
+
+/// The segment at SND.UNA is lost. Who goes back already begins again there.
+fn resend_first(conn: &mut Conn) {
+    if conn.snd_nxt() == conn.snd_max() {
+        conn.set(DELEG_RETRANSMIT);
+    } else {
+        conn.rec.snd_nxt = conn.rec.snd_una;
     }
 }
 

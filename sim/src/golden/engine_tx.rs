@@ -71,7 +71,7 @@ impl<D: Dma> Golden<D> {
         let usable = self.usable_window(conn);
         let is_fin_due = conn.has(DELEG_FIN_POSTED);
         if conn.snd_nxt().before(conn.snd_max()) {
-            return again(conn, usable.min(smss));
+            return self.again(conn);
         }
         let unsent = conn.snd_limit() - conn.snd_nxt();
         if unsent == 0 {
@@ -87,6 +87,22 @@ impl<D: Dma> Golden<D> {
             is_nagle: conn.rec.cached_flags & CACHED_NAGLE != 0 && !is_fin_due,
         })?;
         Some((len, is_fin_due && len == unsent))
+    }
+
+    /// The next segment of [snd_nxt, snd_max), after a timeout or an offload: what was sent before, no more. It goes whole or waits, and at
+    /// SND.UNA it goes whatever the windows are.
+    fn again(&self, conn: &Conn) -> Option<(u32, bool)> {
+        let (nxt, smss) = (conn.snd_nxt(), self.smss(conn));
+        let part = (conn.snd_max() - nxt).min(smss);
+        let ahead = nxt - conn.snd_una();
+        let limit = conn.recovery().send_limit(&conn.cwnd(), smss).min(conn.rec.snd_wnd);
+        if ahead > 0 && ahead + part > limit {
+            return None;
+        }
+        let left = if nxt.before(conn.snd_limit()) { conn.snd_limit() - nxt } else { 0 };
+        let len = part.min(left);
+        let has_fin = conn.has(DELEG_FIN_SENT) && nxt + len == conn.snd_limit();
+        (len > 0 || has_fin).then_some((len, has_fin))
     }
 
     /// Free part of the smaller of send window and congestion window, at `snd_nxt`.
@@ -124,7 +140,8 @@ impl<D: Dma> Golden<D> {
         let end = end + u32::from(has_fin);
         conn.sample.on_sent(seq.before(conn.snd_max()));
         conn.last_sent_us = self.now32();
-        if seq.before(conn.snd_max()) {
+        let is_again = seq.before(conn.snd_max());
+        if is_again {
             self.count_retransmit(conn, sent);
         } else if !conn.has(DELEG_RTT_RUNNING) {
             conn.set(DELEG_RTT_RUNNING);
@@ -134,7 +151,7 @@ impl<D: Dma> Golden<D> {
         conn.rec.snd_max = conn.snd_max().later(end).0;
         if conn.loss.is_some() {
             self.on_text_sent(conn, end - seq);
-        } else if !conn.timer_runs(TIMER_RTX) {
+        } else if !conn.timer_runs(TIMER_RTX) || is_again && seq == conn.snd_una() {
             conn.restart_rtx(self.now32(), self.timeout_us(conn));
         }
         if has_fin {
@@ -237,15 +254,6 @@ impl<D: Dma> Golden<D> {
         let smss = self.smss(conn);
         window::update_due(nxt, advertised, right, r.initial_rcv_wnd, smss) || advertised - nxt < smss
     }
-}
-
-/// The next segment of [snd_nxt, snd_max), after a timeout or an offload: what was sent before, no more.
-fn again(conn: &Conn, room: u32) -> Option<(u32, bool)> {
-    let text_end = conn.snd_max().earlier(conn.snd_limit());
-    let left = if conn.snd_nxt().before(text_end) { text_end - conn.snd_nxt() } else { 0 };
-    let len = left.min(room);
-    let has_fin = conn.has(DELEG_FIN_SENT) && len == left && text_end == conn.snd_limit();
-    (len > 0 || has_fin).then_some((len, has_fin))
 }
 
 /// States in which text before our FIN (or the FIN again) may be sent.

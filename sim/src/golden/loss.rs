@@ -142,13 +142,15 @@ impl<D: Dma> Golden<D> {
             return self.send_tail_probe(conn).map(Some);
         }
         let (snd, cw, smss) = (conn.send_vars(), conn.cwnd(), self.smss(conn));
-        let Some(part) = conn.loss.as_ref().and_then(|l| l.next_resend(&snd, &cw, smss)) else {
-            return Ok(None);
+        let Some(loss) = &conn.loss else { return Ok(None) };
+        let Some(part) = loss.next_resend(&snd, &cw, smss) else {
+            // Nothing new goes before what is lost (RFC 6675 4, `NextSeg`).
+            return Ok(loss.board.next_lost(&snd, smss).map(|_| false));
         };
         // A window that shrank: the first segment is its own probe.
         let room = snd.snd_wnd.saturating_sub(part.start - snd.snd_una);
         if part.start != snd.snd_una && room < part.len() {
-            return Ok(None);
+            return Ok(Some(false));
         }
         self.resend(conn, part).map(Some)
     }
@@ -229,7 +231,7 @@ pub(super) fn store(conn: &Conn, r: &mut TcpRecord, smss: u32) {
     let snd = conn.send_vars();
     let Some(part) = conn.loss.as_ref().and_then(|l| l.board.next_lost(&snd, smss)) else { return };
     if conn.recovery().phase == Phase::FastRecovery {
-        if part.start == snd.snd_una {
+        if part.start == snd.snd_una && !conn.has(DELEG_PERSIST) {
             r.deleg_flags |= DELEG_RETRANSMIT;
         }
     } else {

@@ -79,7 +79,9 @@ pub struct LossJob {
     pub log: SendLog,
     /// Congestion and recovery variables; they count in a first job only.
     pub rc: Recovery,
-    /// Congestion control is CUBIC.
+    /// The peer reports what it has (SACK); else there are no blocks, and its duplicates count.
+    pub is_sack: Bit,
+    /// Congestion control is CUBIC, only with SACK.
     pub is_cubic: Bit,
     /// How fast the window grows then, in which epoch.
     pub growth: Growth,

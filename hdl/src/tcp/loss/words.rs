@@ -214,6 +214,8 @@ pub mod fact {
     pub const FRESH: u32 = 1 << 20;
     /// A pause is over.
     pub const RESTED: u32 = 1 << 21;
+    /// See [`LossJob`](super::LossJob).
+    pub const SACK: u32 = 1 << 22;
 }
 
 /// Outputs that are no words of the record.
@@ -287,7 +289,8 @@ fn ones(count: Bits<3>) -> Bits<4> {
 fn facts(j: LossJob) -> Bits<32> {
     let single = cat::<6, _>((j.now_us.get_bit(24), j.is_cubic, j.has_rtt, j.is_echo, j.is_first, j.flag));
     let rested = j.kind == LossKind::Rested;
-    bit_cast::<32, 22>(cat::<22, _>((
+    bit_cast::<32, 23>(cat::<23, _>((
+        j.is_sack,
         rested,
         j.is_fresh,
         ones(j.log.len),

@@ -1,4 +1,4 @@
-//! How the window of a calm connection with SACK grows: when its first slow start ends (HyStart++, [`crate::tcp::hystart`]); and with CUBIC how it
+//! How the window of a calm connection grows: with SACK when its first slow start ends (HyStart++, [`crate::tcp::hystart`]); and with CUBIC how it
 //! goes on, and when CUBIC's program is asked (RFC 9438 4.2, 4.3).
 //!
 //! ```text
@@ -81,7 +81,7 @@ pub fn gained(s: Step, n: Step) -> Step {
 #[kernel]
 pub fn rested(s: Step, now: Bits<32>) -> Step {
     let w = s.w;
-    let rests = is_active(w) && w.snd.una == w.snd.max && !w.flags.persist && before(w.snd.nxt, w.limit);
+    let rests = is_active(w) && w.snd.una == w.snd.max && !w.flags.persist && before(w.snd.max, w.limit);
     let is_due = rests && (now - w.side.sent_us) > w.tm.rto_us;
     let mut n = s;
     if is_due && w.guard.is_guarded {
@@ -130,7 +130,8 @@ pub fn requested(s: Step, may_ask: bool, now: Bits<32>) -> Step {
 /// RFC 9406 4.3: the first slow start, the only one that does not know where to end.
 #[kernel]
 fn is_first_slow_start(w: Work) -> bool {
-    w.rc.phase == PHASE_OPEN
+    w.fixed.flags.sack
+        && w.rc.phase == PHASE_OPEN
         && w.rc.cw.cwnd < w.rc.cw.ssthresh
         && w.rc.cw.ssthresh.get_bits::<2>(NO_THRESHOLD).any()
 }

@@ -1,14 +1,14 @@
-//! Loss recovery of connections with SACK, PROTO's part: what the unit (`tcp/loss`) hears, and what follows from its answers.
+//! Loss recovery, PROTO's part: what the unit (`tcp/loss`) hears, and what follows from its answers.
 //!
-//! A *calm* connection (phase Open, nothing reported, lost or probed) is PROTO's own: the window grows here, and an acknowledgment
-//! without blocks asks nobody. From the first event the unit has to see the connection is *guarded*: every acknowledgment, timeout
+//! A *calm* connection (phase Open, nothing reported, lost or probed; without SACK: no duplicates) is PROTO's own: the window grows here, and an
+//! acknowledgment that is none of that asks nobody. From the first event the unit has to see the connection is *guarded*: every acknowledgment, timeout
 //! and retransmission is a job of the unit, which owns `rc`, until an answer says that it is calm. While a job is not answered no
 //! text is sent; new text needs none, its bytes are added up and go along in the next.
 //!
 //! ```text
 //!   stage 1 handed_over, answered | 2 told | 3 waits | 4 bounded, rested | 5 deadlines, lost | 6 resent, armed; asked; logged
 //! ```
-//! Without SACK nothing here changes anything: NewReno (`tcp/cwnd.rs`).
+//! Without SACK the unit does NewReno, and there are neither probes nor waits for reordered segments (RFC 8985 wants SACK).
 use super::grow::is_cubic;
 use super::record::{Guard, Work};
 use super::rx::is_pending;
@@ -18,7 +18,7 @@ use crate::tcp::cwnd::{Recovery, PHASE_FAST, PHASE_OPEN};
 use crate::tcp::loss::job::{LossJob, LossKind, LossResult, LossTimer};
 use crate::tcp::loss::rack::{self, limit, SendLog};
 use crate::tcp::loss::tlp::{self, limited};
-use crate::tcp::rtt::{backed_off, backed_off_more};
+use crate::tcp::rtt::backed_off;
 use crate::tcp::seq::{after, before, earlier, min32};
 use crate::types::{RxSeg, TcpParams, TCP_ECE};
 
@@ -64,21 +64,20 @@ fn plain(g: Guard) -> Guard {
     Guard { is_probe: false, is_reorder: false, ..g }
 }
 
-/// Stage 1: the connection was handed over (R-104): what was to be sent again is the unit's, and SND.NXT stays at SND.MAX from now on.
-/// One that is calm asks nobody.
+/// Stage 1: the connection was handed over (R-104): what was to be sent again, from `nxt` on, is the unit's. One that is calm asks nobody.
 #[kernel]
-pub fn handed_over(s: Step) -> Step {
+pub fn handed_over(s: Step, nxt: Bits<32>) -> Step {
     let w = s.w;
     let first = w.flags.retransmit && w.snd.una != w.snd.max;
+    let counts_duplicates = !w.fixed.flags.sack && w.rc.dup_acks.any();
     let mut n = s;
     n.w.guard.is_fresh = true;
     n.w.flags.retransmit = false;
-    n.w.snd.nxt = w.snd.max;
     n.c.is_new_log = true;
     n.c.ask = Ask {
-        is_asked: w.rc.phase != PHASE_OPEN || w.snd.nxt != w.snd.max || first,
+        is_asked: w.rc.phase != PHASE_OPEN || nxt != w.snd.max || first || counts_duplicates,
         kind: LossKind::HandedOver,
-        from: w.snd.nxt,
+        from: nxt,
         to: w.snd.max,
         flag: first,
         ..Ask::default()
@@ -140,8 +139,9 @@ pub fn told(s: Step, n: Step, seg: RxSeg, is_current: bool, is_timed: bool, rtt_
     // While a closed window is probed every answer looks like a duplicate. Law L5: who sends duplicates faster than the unit works may not
     // fill its queue; the peer repeats what it reports.
     let says = is_current && !w.flags.persist && w.guard.asked < MOST_DUPLICATES;
-    let to_hear = (is_new || says) && (w.guard.is_guarded || seg.sack_count != 0 || n.c.marked);
-    // Law L5: nobody waits for the unit. What it has no time for is an acknowledgment without blocks, which it hears of later.
+    let reports = if w.fixed.flags.sack { seg.sack_count != 0 } else { n.c.is_dup_ack };
+    let to_hear = (is_new || says) && (w.guard.is_guarded || reports || n.c.marked);
+    // Law L5: nobody waits for the unit. What it has no time for is an acknowledgment that reports nothing, which it hears of later.
     let heard = to_hear && !s.c.is_deaf;
     let opened = w.flags.persist && !n.w.flags.persist && in_flight;
     let una = heard_una(w);
@@ -177,7 +177,7 @@ pub fn told(s: Step, n: Step, seg: RxSeg, is_current: bool, is_timed: bool, rtt_
     m
 }
 
-/// Stage 3: the retransmission timer of a connection with SACK fired, and it is no plain timeout. `next`: when that would come.
+/// Stage 3: the retransmission timer fired, and it is no plain timeout. `next`: when that would come.
 #[kernel]
 pub fn waited(s: Step, next: Bits<32>) -> Step {
     let mut n = s;
@@ -195,7 +195,7 @@ pub fn waited(s: Step, next: Bits<32>) -> Step {
     n
 }
 
-/// Stage 3: a timeout. What is in flight becomes lost by the unit's word; SND.NXT stays. `is_first`: since SND.UNA moved.
+/// Stage 3: a timeout. What is in flight becomes lost by the unit's word. `is_first`: since SND.UNA moved.
 #[kernel]
 pub fn timed_out(s: Step, is_first: bool) -> Step {
     let mut n = s;
@@ -224,14 +224,11 @@ pub fn rested(s: Step) -> Step {
     n
 }
 
-/// Stage 3: how long timeout and probe would wait. `w` before, `n` after a deadline: without SACK a timeout that has come counts.
+/// Stage 3: how long timeout and probe would wait.
 #[kernel]
-pub fn waits(w: Work, n: Work, max_rto_us: Bits<32>) -> Waits {
-    let count = w.tm.retransmit_count;
-    let rto = backed_off(w.tm.rto_us, count, max_rto_us);
-    let is_more = !w.fixed.flags.sack && n.tm.retransmit_count != count;
+pub fn waits(w: Work, max_rto_us: Bits<32>) -> Waits {
     Waits {
-        rto: if is_more { backed_off_more(rto, count, max_rto_us) } else { rto },
+        rto: backed_off(w.tm.rto_us, w.tm.retransmit_count, max_rto_us),
         many: tlp::wait(srtt_us(w), false),
         lone: tlp::wait(srtt_us(w), true),
         ..Waits::default()
@@ -242,7 +239,7 @@ pub fn waits(w: Work, n: Work, max_rto_us: Bits<32>) -> Waits {
 #[kernel]
 pub fn bounded(w: Work, t: Waits) -> Waits {
     let rto = bit_cast::<34, 32>(t.rto);
-    let is_known = w.rtt.srtt_x8 != 0;
+    let is_known = w.rtt.srtt_x8 != 0 && w.fixed.flags.sack;
     Waits {
         many: bit_cast::<34, 32>(limited(t.many, t.rto)),
         lone: bit_cast::<34, 32>(limited(t.lone, t.rto)),
@@ -419,6 +416,7 @@ pub fn job(s: Step, n: Step, old: SendLog, seg: RxSeg, now: Bits<32>, p: TcpPara
     let c: Ctx = s.c;
     let ask: Ask = ask;
     let w: Work = w;
+    let has_blocks = c.pick == Pick::Rx && ask.kind == LossKind::Ack && w.fixed.flags.sack;
     LossJob {
         kind: ask.kind,
         conn: c.conn,
@@ -430,7 +428,7 @@ pub fn job(s: Step, n: Step, old: SendLog, seg: RxSeg, now: Bits<32>, p: TcpPara
         to: ask.to,
         flag: ask.flag,
         is_echo: ask.is_echo,
-        count: if c.pick == Pick::Rx && ask.kind == LossKind::Ack { seg.sack_count } else { bits::<3>(0) },
+        count: if has_blocks { seg.sack_count } else { bits::<3>(0) },
         blocks: seg.sack,
         has_rtt: ask.has_rtt,
         rtt_us: ask.rtt_us,
@@ -442,22 +440,22 @@ pub fn job(s: Step, n: Step, old: SendLog, seg: RxSeg, now: Bits<32>, p: TcpPara
         sent: s.w.guard.sent,
         log: old,
         rc: w.rc,
+        is_sack: w.fixed.flags.sack,
         is_cubic: is_cubic(w),
         growth: c.grow.growth,
     }
 }
 
-/// A record as its image has it: bytes that count as lost are what the next owner sends again (R-104).
+/// What the next owner sends again, for an image (R-104): from where on (SND.MAX: nothing), or in fast recovery the segment at SND.UNA; while the window is
+/// closed that one is its own probe. Of a recovery with SACK the other holes are not told.
 #[kernel]
-pub fn resumable(w: Work) -> Work {
+pub fn resumed(w: Work) -> (Bits<32>, bool) {
     let g = w.guard;
     let g: Guard = g;
     let is_lost = g.is_guarded && g.asked == 0 && g.has_lost;
-    let mut n = w;
-    if is_lost && w.rc.phase == PHASE_FAST {
-        n.flags.retransmit = w.flags.retransmit || g.lost == w.snd.una;
-    } else if is_lost {
-        n.snd.nxt = g.lost;
-    }
-    n
+    let is_fast = w.rc.phase == PHASE_FAST;
+    let is_first = g.lost == w.snd.una;
+    let goes_back = is_lost && !(is_fast && (is_first || w.fixed.flags.sack));
+    let from = if goes_back { g.lost } else { w.snd.max };
+    (from, is_lost && is_fast && is_first && !w.flags.persist)
 }

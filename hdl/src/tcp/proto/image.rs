@@ -1,5 +1,5 @@
 //! Image <-> record: the fields regrouped, times converted (R-153, programmer's guide 5 and 9).
-use super::guard::resumable;
+use super::guard::resumed;
 use super::record::{
     Cached, CachedFlags, Clocks, ConstFlags, Counts, EcnBits, Fixed, Flags, Guard, Receive, Running, Side,
     Work,
@@ -140,7 +140,6 @@ pub fn load(r: TcpRecord, generation: Bits<8>, path: Bits<16>, now_us: Bits<32>,
         flags: unpack::<Flags, 16>(r.deleg_flags),
         snd: SendVars {
             una: r.snd_una,
-            nxt: r.snd_nxt,
             max: r.snd_max,
             wnd: r.snd_wnd,
             max_wnd: r.max_snd_wnd,
@@ -221,7 +220,7 @@ fn left(on: bool, at: Bits<32>, now: Bits<32>) -> Bits<32> {
 
 /// Fields of an image that are not times, first half.
 #[kernel]
-fn store_send(w: Work) -> TcpRecord {
+fn store_send(w: Work, nxt: Bits<32>) -> TcpRecord {
     TcpRecord {
         local_port: w.fixed.local_port,
         remote_port: w.fixed.remote_port,
@@ -248,7 +247,7 @@ fn store_send(w: Work) -> TcpRecord {
         phase: w.rc.phase,
         deleg_flags: pack::<16, Flags>(w.flags),
         snd_una: w.snd.una,
-        snd_nxt: w.snd.nxt,
+        snd_nxt: nxt,
         snd_max: w.snd.max,
         snd_wnd: w.snd.wnd,
         max_snd_wnd: w.snd.max_wnd,
@@ -324,8 +323,10 @@ fn timeout(w: Work, now_us: Bits<32>) -> Bits<32> {
 /// The image of a record: deadlines as time left, stamps as ages, the timestamp clock's value.
 #[kernel]
 pub fn store(w: Work, now_us: Bits<32>, now_ms: Bits<32>) -> TcpRecord {
-    let w = resumable(w);
-    let r = store_receive(store_send(w), w);
+    let (nxt, retransmit) = resumed(w);
+    let mut w = w;
+    w.flags.retransmit = retransmit;
+    let r = store_receive(store_send(w, nxt), w);
     TcpRecord {
         ts_offset: w.ts_offset + now_ms,
         ts_recent_us: now_us - w.rcv.ts_recent_us,

@@ -8,7 +8,6 @@ use super::step::{
 };
 use super::text::has_ranges;
 use crate::prelude::*;
-use crate::tcp::cwnd::on_rto;
 use crate::tcp::place::order::{Commit, PlaceOrder, Snap, PLACE_LOAD, PLACE_TELL, PLACE_WORK};
 use crate::tcp::rtt::{backed_off, backed_off_more};
 use crate::tcp::seq::{after, at_or_before, before, earlier, min32};
@@ -172,9 +171,9 @@ fn exhausted(w: Work, max_rto_us: Bits<32>) -> bool {
     }
 }
 
-/// The retransmission timer fired: a probe, or back to SND.UNA (RFC 6298 5.4 to 5.7).
+/// The retransmission timer fired: a probe, or all that is in flight counts as lost (RFC 6298 5.4 to 5.7).
 #[kernel]
-fn retransmission(w: Work, now: Bits<32>, smss: Bits<32>, p: TcpParams) -> Work {
+fn retransmission(w: Work, now: Bits<32>, p: TcpParams) -> Work {
     let waited = backed_off(w.tm.rto_us, w.tm.retransmit_count, p.max_rto_us);
     let next = backed_off_more(waited, w.tm.retransmit_count, p.max_rto_us);
     let mut n = w;
@@ -184,13 +183,8 @@ fn retransmission(w: Work, now: Bits<32>, smss: Bits<32>, p: TcpParams) -> Work 
         n.flags.probe = true;
         n.tm.rtx = now + waited;
     } else {
-        if !w.fixed.flags.sack {
-            n.rc = on_rto(w.rc, w.snd.una, w.snd.max, smss, w.tm.retransmit_count == 0);
-            n.snd.nxt = w.snd.una;
-        }
         n.tm.total_rt_us = waited_in_all(w, p.max_rto_us);
         n.flags.rtt_running = false;
-        n.flags.retransmit = false;
         n.marks.cwr = w.fixed.flags.ecn;
     }
     n
@@ -198,7 +192,7 @@ fn retransmission(w: Work, now: Bits<32>, smss: Bits<32>, p: TcpParams) -> Work 
 
 /// Stage 3: one deadline that has come; the scanner comes again for the next.
 #[kernel]
-pub fn expire(s: Step, now: Bits<32>, smss: Bits<32>, p: TcpParams) -> Step {
+pub fn expire(s: Step, now: Bits<32>, p: TcpParams) -> Step {
     let w = s.w;
     let mut n = s;
     if !is_active(w) {
@@ -233,12 +227,11 @@ pub fn expire(s: Step, now: Bits<32>, smss: Bits<32>, p: TcpParams) -> Step {
         } else if idle {
             // RFC 9293 3.8.6.2.1: the window stayed too small for a segment; send what it allows.
             n.w.tm.on.rtx = false;
-            n.w.flags.probe = before(w.snd.nxt, w.limit);
-            n.c.want_tx = before(w.snd.nxt, w.limit);
+            n.w.flags.probe = before(w.snd.max, w.limit);
+            n.c.want_tx = before(w.snd.max, w.limit);
         } else {
-            let again = Step { c: s.c, w: retransmission(w, now, smss, p) };
-            let asks = w.fixed.flags.sack && !w.flags.persist;
-            n = if asks { timed_out(again, w.tm.retransmit_count == 0) } else { again };
+            let again = Step { c: s.c, w: retransmission(w, now, p) };
+            n = if w.flags.persist { again } else { timed_out(again, w.tm.retransmit_count == 0) };
             n.c.counts.rto = !w.flags.persist;
             n.c.want_tx = true;
         }
@@ -425,7 +418,7 @@ pub fn deed(s: Step, end: Step, seg: RxSeg, sends: bool) -> Deed {
         out_of_order: c.is_ooo,
         forwarded: seg.forwarded,
         sends: sends && (plan.len.any() || plan.fin),
-        again: plan.why == Why::Lost || plan.why == Why::Again,
+        again: plan.why == Why::Lost,
         asked: end.w.reason.any() && !is_mandatory(end.w.reason),
     }
 }

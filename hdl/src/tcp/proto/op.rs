@@ -70,9 +70,7 @@ pub fn initiate(s: Step, op: ConnOp, i: Image, at: (Bits<32>, Bits<32>, Bits<16>
         n.c.load = true;
         n.c.publish = true;
         n.c.want_tx = true;
-        if n.w.fixed.flags.sack {
-            n = handed_over(n);
-        }
+        n = handed_over(n, i.record.snd_nxt);
     }
     n
 }

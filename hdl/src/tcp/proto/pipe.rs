@@ -241,7 +241,7 @@ fn leave<const EARLY: usize>(s6: Step, seg: RxSeg, log: SendLog, free: Free, v: 
         let orders = (acts && end.c.publish) || has_order(end.c);
         let asks = acts && gone.c.ask.is_asked;
         let grows = acts && s6.c.grow.asks && free.may_ask;
-        let has_log = acts && s6.w.fixed.flags.sack;
+        let has_log = acts;
         let is_op = s6.c.pick == Pick::Op || s6.c.pick == Pick::Close;
         let image = if is_op && end.c.tell {
             pack::<RECORD, TcpRecord>(store(end.w, v.now_us, v.now_ms))

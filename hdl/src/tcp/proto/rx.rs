@@ -11,7 +11,7 @@ use super::step::{
 use crate::prelude::*;
 use crate::tcp::acceptable::{check, trim, Disposition};
 use crate::tcp::ack::{advance, classify, is_duplicate, update_window, AckClass};
-use crate::tcp::cwnd::{is_held, on_dup_ack, on_mark, on_new_ack, RecoveryStep, PHASE_OPEN};
+use crate::tcp::cwnd::{grow, is_held};
 use crate::tcp::rtt::{backed_off, rto_us, sample};
 use crate::tcp::seq::{after, at_or_after, before};
 use crate::tcp::window::{paws_rejects, takes_ts};
@@ -250,7 +250,7 @@ fn ack_timers(w: Work, is_new: bool, is_current: bool, now: Bits<32>, p: TcpPara
         n.tm.on.rtx = true;
         n.tm.rtx = now + backed_off(n.tm.rto_us, n.tm.probe_round, p.max_rto_us);
     } else if w.flags.persist && !closed {
-        // resume; what was probed is sent again.
+        // resume; what was in flight is sent again (`guard::told`).
         n.flags.persist = false;
         n.flags.probe = false;
         n.tm.probe_round = bits::<8>(0);
@@ -258,7 +258,6 @@ fn ack_timers(w: Work, is_new: bool, is_current: bool, now: Bits<32>, p: TcpPara
         // RFC 6298 5.1: the timer never stands while something is unacknowledged, whether or not the window lets it be sent again now.
         n.tm.on.rtx = w.snd.una != w.snd.max;
         n.tm.rtx = now + n.tm.rto_us;
-        n.snd.nxt = if w.fixed.flags.sack { w.snd.nxt } else { w.snd.una };
     }
     n
 }
@@ -308,7 +307,7 @@ pub fn acked(s: Step, seg: RxSeg, now: Bits<32>, p: TcpParams) -> Step {
     if done && n.w.state == TIME_WAIT {
         n.w.reason = reason(w.reason, bits::<8>(REQUESTED));
     }
-    if w.fixed.flags.sack && (is_new || is_current) {
+    if is_new || is_current {
         n = told(s, n, seg, is_current, is_new && timed, now - w.rtt_start_us);
     }
     if s.c.is_deaf && n.c.ask.is_asked {
@@ -319,57 +318,23 @@ pub fn acked(s: Step, seg: RxSeg, now: Bits<32>, p: TcpParams) -> Step {
     n
 }
 
-/// Congestion window and recovery are decided here: without SACK, or while calm and SND.UNA moved (RFC 6675: a duplicate without blocks
-/// says nothing).
+/// The congestion window is decided here: the connection is calm, and SND.UNA moved.
 #[kernel]
 pub fn decides(s: Step) -> bool {
-    if s.w.fixed.flags.sack {
-        s.c.is_new_ack && !s.c.ask.is_asked && !s.w.guard.is_guarded
-    } else {
-        s.c.is_new_ack || s.c.is_dup_ack
-    }
+    s.c.is_new_ack && !s.c.ask.is_asked && !s.w.guard.is_guarded
 }
 
-/// Stage 3, after a new or a duplicate acknowledgment: congestion window and loss recovery.
+/// Stage 3, after such an acknowledgment: the window grows, but with CUBIC in congestion avoidance, which is [`super::grow`]'s.
 #[kernel]
-pub fn recover(s: Step, smss: Bits<32>, threshold: Bits<8>) -> Step {
+pub fn opened(s: Step, smss: Bits<32>) -> Step {
     let w = s.w;
-    let r = if s.c.is_new_ack {
-        on_new_ack(w.rc, w.snd.una, counting(w, s.c.acked), s.c.flight, w.snd.max - w.snd.una, smss)
-    } else {
-        on_dup_ack(w.rc, w.snd.una, w.snd.max, smss, threshold)
-    };
-    let r: RecoveryStep = r;
     let mut n = s;
-    n.w.rc = r.rc;
-    if avoids(w) {
-        // CUBIC: `grow`.
-        n.w.rc.cw = w.rc.cw;
+    n.w.rc.dup_acks = bits::<8>(0);
+    if !avoids(w) {
+        n.w.rc.cw = grow(w.rc.cw, counting(w, s.c.acked), s.c.flight, smss);
     }
-    // While the window is closed nothing is sent again (RFC 9293 3.8.6.1), and what begins at SND.UNA anyway is not sent twice.
-    let is_owed = !w.flags.persist && w.snd.nxt != w.snd.una;
-    n.w.flags.retransmit = (w.flags.retransmit || r.retransmit) && is_owed;
-    // Karn: the segment timed may be the one retransmitted.
-    n.w.flags.rtt_running = w.flags.rtt_running && !(r.retransmit && (is_owed || s.c.is_dup_ack));
-    n.w.marks.cwr = w.marks.cwr || (w.fixed.flags.ecn && r.entered);
-    n.c.counts.fast_retransmits = r.entered;
     n.c.want_tx = s.c.want_tx || is_pending(w);
     n
-}
-
-/// Stage 3, without SACK, `n` after recovery: the peer echoes a mark.
-#[kernel]
-pub fn marked(s: Step, n: Step, smss: Bits<32>) -> Step {
-    let w = s.w;
-    // A recovery that goes on has reduced the window already.
-    let counts = s.c.marked && n.w.rc.phase == PHASE_OPEN;
-    let mut m = n;
-    if counts {
-        m.w.rc = on_mark(n.w.rc, w.snd.max, w.snd.max - w.snd.una, smss);
-        m.w.marks.cwr = true;
-        m.c.counts.ece_reductions = true;
-    }
-    m
 }
 
 #[cfg(test)]
@@ -388,7 +353,7 @@ mod tests {
         s.w.tm.on.rtx = true;
         s.w.tm.rto_us = 300_000u64.into();
         s.w.snd.una = 1000u64.into();
-        (s.w.snd.nxt, s.w.snd.max, s.w.limit) = (3000u64.into(), 3000u64.into(), 5000u64.into());
+        (s.w.snd.max, s.w.limit) = (3000u64.into(), 5000u64.into());
         let seg = RxSeg { seq: 1u64.into(), ack: 1000u64.into(), wnd: 1u64.into(), ..RxSeg::default() };
         for sack in [false, true] {
             s.w.fixed.flags.sack = sack;
@@ -397,7 +362,7 @@ mod tests {
             assert_eq!(n.w.tm.rtx, bits::<32>(300_050));
         }
         // With nothing in flight it is off: what waits has its turn.
-        (s.w.snd.nxt, s.w.snd.max) = (1000u64.into(), 1000u64.into());
+        s.w.snd.max = 1000u64.into();
         let n = acked(s, seg, 50u64.into(), TcpParams::default());
         assert!(!n.w.tm.on.rtx && n.c.want_tx);
     }

@@ -6,7 +6,7 @@ use super::guard::{answered, armed, asked, bounded, caught_up, deadlines, waits}
 use super::news::{bell, committed, expire, finish, noticed, published, tx_fail};
 use super::op::{close, execute, given_back, initiate, INITIATE};
 use super::record::Work;
-use super::rx::{acked, arrive, decides, marked, recover, seg_len};
+use super::rx::{acked, arrive, decides, opened, seg_len};
 use super::step::{is_mandatory, Ctx, Pick, Step, Why};
 use super::text::text;
 use super::tx::{tx_plan, tx_sent};
@@ -116,21 +116,16 @@ pub fn stage2(s: Step, seg: RxSeg, v: Env) -> Step {
 #[kernel]
 pub fn stage3(s: Step, smss: Bits<32>, growth: Growth, v: Env) -> Step {
     let n = if takes(s.c) && decides(s) {
-        recover(s, smss, v.p.dup_ack_threshold)
+        opened(s, smss)
     } else if s.c.pick == Pick::Timer {
-        noticed(expire(s, v.now_us, smss, v.p))
+        noticed(expire(s, v.now_us, v.p))
     } else {
         s
     };
     let mut m: Step = n;
     m.c.smss = bit_cast::<16, 32>(smss);
-    m.c.waits_us = waits(s.w, n.w, v.p.max_rto_us);
-    if s.w.fixed.flags.sack {
-        m = sampled(s, counted(s, m, smss, growth, v.now_us), smss);
-    } else {
-        m = marked(s, m, smss);
-    }
-    m
+    m.c.waits_us = waits(s.w, v.p.max_rto_us);
+    sampled(s, counted(s, m, smss, growth, v.now_us), smss)
 }
 
 /// Stage 4.
@@ -138,11 +133,8 @@ pub fn stage3(s: Step, smss: Bits<32>, growth: Growth, v: Env) -> Step {
 pub fn stage4(s: Step, seg: RxSeg, v: Env) -> Step {
     let n = if takes(s.c) { text(s, seg, seg_len(seg), v.now_us, v.p) } else { s };
     let mut m: Step = n;
-    if s.w.fixed.flags.sack {
-        m.c.waits_us = bounded(s.w, s.c.waits_us);
-        m = compared(gained(s, m));
-    }
-    rested(m, v.now_us)
+    m.c.waits_us = bounded(s.w, s.c.waits_us);
+    rested(compared(gained(s, m)), v.now_us)
 }
 
 /// Stage 5.
@@ -150,21 +142,14 @@ pub fn stage4(s: Step, seg: RxSeg, v: Env) -> Step {
 pub fn stage5(s: Step, smss: Bits<32>, v: Env) -> Step {
     let mut n = tx_plan(s, v.now_us, smss);
     n.c.waits_us = deadlines(s.w, s.c.waits_us, v.now_us);
-    if s.w.fixed.flags.sack {
-        n = ended(n);
-    }
-    n
+    ended(n)
 }
 
-/// Stage 6: the segment is on its way, and with SACK the timer runs for it.
+/// Stage 6: the segment is on its way, and the timer runs for it.
 #[kernel]
 pub fn went(s: Step, v: Env) -> Step {
     let n = if s.c.plan.why != Why::Nothing { tx_sent(s, v.now_us) } else { s };
-    if s.w.fixed.flags.sack {
-        armed(s, n)
-    } else {
-        n
-    }
+    armed(s, n)
 }
 
 /// Stage 6, after [`went`]. `quiet`: no job of the connection is under way; `may_ask`: CUBIC's program is free.

@@ -82,10 +82,8 @@ pub enum Why {
     Nothing,
     /// Abort.
     Reset,
-    /// Fast retransmission or partial ACK: the segment at SND.UNA. With SACK: what counts as lost, or the last segment as a probe.
+    /// What counts as lost, or the last segment as a probe.
     Lost,
-    /// Going back after a timeout or an offload: `[snd_nxt, snd_max)`.
-    Again,
     /// New data, or our FIN.
     New,
     /// A probe of a closed window or of an idle peer: one number before SND.UNA, no text.

@@ -7,9 +7,8 @@ use super::step::{
 use super::text::has_ranges;
 use crate::prelude::*;
 use crate::tcp::ack::bare_seq;
-use crate::tcp::cwnd::send_limit;
 use crate::tcp::ranges::{sack_blocks, Sack};
-use crate::tcp::seq::{after, before, earlier, later, min32};
+use crate::tcp::seq::{after, before, later, min32};
 use crate::tcp::window::{segment_len, update_due, window_field, SendInput};
 use crate::types::{TxJob, TCP_ACK, TCP_CWR, TCP_ECE, TCP_FIN, TCP_PSH, TCP_RST};
 
@@ -57,21 +56,10 @@ fn tells_ranges(w: Work) -> bool {
     w.fixed.flags.sack && w.ooo.r0.start != w.ooo.r0.end && !w.flags.arriving
 }
 
-/// A segment of text from `seq`, with the FIN if it was sent before and follows.
-#[kernel]
-fn repeat(w: Work, why: Why, seq: Bits<32>, len: Bits<32>) -> Plan {
-    Plan {
-        why,
-        seq,
-        len: bit_cast::<16, 32>(len),
-        fin: w.flags.fin_sent && seq + len == w.limit && w.snd.max == w.limit + 1,
-    }
-}
-
 /// New data or our FIN.
 #[kernel]
 fn fresh(w: Work, usable: Bits<32>, smss: Bits<32>) -> Plan {
-    let nxt = w.snd.nxt;
+    let nxt = w.snd.max;
     let unsent = if before(nxt, w.limit) { w.limit - nxt } else { bits::<32>(0) };
     let len = segment_len(SendInput {
         unsent,
@@ -94,13 +82,11 @@ fn has_voice(w: Work) -> bool {
 
 /// Up to where text may go: what the network and the peer have room for.
 #[kernel]
-fn right(w: Work, smss: Bits<32>) -> Bits<32> {
+fn right(w: Work) -> Bits<32> {
     if w.guard.is_guarded {
         edge(w)
     } else {
-        // RFC 6675: with SACK what left the network is known, and nothing goes beyond the window on a duplicate's word.
-        let limit = if w.fixed.flags.sack { w.rc.cw.cwnd } else { send_limit(w.rc, smss) };
-        w.snd.una + min32(limit, w.snd.wnd)
+        w.snd.una + min32(w.rc.cw.cwnd, w.snd.wnd)
     }
 }
 
@@ -114,9 +100,8 @@ fn bare(w: Work) -> Plan {
 #[kernel]
 fn is_quiet(w: Work) -> bool {
     let is_calm = is_active(w) && !w.flags.invalid && !w.side.reset && !w.guard.is_guarded;
-    let is_all_sent =
-        w.snd.nxt == w.snd.max && !before(w.snd.nxt, w.limit) && (!w.flags.fin_posted || w.flags.fin_sent);
-    let asks_nothing = !w.flags.retransmit && !w.flags.probe && !w.side.first_job && !has_ranges(w);
+    let is_all_sent = !before(w.snd.max, w.limit) && (!w.flags.fin_posted || w.flags.fin_sent);
+    let asks_nothing = !w.flags.probe && !w.side.first_job && !has_ranges(w);
     is_calm && is_all_sent && asks_nothing
 }
 
@@ -136,30 +121,23 @@ pub fn leaves_it(s: Step) -> bool {
 #[kernel]
 fn choose(w: Work, smss: Bits<32>, silent: bool, known: Plan) -> Plan {
     let snd = w.snd;
-    let edge = right(w, smss);
-    let usable = if after(edge, snd.nxt) { edge - snd.nxt } else { bits::<32>(0) };
-    let sent_end = earlier(snd.max, w.limit);
-    let first = min32(smss, sent_end - snd.una);
-    let left = if before(snd.nxt, sent_end) { sent_end - snd.nxt } else { bits::<32>(0) };
-    let again = min32(min32(smss, usable), left);
-    let is_again = before(snd.nxt, snd.max);
-    // While the window is closed only the persist timer sends, and nothing that the peer has no room for.
+    let edge = right(w);
+    let usable = if after(edge, snd.max) { edge - snd.max } else { bits::<32>(0) };
+    // While the window is closed only the persist timer sends, and nothing that the peer has no room for; and nothing new goes before what is lost.
     let data = has_voice(w) && !silent && !w.flags.persist;
+    let is_owed = w.guard.is_guarded && w.guard.has_lost && snd.una != snd.max;
+    let is_next = data && !is_owed;
     let new = fresh(w, usable, smss);
     let at = bare_seq(snd, w.fixed.snd_wind_shift);
     if w.side.reset {
         Plan { why: Why::Reset, seq: at, len: bits::<16>(0), fin: false }
-    } else if data && w.flags.retransmit && snd.una != snd.max {
-        repeat(w, Why::Lost, snd.una, first)
     } else if data && known.why != Why::Nothing {
         known
-    } else if data && is_again && (again != 0 || left == 0) {
-        repeat(w, Why::Again, snd.nxt, again)
-    } else if data && !is_again && new.why == Why::New {
+    } else if is_next && new.why == Why::New {
         new
-    } else if data && w.flags.probe && before(snd.nxt, w.limit) && usable != 0 {
-        let some = min32(min32(w.limit - snd.nxt, usable), smss);
-        Plan { why: Why::New, seq: snd.nxt, len: bit_cast::<16, 32>(some), fin: false }
+    } else if is_next && w.flags.probe && before(snd.max, w.limit) && usable != 0 {
+        let some = min32(min32(w.limit - snd.max, usable), smss);
+        Plan { why: Why::New, seq: snd.max, len: bit_cast::<16, 32>(some), fin: false }
     } else if w.flags.probe && !silent && is_active(w) && !w.flags.invalid {
         // G-43, R-248: left of the window, so every peer answers it; Linux probes in the same way.
         Plan { why: Why::Probe, seq: snd.una - 1, len: bits::<16>(0), fin: false }
@@ -186,7 +164,6 @@ pub fn tx_plan(s: Step, now: Bits<32>, smss: Bits<32>) -> Step {
     // Where an acknowledgment would stand, which the pass may foretell.
     n.c.plan = Plan { why: Why::Nothing, ..rest };
     if s.c.want_tx && s.c.may_send && s.w.fixed.generation != 0 {
-        n.w.flags.retransmit = s.w.flags.retransmit && s.w.snd.una != s.w.snd.max;
         let plan = if tail && !waits { probe(w, smss) } else { choose(w, smss, silent || waits, known) };
         n.c.plan = if s.c.is_acked { rest } else { plan };
         n.c.is_probe = tail && !waits && !s.c.is_acked;
@@ -196,7 +173,7 @@ pub fn tx_plan(s: Step, now: Bits<32>, smss: Bits<32>) -> Step {
         if !is_text(n.c.plan.why)
             && is_active(w)
             && !silent
-            && before(snd.nxt, w.limit)
+            && before(snd.max, w.limit)
             && snd.una == snd.max
             && !w.tm.on.rtx
         {
@@ -224,7 +201,7 @@ fn after_fin_sent(state: Bits<8>) -> Bits<8> {
 /// Text or our FIN is sent.
 #[kernel]
 fn is_text(why: Why) -> bool {
-    why == Why::Lost || why == Why::Again || why == Why::New
+    why == Why::Lost || why == Why::New
 }
 
 /// Send variables, timers and flags after the transmitter took the segment. `timeout`: the deadline of one that begins now.
@@ -233,16 +210,12 @@ fn sent_text(w: Work, p: Plan, now: Bits<32>, timeout: Bits<32>) -> Work {
     let end = p.seq + bit_cast::<32, 16>(p.len) + p.fin;
     let is_new = p.why == Why::New;
     let mut n = w;
-    if p.why != Why::Lost {
-        n.snd.nxt = later(w.snd.nxt, end);
+    if is_new {
         n.snd.max = later(w.snd.max, end);
     }
     if p.fin && !w.flags.fin_sent {
         n.flags.fin_sent = true;
         n.state = after_fin_sent(w.state);
-    }
-    if p.why == Why::Lost {
-        n.flags.retransmit = false;
     }
     if is_new {
         n.flags.probe = false;
@@ -250,14 +223,12 @@ fn sent_text(w: Work, p: Plan, now: Bits<32>, timeout: Bits<32>) -> Work {
     n.side.sent_us = now;
     // Nothing was in flight: what ran was the timer of a small window.
     let is_first = w.snd.una == w.snd.max && !w.flags.persist;
-    // What was lost is timed from its retransmission on; with SACK the unit says so.
-    let is_repair = p.why == Why::Lost && !w.fixed.flags.sack;
-    if !w.tm.on.rtx || is_first || is_repair {
+    if !w.tm.on.rtx || is_first {
         // RFC 6298 5.1.
         n.tm.on.rtx = true;
         n.tm.rtx = timeout;
     }
-    if is_new && !w.flags.rtt_running && w.snd.nxt == w.snd.max {
+    if is_new && !w.flags.rtt_running {
         n.flags.rtt_running = true;
         n.rtt_seq = end;
         n.rtt_start_us = now;
@@ -278,9 +249,7 @@ pub fn tx_sent(s: Step, now: Bits<32>) -> Step {
     if is_text(p.why) {
         n.w = sent_text(s.w, p, now, s.c.waits_us.at_rto);
         n.c.want_tx = true;
-        if s.w.fixed.flags.sack {
-            n = resent(s, n);
-        }
+        n = resent(s, n);
     } else if p.why == Why::Probe {
         n.w.flags.probe = false;
     } else if p.why == Why::Reset {
@@ -358,6 +327,6 @@ pub fn job<const EARLY: usize>(w: Work, p: Plan, conn: Bits<16>, now_ms: Bits<32
         send_ring: f.send_ring,
         send_ring_log2: f.send_ring_log2,
         reset_cursor: w.side.first_job,
-        retransmit: p.why == Why::Lost || p.why == Why::Again,
+        retransmit: p.why == Why::Lost,
     }
 }

@@ -1,11 +1,11 @@
 //! The answer is put together, and the record is written.
 
 use super::names::*;
-use super::Places;
+use super::{reno, Places};
 use crate::micro::asm::{Asm, Loc};
 use crate::micro::isa::{Join, Op};
 use crate::tcp::loss::tlp::{MAX_ACK_DELAY_US, MIN_PTO_US};
-use crate::tcp::loss::words::{self as w, input as i, output, told};
+use crate::tcp::loss::words::{self as w, fact, input as i, output, told};
 
 /// A number of microseconds.
 fn us(value: u64) -> u32 {
@@ -15,6 +15,7 @@ fn us(value: u64) -> u32 {
 /// All that follows from the window and the holes.
 pub fn answer(p: &mut Asm, at: &Places) {
     p.here(at.answer);
+    reno::limit(p);
     lost(p);
     timer(p);
     edges(p);
@@ -31,8 +32,12 @@ fn lost(p: &mut Asm) {
     p.not_equal(F1, T0, k(0));
     p.add(T1, PIPE, T0);
     p.when(F1).or(TOLD, TOLD, k(told::HAS_LOST));
-    p.not_less(F1, state(w::CWND), T1);
+    p.not_less(F1, LIMIT, T1);
     p.compare(Join::Or, Op::Equal, F1, PIPE, k(0));
+    // Without SACK the segment at SND.UNA goes whatever is in flight.
+    p.has_not(F2, k(fact::SACK), input(i::FACTS));
+    p.compare(Join::And, Op::Equal, F2, FIRST, UNA);
+    p.when(F2).equal(F1, k(0), k(0));
     p.when(F1).or(TOLD, TOLD, k(told::HAS_ROOM));
 }
 
@@ -41,10 +46,15 @@ fn timer(p: &mut Asm) {
     let (plain, done) = (p.label(), p.label());
     p.has_not(F1, MARKS, k(w::FAST | w::RTO | w::PROBED));
     p.compare(Join::AndNot, Op::Has, F1, RANGES, range(0));
-    // F2: the connection is calm: also nothing is lost that was sent again and is not acknowledged yet.
+    p.compare(Join::And, Op::Has, F1, k(fact::SACK), input(i::FACTS));
+    // F2: the connection is calm: also nothing is lost that was sent again and is not acknowledged yet; without SACK no duplicate
+    // came.
     p.has_not(F2, MARKS, k(w::FAST | w::RTO | w::PROBED));
     p.compare(Join::AndNot, Op::Has, F2, RANGES, range(0));
     p.compare(Join::And, Op::Equal, F2, TAIL, k(0));
+    p.has(F3, k(fact::SACK), input(i::FACTS));
+    p.compare(Join::Or, Op::Equal, F3, DUPS, k(0));
+    p.unless(F3).clear(F2);
     p.mov(T0, input(i::RTO));
     p.when(F2).or(TOLD, TOLD, k(told::CALM));
     p.when(F1).or(TOLD, TOLD, k(told::MAY_PROBE));
@@ -71,7 +81,7 @@ fn timer(p: &mut Asm) {
 
 /// How far new text may go.
 fn edges(p: &mut Asm) {
-    p.sub_limited(T0, state(w::CWND), PIPE);
+    p.sub_limited(T0, LIMIT, PIPE);
     p.add(Loc::Output(output::EDGE), MAX, T0);
     // The last reduction holds until SND.UNA is beyond it.
     p.before(F1, state(w::RECOVER), UNA);

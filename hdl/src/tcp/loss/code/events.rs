@@ -105,13 +105,14 @@ fn forget(p: &mut Asm) {
     p.mov(TAIL_LOST, MAX);
 }
 
-/// The retransmission timer fired. RFC 5681 3.1 (7): the window falls once for each loss, a recovery that fails has reduced it already.
+/// The retransmission timer fired. RFC 5681 3.1 (7): the window falls once for each loss; with SACK a recovery that fails has reduced it already.
 /// Without progress the peer may have reneged (RFC 2018 8), else all that was not reported is lost, also what was sent again.
 fn timed_out(p: &mut Asm, at: &Places) {
     let reneged = p.label();
     p.has(F1, k(fact::FLAG), input(i::FACTS));
-    p.compare(Join::AndNot, Op::Has, F1, MARKS, k(w::FAST | w::RTO));
+    p.has(F2, k(fact::SACK), input(i::FACTS));
     p.sub_limited(FLIGHT, IN_FLIGHT, BEFORE);
+    p.when(F2).compare(Join::AndNot, Op::Has, F1, MARKS, k(w::FAST | w::RTO));
     p.when(F1).call(at.reduce);
     p.has_not(F2, k(fact::FLAG), input(i::FACTS));
     p.and_not(MARKS, MARKS, k(w::FAST | w::PROBED | w::PROBE_RESENT));

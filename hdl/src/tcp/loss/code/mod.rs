@@ -1,9 +1,10 @@
 //! The two programs of the unit, for [`crate::micro`]. Loss recovery: the decisions of `chimney_host_stack_core::loss_recovery`, one after
-//! the other. CUBIC: an answer to a question ([`cubic`], at [`cubic::ENTRY`]).
+//! the other, and without SACK of `recovery` there. CUBIC: an answer to a question ([`cubic`], at [`cubic::ENTRY`]).
 //!
 //! ```text
-//!   begin --+-- acknowledgment: una, blocks, sums, times, probe, leave, delivered --+-- holes, tail --+-- decide, grow, echo --+-- answer
-//!           `-- another event ------------------------------------------------------'                 '------------------------'
+//!   begin --+-- acknowledgment: una, blocks, sums --+-- times, probe, leave, delivered --+-- holes, tail --+-- decide, grow, echo --+-- answer
+//!           |                                       '-- without SACK: reno ------------|                 '------------------------'
+//!           '-- another event ------------------------------------------------------'
 //! ```
 //! Ranges and holes are worked on in registers that have the numbers of their words, so the record keeps the scoreboard as it was until the
 //! answer is put together: what was delivered is found by comparing the two.
@@ -15,6 +16,7 @@
 //! | [`news`] | round trips, DSACK, the probe; what was delivered, and when it was sent |
 //! | [`holes`] | what is lost, what is in flight |
 //! | [`window`] | PRR, growth, reductions |
+//! | [`reno`] | what is different without SACK |
 //! | [`events`] | what is no acknowledgment |
 //! | [`answer`] | the answer, and the record |
 //! | [`cubic`] | the program of CUBIC |
@@ -29,6 +31,7 @@ pub mod long;
 pub mod names;
 pub mod news;
 pub mod ranges;
+pub mod reno;
 pub mod window;
 
 use crate::micro::asm::{Asm, Label, Program};
@@ -56,6 +59,10 @@ pub struct Places {
     pub repair: Label,
     /// Does the acknowledgment echo a mark?
     pub echo: Label,
+    /// An acknowledgment of a connection without SACK.
+    pub unreported: Label,
+    /// Its window may grow.
+    pub grow: Label,
     /// All is decided.
     pub answer: Label,
     /// The lane with this number goes; comes back.
@@ -77,13 +84,15 @@ pub fn program() -> Program {
         rto: p.label(),
         repair: p.label(),
         echo: p.label(),
+        unreported: p.label(),
+        grow: p.label(),
         answer: p.label(),
         close: std::array::from_fn(|_| p.label()),
     };
     begin::begin(&mut p, &at);
     ranges::una(&mut p, &at);
     ranges::blocks(&mut p, &at);
-    ranges::sums(&mut p);
+    ranges::sums(&mut p, &at);
     news::times(&mut p);
     news::probe(&mut p);
     news::leave(&mut p);
@@ -100,6 +109,8 @@ pub fn program() -> Program {
     window::reduce(&mut p, &at);
     window::divide(&mut p, &at);
     events::events(&mut p, &at);
+    reno::acknowledgment(&mut p, &at);
+    reno::grow(&mut p, &at);
     p.begin_at(cubic::ENTRY);
     cubic::cubic(&mut p);
     p.finish()

@@ -95,6 +95,8 @@ pub const HOLE: Loc = Loc::Register(40);
 pub const HOLE_END: Loc = Loc::Register(41);
 /// A point in it.
 pub const AT: Loc = Loc::Register(42);
+/// Bytes that may be in flight, when all is decided.
+pub const LIMIT: Loc = AT;
 /// When what was delivered of what was sent again was.
 pub const NEWS_US: Loc = Loc::Register(43);
 /// What is known of it: [`IS_RESENT`], [`IS_REORDERED`].

@@ -198,7 +198,7 @@ fn touch(p: &mut Asm, at: &Places, n: u8) {
 
 /// Bytes in all ranges, the highest of them, and what the acknowledgment says in sum. Lanes that are not in use hold nothing: they end where
 /// they begin, at SND.MAX.
-pub fn sums(p: &mut Asm) {
+pub fn sums(p: &mut Asm, at: &Places) {
     let done: [Label; 4] = std::array::from_fn(|_| p.label());
     let over = p.label();
     p.has(F1, RANGES, range(0));
@@ -222,6 +222,7 @@ pub fn sums(p: &mut Asm) {
     p.here(over);
     // Forgotten ranges make the difference too small, never too large.
     p.sub(T0, UNA, input(i::FROM));
+    p.has(F3, k(fact::SACK), input(i::FACTS));
     p.add(T0, T0, SACKED);
     p.sub_limited(NEW_BYTES, T0, BEFORE);
     // RFC 6675: a duplicate is what reports something new.
@@ -232,4 +233,5 @@ pub fn sums(p: &mut Asm) {
     p.compare(Join::And, Op::Less, F2, KEPT, SACKED);
     p.when(F2).add(DUPS, DUPS, k(1 << w::TOP));
     p.when(MOVED).mov(DUPS, k(0));
+    p.unless(F3).jump(at.unreported);
 }

@@ -21,7 +21,9 @@ pub fn decide(p: &mut Asm, at: &Places) {
     let enters = p.label();
     p.has(F1, MARKS, k(w::FAST | w::RTO));
     p.has(F2, MARKS, k(w::FAST));
+    p.has(F3, k(fact::SACK), input(i::FACTS));
     p.unless(ACK).jump(at.answer);
+    p.unless(F3).jump(at.grow);
     p.when(F2).jump(at.fast);
     p.when(F1).jump(at.rto);
     p.has(F1, TOLD, k(told::REPAIRED));
@@ -87,10 +89,11 @@ pub fn grow(p: &mut Asm, at: &Places) {
     p.add(T4, T4, T4);
     p.has(F3, k(fact::CUBIC), input(i::FACTS));
     p.jump(grows);
-    // RFC 3465 2.3: after a timeout by one segment at most, whatever is in flight.
+    // RFC 3465 2.3: after a timeout by one segment at most, with SACK whatever is in flight.
     p.here(at.rto);
+    p.has(F3, k(fact::SACK), input(i::FACTS));
     p.mov(T4, input(i::SMSS));
-    p.max(FLIGHT, state(w::CWND), FLIGHT);
+    p.when(F3).max(FLIGHT, state(w::CWND), FLIGHT);
     p.clear(F3);
     p.here(grows);
     p.mov(T0, state(w::CWND));
