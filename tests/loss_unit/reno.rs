@@ -309,6 +309,8 @@ impl Conn {
 }
 
 /// RFC 6582, RFC 3042, RFC 5681, RFC 3168.
+///
+/// Verifies
 #[test]
 fn without_sack_the_program_decides_as_the_core_does() {
     let mut r = Rnd::new(Rnd::seed_for("loss_reno"));

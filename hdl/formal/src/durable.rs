@@ -15,10 +15,9 @@ use chimney_hdl::tcp::proto::record::Work;
 use chimney_hdl::tcp::proto::step::{Pick, Step};
 use chimney_hdl::tcp::proto::tx::job;
 use chimney_hdl::tcp::seq::at_or_before;
+use chimney_hdl::tcp::window::MAX_SHIFT;
 use chimney_hdl::types::TxJob;
 
-/// Largest shift of a scaled window (RFC 7323 2.3).
-const MAX_SHIFT: u64 = 14;
 /// Far more than a window.
 const QUARTER: u64 = 1 << 30;
 

@@ -370,8 +370,8 @@ fn order() -> Result<Vec<Proof>, Error> {
     let planned = Proof::new("send_order_planned", "what is to be sent was posted", OrderPlanned::default())?
         .fails_if(
             "a byte behind the posted ones is sent",
-            "planned$stage5$tx_plan$choose$fresh$before$t[31] ? (",
-            "planned$stage5$tx_plan$choose$fresh$before$t[31] ? 32'h1 + (",
+            "planned$stage5$tx_plan$choose$fresh$ahead$distance = s",
+            "planned$stage5$tx_plan$choose$fresh$ahead$distance = 32'h1 + s",
         );
     let left = Proof::new(
         "send_order_left",

@@ -3,6 +3,7 @@
 //! Pure kernel functions; the same names and results as `chimney_host_stack_core::ack`.
 
 use super::seq::{after, at_or_before, before, max32};
+use super::window::SHIFT;
 use crate::prelude::*;
 
 /// The send sequence variables. `snd_una <= snd_max`. SND.NXT is SND.MAX: what is to be sent again is the loss unit's word (`loss`), and goes back only
@@ -87,7 +88,7 @@ pub fn advance(snd: SendVars, ack: Bits<32>) -> SendVars {
 /// SEG.SEQ of a segment without text: SND.MAX, but never right of a window that shrank below what was sent: the peer would drop it, its
 /// acknowledgment too (a Linux of 6.17 and later does). `shift`: the peer's; less than its unit is rounding.
 #[kernel]
-pub fn bare_seq(snd: SendVars, shift: Bits<8>) -> Bits<32> {
+pub fn bare_seq(snd: SendVars, shift: Bits<SHIFT>) -> Bits<32> {
     let edge = snd.una + snd.wnd;
     let beyond = (snd.max - edge) >> shift;
     if after(snd.max, edge) && beyond.any() {

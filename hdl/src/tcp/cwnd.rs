@@ -50,19 +50,23 @@ pub struct Recovery {
     pub epoch: Bits<EPOCH>,
 }
 
+/// At least half of it was in flight, `flight` bytes. RFC 7661 1: a window that was not used says nothing about the network.
+#[kernel]
+pub fn is_half_used(c: Cwnd, flight: Bits<32>) -> bool {
+    (bit_cast::<33, 32>(flight) << bits::<1>(1)) >= bit_cast::<33, 32>(c.cwnd)
+}
+
 /// Grows for `acked` bytes that were acknowledged; `flight` is FlightSize before this ACK; at most two
 /// segments in slow start (RFC 3465 2.2, 2.3).
 #[kernel]
 pub fn grow(c: Cwnd, acked: Bits<32>, flight: Bits<32>, smss: Bits<32>) -> Cwnd {
-    let limit = smss + smss;
-    let half = (c.cwnd + 1) >> bits::<1>(1);
+    let two = smss << bits::<1>(1);
     let mut r = c;
     if c.cwnd < c.ssthresh {
-        // RFC 7661 1: a window that was not used says nothing about the network.
-        if flight >= half {
-            r.cwnd = c.cwnd + min32(acked, limit);
+        if is_half_used(c, flight) {
+            r.cwnd = c.cwnd + min32(acked, two);
         }
-    } else if flight + smss + smss >= c.cwnd {
+    } else if flight + two >= c.cwnd {
         let sum = c.acked_sum + acked;
         let cwnd = if sum >= c.cwnd { c.cwnd + smss } else { c.cwnd };
         let rest = if sum >= c.cwnd { sum - c.cwnd } else { sum };

@@ -35,6 +35,17 @@ pub fn in_window(x: Bits<32>, start: Bits<32>, len: Bits<32>) -> bool {
     (x - start) < len
 }
 
+/// How far `b` lies ahead of `a`; 0 if it does not.
+#[kernel]
+pub fn ahead(a: Bits<32>, b: Bits<32>) -> Bits<32> {
+    let distance = b - a;
+    if distance.get_bit(31) {
+        bits::<32>(0)
+    } else {
+        distance
+    }
+}
+
 /// The later of two.
 #[kernel]
 pub fn later(a: Bits<32>, b: Bits<32>) -> Bits<32> {

@@ -4,21 +4,30 @@
 //! timestamps}`, except that [`window_field`] rounds down: the device promises nothing that is not in a
 //! durable record (law L2).
 
-use super::seq::{after, at_or_after, at_or_before, before, min32};
+use super::seq::{ahead, at_or_after, at_or_before, before, min32};
 use crate::prelude::*;
 use chimney_abi::desc::{EDGE_SLACK, MAX_RCV_WINDOW};
+use chimney_abi::wire::tcp::MAX_WINDOW_SHIFT;
 
+/// Bits of the shift of a scaled window, which is at most [`MAX_SHIFT`].
+pub const SHIFT: usize = 4;
+/// RFC 7323 2.3.
+pub const MAX_SHIFT: u64 = MAX_WINDOW_SHIFT as u64;
+const _: () = assert!(MAX_SHIFT < 1 << SHIFT);
 /// Largest window a connection may promise, bytes.
 pub const MAX_WINDOW: u64 = MAX_RCV_WINDOW as u64;
 const SLACK: u64 = EDGE_SLACK as u64;
 
 /// `chimney_abi::desc::aligned_edge`: a right edge that the window field can say exactly.
 #[kernel]
-pub fn aligned_edge(rcv_nxt: Bits<32>, right: Bits<32>, limit: Bits<32>, shift: Bits<8>) -> Bits<32> {
+pub fn aligned_edge(rcv_nxt: Bits<32>, right: Bits<32>, limit: Bits<32>, shift: Bits<SHIFT>) -> Bits<32> {
     let mask = !(bits::<32>(0xFFFF_FFFF) << shift);
-    let window = (right - rcv_nxt + mask) & !mask;
+    let now = right - rcv_nxt;
+    let window = (now + mask) & !mask;
     let edge = rcv_nxt + window;
-    if after(right, rcv_nxt) && window <= MAX_WINDOW && at_or_before(edge, limit + SLACK) {
+    let beyond = edge - limit;
+    // Where nothing is allowed the edge is where it was anyway.
+    if !now.get_bit(31) && window <= MAX_WINDOW && (beyond.get_bit(31) || beyond <= SLACK) {
         edge
     } else {
         right
@@ -27,9 +36,8 @@ pub fn aligned_edge(rcv_nxt: Bits<32>, right: Bits<32>, limit: Bits<32>, shift: 
 
 /// The window field for a right edge, in units of `1 << shift` bytes, saturated, rounded down.
 #[kernel]
-pub fn window_field(rcv_nxt: Bits<32>, edge: Bits<32>, shift: Bits<8>) -> Bits<16> {
-    let wnd = if after(edge, rcv_nxt) { edge - rcv_nxt } else { bits::<32>(0) };
-    let units = wnd >> shift;
+pub fn window_field(rcv_nxt: Bits<32>, edge: Bits<32>, shift: Bits<SHIFT>) -> Bits<16> {
+    let units = ahead(rcv_nxt, edge) >> shift;
     if units > 0xFFFF {
         bits::<16>(0xFFFF)
     } else {
@@ -47,8 +55,9 @@ pub fn update_due(
     rmss: Bits<32>,
 ) -> bool {
     let gain = new_edge - edge;
-    let step = min32(rmss + rmss, capacity >> bits::<1>(1));
-    after(new_edge, edge) && (at_or_before(edge, rcv_nxt) || gain >= step)
+    let step = min32(rmss << bits::<1>(1), capacity >> bits::<1>(1));
+    let is_further = gain.any() && !gain.get_bit(31);
+    is_further && (at_or_before(edge, rcv_nxt) || gain >= step)
 }
 
 /// What the decision to send depends on, all in bytes.

@@ -24,7 +24,7 @@ use crate::tcp::cwnd::{MAX_CWND, PHASE_RTO};
 use crate::tcp::ranges::RANGES;
 use crate::tcp::rtt::MAX_SAMPLE_US;
 use crate::tcp::seq::{max32, min32};
-use crate::tcp::window::MAX_WINDOW;
+use crate::tcp::window::{MAX_SHIFT, MAX_WINDOW};
 use crate::types::TcpParams;
 use chimney_abi::state::NO_TIMER;
 
@@ -67,6 +67,8 @@ const MAX_CWND_LOG2: usize = MAX_CWND.ilog2() as usize;
 const OFF: u64 = NO_TIMER as u64;
 /// Ranges, as bits.
 const USED: usize = RANGES;
+/// But for the highest.
+const BEFORE: usize = USED - 1;
 
 /// What the beats of an image so far say.
 #[derive(Clone, Copy, Debug, Default, PartialEq, LogicStruct)]
@@ -129,7 +131,7 @@ pub fn look(s: Seen, beat: Bits<BEAT>, word: Bits<64>, r: TcpRecord) -> Seen {
     let fin_sent = unpack::<Flags, 16>(r.deleg_flags).fin_sent;
     let follows = beat == FIRST || s.used.get_bit(USED - 1);
     let is_apart = follows && s.end < x && !falls && y <= s.right;
-    let is_bad = beat == SHIFTS && (t.snd_wind_shift >= 15 || t.rcv_wind_shift >= 15)
+    let is_bad = beat == SHIFTS && (t.snd_wind_shift > MAX_SHIFT || t.rcv_wind_shift > MAX_SHIFT)
         || beat == MSS && t.eff_mss == 0
         || beat == STATE && (!may_offload(t.tcp_state) || t.phase > PHASE_RTO)
         || beat == SENT && falls
@@ -143,7 +145,7 @@ pub fn look(s: Seen, beat: Bits<BEAT>, word: Bits<64>, r: TcpRecord) -> Seen {
         max: if beat == SENT { y } else { s.max },
         right: if beat == RIGHT { x } else { s.right },
         end: if is_range { y } else { bits::<32>(0) },
-        used: if is_range { cat::<USED, _>((!empty, s.used.get_bits::<3>(1))) } else { s.used },
+        used: if is_range { cat::<USED, _>((!empty, s.used.get_bits::<BEFORE>(1))) } else { s.used },
     }
 }
 

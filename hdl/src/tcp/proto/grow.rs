@@ -13,7 +13,7 @@ use super::record::Work;
 use super::rx::decides;
 use super::step::{is_active, Step};
 use crate::prelude::*;
-use crate::tcp::cwnd::{initial_window, MAX_CWND, PHASE_OPEN};
+use crate::tcp::cwnd::{initial_window, is_half_used, MAX_CWND, PHASE_OPEN};
 use crate::tcp::hystart::{gathered, judged, limits, paced, Sample};
 use crate::tcp::loss::growth::{credited, pace, tick, Growth, GrowthAsk};
 use crate::tcp::loss::prr::add_limited;
@@ -41,7 +41,7 @@ pub fn counted(s: Step, n: Step, smss: Bits<32>, growth: Growth, now: Bits<32>) 
     let (c, cw, g) = (s.c, s.w.rc.cw, s.w.guard);
     let p = pace(growth, s.w.rc.epoch);
     // As in `cwnd::grow`: a window that is not used says nothing about the network.
-    let grows = avoids(s.w) && c.is_new_ack && c.flight + smss + smss >= cw.cwnd;
+    let grows = avoids(s.w) && c.is_new_ack && c.flight + (smss << bits::<1>(1)) >= cw.cwnd;
     let sum = add_limited(cw.acked_sum, c.acked);
     let decides = grows && decides(s);
     let mut m = n;
@@ -164,8 +164,8 @@ pub fn counting(w: Work, acked: Bits<32>) -> Bits<32> {
 /// Stage 3: `s` before, `n` after recovery. A window that is not used says nothing (`cwnd::grow`).
 #[kernel]
 pub fn sampled(s: Step, n: Step, smss: Bits<32>) -> Step {
-    let (c, cw) = (s.c, s.w.rc.cw);
-    let is_used = (bit_cast::<33, 32>(c.flight) << bits::<1>(1)) >= bit_cast::<33, 32>(cw.cwnd);
+    let c = s.c;
+    let is_used = is_half_used(s.w.rc.cw, c.flight);
     let mut m = n;
     if decides(s) && c.is_new_ack && is_used && is_first_slow_start(s.w) {
         let (state, judgement) = gathered(s.w.hystart, c.sample, c.acked > smss);

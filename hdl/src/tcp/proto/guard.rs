@@ -16,10 +16,11 @@ use super::step::{Ask, Ctx, Pick, Plan, Step, Waits, Why, FIN_WAIT_2};
 use crate::prelude::*;
 use crate::tcp::cwnd::{Recovery, PHASE_FAST, PHASE_OPEN};
 use crate::tcp::loss::job::{LossJob, LossKind, LossResult, LossTimer};
+use crate::tcp::loss::prr::sub_limited;
 use crate::tcp::loss::rack::{self, limit, SendLog};
 use crate::tcp::loss::tlp::{self, limited};
 use crate::tcp::rtt::backed_off;
-use crate::tcp::seq::{after, before, earlier, min32};
+use crate::tcp::seq::{after, ahead, earlier, min32};
 use crate::types::{RxSeg, TcpParams, TCP_ECE};
 
 /// Jobs of a connection that wait before acknowledgments that move nothing are left out.
@@ -264,7 +265,7 @@ pub fn deadlines(w: Work, t: Waits, now: Bits<32>) -> Waits {
 /// A part of what was sent before, with the FIN if that follows.
 #[kernel]
 fn again(w: Work, seq: Bits<32>, len: Bits<32>) -> Plan {
-    let text = min32(len, if before(seq, w.limit) { w.limit - seq } else { bits::<32>(0) });
+    let text = min32(len, ahead(seq, w.limit));
     Plan {
         why: Why::Lost,
         seq,
@@ -278,9 +279,7 @@ fn again(w: Work, seq: Bits<32>, len: Bits<32>) -> Plan {
 pub fn probe(w: Work, smss: Bits<32>) -> Plan {
     let snd = w.snd;
     let flight = snd.max - snd.una;
-    let unsent = if before(snd.max, w.limit) { w.limit - snd.max } else { bits::<32>(0) };
-    let room = if flight < snd.wnd { snd.wnd - flight } else { bits::<32>(0) };
-    let len = min32(min32(unsent, room), smss);
+    let len = min32(min32(ahead(snd.max, w.limit), sub_limited(snd.wnd, flight)), smss);
     let last = min32(smss, flight);
     if len != 0 {
         Plan { why: Why::New, seq: snd.max, len: bit_cast::<16, 32>(len), fin: false }

@@ -14,6 +14,7 @@ use crate::tcp::place::order::Posts;
 use crate::tcp::ranges::{Ranges, SeqRange};
 use crate::tcp::rtt::Rtt;
 use crate::tcp::seq::before;
+use crate::tcp::window::SHIFT;
 use chimney_abi::state::NO_TIMER;
 
 /// `NO_TIMER` as the kernels need it.
@@ -26,8 +27,8 @@ fn fixed(r: TcpRecord, generation: Bits<8>, path: Bits<16>) -> Fixed {
         local_port: r.local_port,
         remote_port: r.remote_port,
         flags: unpack::<ConstFlags, 16>(r.const_flags),
-        snd_wind_shift: r.snd_wind_shift,
-        rcv_wind_shift: r.rcv_wind_shift,
+        snd_wind_shift: bit_cast::<SHIFT, 8>(r.snd_wind_shift),
+        rcv_wind_shift: bit_cast::<SHIFT, 8>(r.rcv_wind_shift),
         eff_mss: r.eff_mss,
         path,
         hash: r.hash,
@@ -225,8 +226,8 @@ fn store_send(w: Work, nxt: Bits<32>) -> TcpRecord {
         local_port: w.fixed.local_port,
         remote_port: w.fixed.remote_port,
         const_flags: pack::<16, ConstFlags>(w.fixed.flags),
-        snd_wind_shift: w.fixed.snd_wind_shift,
-        rcv_wind_shift: w.fixed.rcv_wind_shift,
+        snd_wind_shift: bit_cast::<8, SHIFT>(w.fixed.snd_wind_shift),
+        rcv_wind_shift: bit_cast::<8, SHIFT>(w.fixed.rcv_wind_shift),
         eff_mss: w.fixed.eff_mss,
         path: w.fixed.path,
         hash: w.fixed.hash,

@@ -171,29 +171,52 @@ fn exhausted(w: Work, max_rto_us: Bits<32>) -> bool {
     }
 }
 
-/// The retransmission timer fired: a probe, or all that is in flight counts as lost (RFC 6298 5.4 to 5.7).
+/// The retransmission timer fired: a probe, or all that is in flight counts as lost (RFC 6298 5.4 to 5.7). `at`: when it does again.
 #[kernel]
-fn retransmission(w: Work, now: Bits<32>, p: TcpParams) -> Work {
-    let waited = backed_off(w.tm.rto_us, w.tm.retransmit_count, p.max_rto_us);
-    let next = backed_off_more(waited, w.tm.retransmit_count, p.max_rto_us);
+fn retransmission(w: Work, at: Bits<32>, max_rto_us: Bits<32>) -> Work {
     let mut n = w;
     n.tm.retransmit_count = w.tm.retransmit_count + !w.tm.retransmit_count.all();
-    n.tm.rtx = now + next;
+    n.tm.rtx = at;
     if w.flags.persist {
         n.flags.probe = true;
-        n.tm.rtx = now + waited;
     } else {
-        n.tm.total_rt_us = waited_in_all(w, p.max_rto_us);
+        n.tm.total_rt_us = waited_in_all(w, max_rto_us);
         n.flags.rtt_running = false;
         n.marks.cwr = w.fixed.flags.ecn;
     }
     n
 }
 
+/// The deadline is a plain timeout or that of a closed window: not a probe's, and not one of reordered segments.
+#[kernel]
+fn is_plain(w: Work) -> bool {
+    w.flags.persist || !(w.guard.is_probe || w.guard.is_reorder || w.guard.is_behind)
+}
+
+/// How long the timer that has come waits next.
+#[kernel]
+fn next_wait(w: Work, is_rtx: bool, max_rto_us: Bits<32>) -> Bits<32> {
+    let waited = backed_off(w.tm.rto_us, w.tm.retransmit_count, max_rto_us);
+    let every = w.cached.ka_interval_us;
+    if !is_rtx {
+        if every == 0 {
+            bits::<32>(1_000_000)
+        } else {
+            every
+        }
+    } else if w.flags.persist || !is_plain(w) {
+        waited
+    } else {
+        backed_off_more(waited, w.tm.retransmit_count, max_rto_us)
+    }
+}
+
 /// Stage 3: one deadline that has come; the scanner comes again for the next.
 #[kernel]
 pub fn expire(s: Step, now: Bits<32>, p: TcpParams) -> Step {
     let w = s.w;
+    let is_rtx = due(w.tm.on.rtx, w.tm.rtx, now);
+    let next = now + next_wait(w, is_rtx, p.max_rto_us);
     let mut n = s;
     if !is_active(w) {
         // The deadline entry is rewritten as off.
@@ -208,11 +231,10 @@ pub fn expire(s: Step, now: Bits<32>, p: TcpParams) -> Step {
         n.w.tm.on.push = false;
         n.c.push = true;
         n.c.publish = true;
-    } else if due(w.tm.on.rtx, w.tm.rtx, now) {
+    } else if is_rtx {
         let idle = w.snd.una == w.snd.max && !w.flags.persist;
-        let is_plain = w.flags.persist || !(w.guard.is_probe || w.guard.is_reorder || w.guard.is_behind);
-        if !idle && !is_plain {
-            n = waited(s, now + backed_off(w.tm.rto_us, w.tm.retransmit_count, p.max_rto_us));
+        if !idle && !is_plain(w) {
+            n = waited(s, next);
         } else if w.state == FIN_WAIT_2 || (!idle && exhausted(w, p.max_rto_us)) {
             //
             n.w.state = if w.state == FIN_WAIT_2 { bits::<8>(CLOSED) } else { w.state };
@@ -230,14 +252,13 @@ pub fn expire(s: Step, now: Bits<32>, p: TcpParams) -> Step {
             n.w.flags.probe = before(w.snd.max, w.limit);
             n.c.want_tx = before(w.snd.max, w.limit);
         } else {
-            let again = Step { c: s.c, w: retransmission(w, now, p) };
+            let again = Step { c: s.c, w: retransmission(w, next, p.max_rto_us) };
             n = if w.flags.persist { again } else { timed_out(again, w.tm.retransmit_count == 0) };
             n.c.counts.rto = !w.flags.persist;
             n.c.want_tx = true;
         }
     } else if due(w.tm.on.keep_alive, w.tm.keep_alive, now) {
         let probes = if w.cached.ka_probe_count == 0 { bits::<8>(10) } else { w.cached.ka_probe_count };
-        let every = w.cached.ka_interval_us;
         if w.tm.ka_probes >= probes {
             n.w.state = bits::<8>(CLOSED);
             n.w.flags.stopped = true;
@@ -248,7 +269,7 @@ pub fn expire(s: Step, now: Bits<32>, p: TcpParams) -> Step {
             // Unacknowledged text tests the peer already.
             let tests = w.snd.una == w.snd.max;
             n.w.tm.ka_probes = w.tm.ka_probes + tests;
-            n.w.tm.keep_alive = now + if every == 0 { bits::<32>(1_000_000) } else { every };
+            n.w.tm.keep_alive = next;
             n.w.flags.probe = w.flags.probe || tests;
             n.c.want_tx = tests;
         }

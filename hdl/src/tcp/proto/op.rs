@@ -28,7 +28,10 @@ pub const INVALIDATE: u64 = Opcode::Invalidate.code() as u64;
 pub const ABORT: u64 = Opcode::Abort.code() as u64;
 
 /// See [`MAX_POSTED`].
-const FARTHEST: u64 = MAX_POSTED as u64;
+const FARTHEST_LOG2: usize = MAX_POSTED.ilog2() as usize;
+/// Bits above it.
+const FAR: usize = 32 - FARTHEST_LOG2;
+const _: () = assert!(MAX_POSTED.is_power_of_two());
 
 /// Beats of a record in an image.
 pub const RECORD_BEATS: u64 = state::TcpRecord::BYTES as u64 / 8;
@@ -36,7 +39,8 @@ pub const RECORD_BEATS: u64 = state::TcpRecord::BYTES as u64 / 8;
 /// More is posted, `limit` bytes from SND.UNA on and our FIN behind them, than may be ([`MAX_POSTED`]), or less than was acknowledged.
 #[kernel]
 pub fn is_too_far(limit: Bits<32>, fin_sent: Bit) -> bool {
-    limit + 1 > FARTHEST || limit + fin_sent > FARTHEST
+    let is_behind_fin = fin_sent && limit.all();
+    limit.get_bits::<FAR>(FARTHEST_LOG2).any() && !is_behind_fin
 }
 
 /// May this image be taken over under this id? `room`: what the path's MTU leaves.

@@ -9,6 +9,7 @@ use crate::tcp::hystart::HyStart;
 use crate::tcp::loss::growth::{CREDIT, TICK};
 use crate::tcp::ranges::Ranges;
 use crate::tcp::rtt::Rtt;
+use crate::tcp::window::SHIFT;
 
 /// `const_flags` bit by bit.
 #[derive(Clone, Copy, Debug, Default, PartialEq, LogicStruct)]
@@ -93,9 +94,9 @@ pub struct Fixed {
     /// See the record.
     pub flags: ConstFlags,
     /// See the record.
-    pub snd_wind_shift: Bits<8>,
+    pub snd_wind_shift: Bits<SHIFT>,
     /// See the record.
-    pub rcv_wind_shift: Bits<8>,
+    pub rcv_wind_shift: Bits<SHIFT>,
     /// See the record.
     pub eff_mss: Bits<16>,
     /// See the record.

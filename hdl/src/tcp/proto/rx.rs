@@ -13,8 +13,8 @@ use crate::tcp::acceptable::{check, trim, Disposition};
 use crate::tcp::ack::{advance, classify, is_duplicate, update_window, AckClass};
 use crate::tcp::cwnd::{grow, is_held};
 use crate::tcp::rtt::{backed_off, rto_us, sample};
-use crate::tcp::seq::{after, at_or_after, before};
-use crate::tcp::window::{paws_rejects, takes_ts};
+use crate::tcp::seq::{after, ahead, at_or_after, before};
+use crate::tcp::window::{paws_rejects, takes_ts, SHIFT};
 use crate::types::{RxSeg, TcpParams, TCP_ACK, TCP_FIN, TCP_PSH, TCP_RST, TCP_SYN, TCP_URG};
 
 /// Keepalive time after a challenge ACK, microseconds.
@@ -34,18 +34,14 @@ pub fn seg_len(seg: RxSeg) -> Bits<32> {
 
 /// SEG.WND in bytes.
 #[kernel]
-fn seg_wnd(seg: RxSeg, shift: Bits<8>) -> Bits<32> {
+fn seg_wnd(seg: RxSeg, shift: Bits<SHIFT>) -> Bits<32> {
     bit_cast::<32, 16>(seg.wnd) << shift
 }
 
 /// The receive window.
 #[kernel]
 pub fn rcv_wnd(r: Receive) -> Bits<32> {
-    if after(r.right, r.nxt) {
-        r.right - r.nxt
-    } else {
-        bits::<32>(0)
-    }
+    ahead(r.nxt, r.right)
 }
 
 /// The receive variables after an acceptable segment.
@@ -105,12 +101,11 @@ enum Fate {
     Urgent,
 }
 
-/// First to fifth check, as far as they drop.
+/// First to fifth check, as far as they drop. `class`: of its acknowledgment.
 #[kernel]
-fn fate(w: Work, seg: RxSeg) -> Fate {
+fn fate(w: Work, seg: RxSeg, class: AckClass) -> Fate {
     let rst = has(seg, TCP_RST);
     let stale = w.fixed.flags.timestamps && seg.has_ts && !rst && paws_rejects(w.rcv.ts_recent, seg.ts_val);
-    let class = classify(w.snd, seg.ack);
     let d = check(seg.seq, seg_len(seg), rst, has(seg, TCP_SYN), w.rcv.nxt, rcv_wnd(w.rcv));
     if w.fixed.flags.timestamps && !seg.has_ts && !rst {
         Fate::Drop // RFC 7323 3.2
@@ -143,7 +138,8 @@ fn fate(w: Work, seg: RxSeg) -> Fate {
 /// Stage 1.
 #[kernel]
 pub fn arrive(s: Step, seg: RxSeg, now: Bits<32>, fin_wait_2_us: Bits<32>) -> Step {
-    let f = fate(s.w, seg);
+    let class = classify(s.w.snd, seg.ack);
+    let f = fate(s.w, seg, class);
     let len = bit_cast::<32, 16>(seg.payload_len);
     let text = trim(seg.seq, len, has(seg, TCP_FIN), s.w.rcv.nxt, s.w.rcv.right);
     let mut n = s;
@@ -178,6 +174,8 @@ pub fn arrive(s: Step, seg: RxSeg, now: Bits<32>, fin_wait_2_us: Bits<32>) -> St
             n.w.rcv = heard(s.w.rcv, seg, s.w.fixed.flags.timestamps, now);
             n.w.tm = rearm(s.w, now, fin_wait_2_us);
             n.w.flags.challenged = false;
+            n.c.is_new_ack = class == AckClass::New;
+            n.c.is_current = class == AckClass::Current;
         } else {
             n.w.cnt.dup = s.w.cnt.dup + (f != Fate::Reset);
         }
@@ -224,52 +222,49 @@ fn after_fin_acked(state: Bits<8>) -> Bits<8> {
 /// Timers and persist state after an acknowledgment; `is_new`: it moved SND.UNA (`w` holds the new values).
 #[kernel]
 fn ack_timers(w: Work, is_new: bool, is_current: bool, now: Bits<32>, p: TcpParams) -> Work {
-    let mut n = w;
     let closed = w.snd.wnd == 0 && is_pending(w);
+    let is_held = w.state == FIN_WAIT_2;
+    // zero window; a probe was answered: next round. R-257: resume; what was in flight is sent again (`guard::told`).
+    let begins = !is_held && closed && !w.flags.persist;
+    let is_round =
+        !is_held && closed && w.flags.persist && (is_new || is_current && w.tm.retransmit_count != 0);
+    let resumes = !is_held && !closed && w.flags.persist;
+    let mut n = w;
     if is_new {
         // RFC 6298 5.2, 5.3.
-        n.tm.retransmit_count = bits::<8>(0);
         n.tm.total_rt_us = bits::<32>(0);
-        n.tm.on.rtx = w.snd.una != w.snd.max;
-        n.tm.rtx = now + w.tm.rto_us;
     }
-    if w.state == FIN_WAIT_2 {
-        n.tm.on.rtx = true;
-        n.tm.rtx = now + p.fin_wait_2_us;
-    } else if closed && !w.flags.persist {
-        // zero window.
-        n.flags.persist = true;
-        n.tm.probe_round = bits::<8>(0);
+    if is_new || begins || is_round || resumes {
         n.tm.retransmit_count = bits::<8>(0);
-        n.tm.on.rtx = true;
-        n.tm.rtx = now + n.tm.rto_us;
-    } else if closed && (is_new || (is_current && w.tm.retransmit_count != 0)) {
-        // A probe was answered: next round.
+    }
+    if begins || resumes {
+        n.tm.probe_round = bits::<8>(0);
+    } else if is_round {
         n.tm.probe_round = w.tm.probe_round + !w.tm.probe_round.all();
-        n.tm.retransmit_count = bits::<8>(0);
-        n.tm.on.rtx = true;
-        n.tm.rtx = now + backed_off(n.tm.rto_us, n.tm.probe_round, p.max_rto_us);
-    } else if w.flags.persist && !closed {
-        // resume; what was in flight is sent again (`guard::told`).
-        n.flags.persist = false;
-        n.flags.probe = false;
-        n.tm.probe_round = bits::<8>(0);
-        n.tm.retransmit_count = bits::<8>(0);
-        // RFC 6298 5.1: the timer never stands while something is unacknowledged, whether or not the window lets it be sent again now.
-        n.tm.on.rtx = w.snd.una != w.snd.max;
-        n.tm.rtx = now + n.tm.rto_us;
+    }
+    n.flags.persist = begins || w.flags.persist && !resumes;
+    n.flags.probe = w.flags.probe && !resumes;
+    let wait = if is_held {
+        p.fin_wait_2_us
+    } else if is_round {
+        backed_off(w.tm.rto_us, n.tm.probe_round, p.max_rto_us)
+    } else {
+        w.tm.rto_us
+    };
+    if is_new || is_held || begins || is_round || resumes {
+        // RFC 6298 5.1: the timer never stands while something is unacknowledged, whether or not a window that opens lets it be sent again now.
+        n.tm.on.rtx = is_held || begins || is_round || w.snd.una != w.snd.max;
+        n.tm.rtx = now + wait;
     }
     n
 }
 
-/// Stage 2: window, SND.UNA, round trip, our FIN. What recovery needs of the old values goes to `c`.
+/// Stage 2: window, SND.UNA, round trip, our FIN. Stage 1 has said whether it moves SND.UNA. What recovery needs of the old values goes to `c`.
 #[kernel]
 pub fn acked(s: Step, seg: RxSeg, now: Bits<32>, p: TcpParams) -> Step {
     let w = s.w;
     let wnd = seg_wnd(seg, w.fixed.snd_wind_shift);
-    let class = classify(w.snd, seg.ack);
-    let is_new = class == AckClass::New;
-    let is_current = class == AckClass::Current;
+    let (is_new, is_current) = (s.c.is_new_ack, s.c.is_current);
     let updated = update_window(w.snd, seg.seq, seg.ack, wnd);
     let timed = w.flags.rtt_running && at_or_after(seg.ack, w.rtt_seq);
     let done = is_new && w.flags.fin_sent && seg.ack == w.limit + 1;
@@ -288,7 +283,6 @@ pub fn acked(s: Step, seg: RxSeg, now: Bits<32>, p: TcpParams) -> Step {
     }
     let mut n = s;
     n.w = ack_timers(v, is_new, is_current, now, p);
-    n.c.is_new_ack = is_new;
     n.c.is_dup_ack = is_current && wnd != 0 && is_duplicate(w.snd, seg_len(seg), seg.ack, wnd);
     // While a closed window is probed nothing is sent that could be marked.
     n.c.marked = (is_new || is_current && !w.flags.persist) && is_echo(w, seg) && !is_held(w.rc, seg.ack);
@@ -313,6 +307,7 @@ pub fn acked(s: Step, seg: RxSeg, now: Bits<32>, p: TcpParams) -> Step {
     if s.c.is_deaf && n.c.ask.is_asked {
         // The window has opened: that the peer says again, when it is probed.
         n = s;
+        n.c.is_new_ack = false;
         n.c.counts.acks_unheard = true;
     }
     n
@@ -350,6 +345,7 @@ mod tests {
         let mut s = Step::default();
         s.w.state = ESTABLISHED.into();
         s.w.flags.persist = true;
+        s.c.is_current = true;
         s.w.tm.on.rtx = true;
         s.w.tm.rto_us = 300_000u64.into();
         s.w.snd.una = 1000u64.into();

@@ -207,8 +207,10 @@ pub struct Ctx {
     pub push: Bit,
     /// The text fills a hole.
     pub jump: Bit,
-    /// SND.UNA has moved.
+    /// SND.UNA moves, or has.
     pub is_new_ack: Bit,
+    /// Until stage 2: SEG.ACK is SND.UNA.
+    pub is_current: Bit,
     /// A duplicate acknowledgment.
     pub is_dup_ack: Bit,
     /// A mark is echoed, and the window is to be reduced for it.

@@ -8,7 +8,7 @@ use super::text::has_ranges;
 use crate::prelude::*;
 use crate::tcp::ack::bare_seq;
 use crate::tcp::ranges::{sack_blocks, Sack};
-use crate::tcp::seq::{after, before, later, min32};
+use crate::tcp::seq::{ahead, before, later, min32};
 use crate::tcp::window::{segment_len, update_due, window_field, SendInput};
 use crate::types::{TxJob, TCP_ACK, TCP_CWR, TCP_ECE, TCP_FIN, TCP_PSH, TCP_RST};
 
@@ -60,7 +60,7 @@ fn tells_ranges(w: Work) -> bool {
 #[kernel]
 fn fresh(w: Work, usable: Bits<32>, smss: Bits<32>) -> Plan {
     let nxt = w.snd.max;
-    let unsent = if before(nxt, w.limit) { w.limit - nxt } else { bits::<32>(0) };
+    let unsent = ahead(nxt, w.limit);
     let len = segment_len(SendInput {
         unsent,
         usable,
@@ -122,7 +122,7 @@ pub fn leaves_it(s: Step) -> bool {
 fn choose(w: Work, smss: Bits<32>, silent: bool, known: Plan) -> Plan {
     let snd = w.snd;
     let edge = right(w);
-    let usable = if after(edge, snd.max) { edge - snd.max } else { bits::<32>(0) };
+    let usable = ahead(snd.max, edge);
     // While the window is closed only the persist timer sends, and nothing that the peer has no room for; and nothing new goes before what is lost.
     let data = has_voice(w) && !silent && !w.flags.persist;
     let is_owed = w.guard.is_guarded && w.guard.has_lost && snd.una != snd.max;
