@@ -195,7 +195,10 @@ fn windows_grow_and_marks_count_alike() {
             ..rc::Recovery::default()
         };
         let una = b(v.snd_una.get());
-        assert_eq!(!rc::is_held(k, una), ecn.on_ack(Flags::ECE, v.snd_una, v.snd_max));
+        let mut echoed = ecn;
+        assert_eq!(!rc::is_held(k, una), echoed.on_ack(Flags::ECE, v.snd_una, v.snd_max));
+        ecn.advance(v.snd_una);
+        assert_eq!(rc::is_held(k, una), ecn.store(&rec).0 & ECN_REDUCED != 0);
     });
 }
 

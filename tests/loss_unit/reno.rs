@@ -15,7 +15,9 @@ use chimney_hdl_kernel::diff::{long, Rnd};
 use chimney_host_stack_core::ack::SendVars;
 use chimney_host_stack_core::cwnd::{initial_window, Cwnd, MAX_CWND};
 use chimney_host_stack_core::ecn::Ecn;
-use chimney_host_stack_core::recovery::{DupAckAction, GrowthStep, NewAckAction, Phase, Recovery, SackView};
+use chimney_host_stack_core::recovery::{
+    DupAckAction, GrowthStep, NewAckAction, Phase, Recovery, SackView, DUP_ACK_THRESHOLD,
+};
 use chimney_host_stack_core::scoreboard::SeqRange;
 use chimney_host_stack_core::segment::Flags;
 use std::collections::BTreeMap;
@@ -162,7 +164,6 @@ impl Conn {
                 // The unit has its own.
                 job.rc = r.any();
             }
-            job.threshold = b(3);
             (job.log, job.growth, job.blocks) = (r.any(), r.any(), r.any());
             (job.una, job.max) = (b(self.snd.snd_una.get()), b(self.snd.snd_max.get()));
             (job.smss, job.rto_us, job.srtt_us) = (b(self.smss), b(self.rto_us), r.any());
@@ -237,7 +238,9 @@ impl Conn {
             self.progress(acked.clamp(1, flight), flight);
         } else if flight > 0 && r.chance(9, 10) {
             job.flag = true;
-            did.entered = self.duplicate();
+            let threshold = [1, 2, DUP_ACK_THRESHOLD, DUP_ACK_THRESHOLD, u8::MAX][r.below(5) as usize];
+            job.threshold = b(threshold.into());
+            did.entered = self.duplicate(threshold);
         }
         self.ecn.advance(self.snd.snd_una);
         let (una_now, max) = (self.snd.snd_una, self.snd.snd_max);
@@ -270,9 +273,15 @@ impl Conn {
         }
     }
 
-    /// True if recovery begins.
-    fn duplicate(&mut self) -> bool {
-        let action = self.rec.on_dup_ack(&self.snd, &mut self.cw, self.smss, SackView::default());
+    /// True if recovery begins. The threshold of the core is the usual one: with another the caller counts, as the golden model does.
+    fn duplicate(&mut self, threshold: u8) -> bool {
+        let count = self.rec.dup_acks.saturating_add(1);
+        if self.rec.phase == Phase::Open && count < threshold {
+            self.rec.dup_acks = count;
+            return false;
+        }
+        let reached = SackView { is_enabled: false, first_is_lost: true };
+        let action = self.rec.on_dup_ack(&self.snd, &mut self.cw, self.smss, reached);
         if action == DupAckAction::FastRetransmit {
             self.ecn.on_reduction(self.snd.snd_max);
             self.lose_first();
