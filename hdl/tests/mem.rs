@@ -1,7 +1,7 @@
 //! The memories agree with their Verilog.
 #![allow(missing_docs)]
 
-use chimney_hdl::mem::{LaneRam, LutRam, SdpRam};
+use chimney_hdl::mem::{LaneRam, LutRam, SdpRam, SplitRam};
 use chimney_hdl::prelude::*;
 use chimney_hdl_kernel::diff::diff;
 
@@ -24,6 +24,26 @@ fn block_ram_returns_what_was_written() {
             u.waddr.next = r.any();
             u.wdata.next = r.any();
             u.raddr.next = r.any();
+        },
+        |u, c| u.clock.next = c.into(),
+    );
+}
+
+#[test]
+fn parts_of_a_word_are_written_at_their_own_times() {
+    diff(
+        "split_ram",
+        SplitRam::<Word, 4>::new(|first, second| Word { b: second.b, ..first }),
+        4000,
+        |u, r| {
+            u.re.next = r.any();
+            u.raddr.next = r.any();
+            u.first_we.next = r.any();
+            u.first_at.next = r.any();
+            u.first.next = r.any();
+            u.second_we.next = r.any();
+            u.second_at.next = r.any();
+            u.second.next = r.any();
         },
         |u, c| u.clock.next = c.into(),
     );

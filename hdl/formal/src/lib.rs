@@ -11,6 +11,7 @@
 //! | [`send`] | `tcp/proto`, a whole pass: the send variables in order, nobody forgotten |
 //! | [`pass`] | no proof: a pass as functions, for those about it |
 //! | [`seq`] | `tcp/seq.rs`: the comparisons are an order, wherever on the circle |
+//! | [`settled`] | `tcp/proto/records.rs`: what is stored early is what the pass leaves |
 //! | [`timers`] | `tcp/timers.rs`: a deadline that has passed is offered within a bound |
 
 // Kernels are hardware text: the lints' advice is not in the dialect.
@@ -24,6 +25,7 @@ pub mod proof;
 pub mod ranges;
 pub mod send;
 pub mod seq;
+pub mod settled;
 pub mod timers;
 pub mod tools;
 
@@ -41,6 +43,7 @@ pub fn all() -> Result<Vec<Proof>, proof::Error> {
         ranges::proofs()?,
         send::proofs()?,
         seq::proofs()?,
+        settled::proofs()?,
         timers::proofs()?,
     ]
     .into_iter()

@@ -50,7 +50,7 @@ pub struct Late {
 #[kernel]
 pub fn taken(g: Given, pick: Pick, image: Image) -> Step {
     let (e, v) = (Event { pick, ..g.what }, g.env);
-    let s = stage1(enter(e, g.w, false), e, g.told, image, v);
+    let s = stage1(enter(e, g.w, false, (g.told.op, image), v), e, g.told, image, v);
     stage4(stage3(stage2(s, e.seg, v), g.smss3, g.growth, v), e.seg, v)
 }
 

@@ -1,7 +1,7 @@
 //! Commands for one connection (programmer's guide 4, 5, 9).
 use super::admit::Image;
 use super::guard::handed_over;
-use super::image::{cached, load};
+use super::image::cached;
 use super::record::{Cached, CachedFlags, Work};
 use super::step::{
     reason, Step, BAD_REQUEST, CLOSED, INVALID_STATE, REJECTED, STALE, SUCCESS, TCP_ENTRIES, TCP_RCV_WINDOW,
@@ -46,7 +46,7 @@ pub fn is_too_far(limit: Bits<32>, fin_sent: Bit) -> bool {
 /// May this image be taken over under this id? `room`: what the path's MTU leaves.
 #[kernel]
 fn initiate_status(s: Step, op: ConnOp, i: Image, room: Bits<16>) -> Bits<8> {
-    if s.c.out || s.w.fixed.generation != 0 {
+    if s.c.out || s.c.is_taken {
         bits::<8>(TCP_ENTRIES)
     } else if op.generation == 0 {
         bits::<8>(BAD_REQUEST)
@@ -59,18 +59,14 @@ fn initiate_status(s: Step, op: ConnOp, i: Image, room: Bits<16>) -> Bits<8> {
     }
 }
 
-/// Stage 1: Initiate. `at`: microseconds, milliseconds, and what the path's MTU leaves.
+/// Stage 1: Initiate, whose record is that of the image already. `room`: what the path's MTU leaves.
 #[kernel]
-pub fn initiate(s: Step, op: ConnOp, i: Image, at: (Bits<32>, Bits<32>, Bits<16>)) -> Step {
-    let (now_us, now_ms, room) = at;
+pub fn initiate(s: Step, op: ConnOp, i: Image, room: Bits<16>) -> Step {
     let status = initiate_status(s, op, i, room);
     let mut n = s;
     n.c.status = status;
     n.c.forget = status != SUCCESS;
     if status == SUCCESS {
-        n.w = load(i.record, op.generation, op.path, now_us, now_ms);
-        // What CUBIC's program knows is of the connection before.
-        n.w.rc.epoch = s.w.rc.epoch + 1;
         n.c.load = true;
         n.c.publish = true;
         n.c.want_tx = true;

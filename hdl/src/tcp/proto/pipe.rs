@@ -3,8 +3,8 @@
 //! ```text
 //!   intake | fetch | 1 verdict | 2 ACK, window | 3 recovery | 4 text | 5 what to send | 6 orders, store
 //! ```
-//! See `stages` for the functions. A record that the pass before has just changed is taken from the end of stage 6, not from the memory:
-//! if its event came 6 cycles after that pass's. It never comes 7 after it, when it would read what is being written.
+//! See `stages` for the functions. Of a record that the pass before has just changed, what the last three stages may change is taken from the
+//! end of stage 6, not from the memory: if its event came 6 cycles after that pass's. It never comes 7 after it, when it would read what is being written.
 //!
 //! Latency: 9 cycles from the event to its orders. Throughput: a pass every second cycle on different connections, every 6 on the same.
 //! Back-pressure: none: the intake starts nothing whose orders could find no room. Reset: sweeps records and deadlines for 2^LOG2 cycles.
@@ -16,7 +16,7 @@ use super::image::store;
 use super::issue::{Issue, Issued};
 use super::news::{deed, earliest, has_order, order};
 use super::ops::{OpResult, RECORD};
-use super::record::Work;
+use super::record::{joined, Work};
 use super::records::Records;
 use super::room::{smss, Rooms};
 use super::stages::{enter, left, stage1, stage2, stage3, stage4, stage5, stage6, went, Env, Told};
@@ -302,14 +302,11 @@ fn set_deadline(x: Leaving, leaves: Bits<16>, sweeps: bool, row: Bits<16>) -> Se
     SetDeadline { valid: sweeps || x.acts, conn, deadline: x.deadline }
 }
 
-/// The record as the last pass of the connection left it: the one that `leaves`, or the memory.
+/// The record as the last pass of the connection left it: what was settled from the memory, the rest from the pass that `leaves` or the memory.
 #[kernel]
 fn newest(conn: Bits<16>, x: Leaving, leaves: Bits<16>, stored: Work) -> Work {
-    if x.acts && leaves == conn {
-        x.stored
-    } else {
-        stored
-    }
+    let rest = if x.acts && leaves == conn { x.stored } else { stored };
+    joined(stored, rest)
 }
 
 #[kernel]
@@ -350,6 +347,9 @@ impl<const LOG2: usize, const TABLE: usize, const EARLY: usize> Logic for Pipe<L
         self.sweeps.next = self.records.sweeps.val();
         self.records.look.next = e0.pick != Pick::None;
         self.records.conn.next = e0.conn;
+        self.records.settles.next = s4.c.valid && !s4.c.forget;
+        self.records.settled_to.next = s4.c.conn;
+        self.records.settled.next = left(s4);
         self.records.stores.next = x.acts;
         self.records.to.next = s6.c.conn;
         self.records.stored.next = x.stored;
@@ -386,7 +386,8 @@ impl<const LOG2: usize, const TABLE: usize, const EARLY: usize> Logic for Pipe<L
         if e1.pick != Pick::None {
             self.e2.d.next = e1;
             let fresh = newest(e1.conn, x, s6.c.conn, self.records.record.val());
-            self.s1.d.next = enter(e1, fresh, (e1.conn >> bits::<5>(LOG2 as u64)) != 0);
+            let beyond = (e1.conn >> bits::<5>(LOG2 as u64)) != 0;
+            self.s1.d.next = enter(e1, fresh, beyond, (self.op.val(), self.image.val()), v);
         } else {
             self.s1.d.next.c.valid = false;
         }

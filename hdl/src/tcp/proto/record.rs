@@ -353,6 +353,43 @@ pub struct Work {
     pub hystart: HyStart,
 }
 
+/// A record of two parts: what is `settled` when stage 3 is over, since no later stage changes it, and the rest.
+#[kernel]
+pub fn joined(settled: Work, rest: Work) -> Work {
+    let (s, r) = (settled, rest);
+    Work {
+        fixed: s.fixed,
+        cached: s.cached,
+        snd: SendVars { max: r.snd.max, ..s.snd },
+        limit: s.limit,
+        send_producer: s.send_producer,
+        ts_offset: s.ts_offset,
+        rc: Recovery { cw: r.rc.cw, epoch: r.rc.epoch, ..s.rc },
+        rtt: s.rtt,
+        rcv: Receive {
+            limit: s.rcv.limit,
+            durable_nxt: s.rcv.durable_nxt,
+            durable_right: s.rcv.durable_right,
+            ts_recent: s.rcv.ts_recent,
+            ts_recent_us: s.rcv.ts_recent_us,
+            last_rx_us: s.rcv.last_rx_us,
+            ..r.rcv
+        },
+        tm: Clocks { on: r.tm.on, rtx: r.tm.rtx, push: r.tm.push, ..s.tm },
+        cnt: Counts { segs_in: s.cnt.segs_in, dup: s.cnt.dup, ..r.cnt },
+        guard: Guard {
+            may_probe: s.guard.may_probe,
+            has_lost: s.guard.has_lost,
+            has_room: s.guard.has_room,
+            lost: s.guard.lost,
+            lost_len: s.guard.lost_len,
+            edge: s.guard.edge,
+            ..r.guard
+        },
+        ..r
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

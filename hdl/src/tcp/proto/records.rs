@@ -1,15 +1,18 @@
 //! The records of all connections, and their sweep after a reset.
 //!
-//! Latency: a clock from `look` to `record`; what is stored in a clock is read from the next one on. Throughput: one read and one write per clock.
-//! Back-pressure: none. Reset: every record becomes nobody's, one per clock; until `sweeps` falls nothing may be stored.
+//! A record is stored in two parts ([`joined`]): what is settled two clocks before the rest. So the next pass of the connection finds that part in the
+//! memory, and has only the rest from the end of the pass before.
+//!
+//! Latency: a clock from `look` to `record`; what is stored in a clock is read from the next one on. Throughput: one read and one write of each part
+//! per clock. Back-pressure: none. Reset: every record becomes nobody's, one per clock; until `sweeps` falls nothing may be stored.
 use super::op::given_back;
-use super::record::Work;
-use crate::mem::SdpRam;
+use super::record::{joined, Work};
+use crate::mem::SplitRam;
 use crate::prelude::*;
 use crate::tcp::cwnd::EPOCH;
 
 /// The block.
-#[derive(LogicBlock, Default)]
+#[derive(LogicBlock)]
 pub struct Records<const LOG2: usize> {
     /// Clock.
     pub clock: Signal<In, Clock>,
@@ -25,15 +28,44 @@ pub struct Records<const LOG2: usize> {
     pub conn: Signal<In, Bits<16>>,
     /// The record, a clock later.
     pub record: Signal<Out, Work>,
-    /// Store a record.
+    /// Store what is settled of a record.
+    pub settles: Signal<In, Bit>,
+    /// Its connection.
+    pub settled_to: Signal<In, Bits<16>>,
+    /// That.
+    pub settled: Signal<In, Work>,
+    /// Store the rest of a record.
     pub stores: Signal<In, Bit>,
     /// Its connection.
     pub to: Signal<In, Bits<16>>,
     /// That.
     pub stored: Signal<In, Work>,
-    memory: SdpRam<Work, LOG2>,
+    memory: SplitRam<Work, LOG2>,
     sweep: Dff<Bits<LOG2>>,
     swept: Dff<Bit>,
+}
+
+impl<const LOG2: usize> Default for Records<LOG2> {
+    fn default() -> Self {
+        Self {
+            clock: Signal::default(),
+            reset: Signal::default(),
+            sweeps: Signal::default(),
+            row: Signal::default(),
+            look: Signal::default(),
+            conn: Signal::default(),
+            record: Signal::default(),
+            settles: Signal::default(),
+            settled_to: Signal::default(),
+            settled: Signal::default(),
+            stores: Signal::default(),
+            to: Signal::default(),
+            stored: Signal::default(),
+            memory: SplitRam::new(joined),
+            sweep: Dff::default(),
+            swept: Dff::default(),
+        }
+    }
 }
 
 /// After a reset: a record of nobody, of which no pass looks at anything else.
@@ -50,6 +82,7 @@ impl<const LOG2: usize> Logic for Records<LOG2> {
         dff_setup!(self, clock, sweep, swept);
         clock!(self, clock, memory);
         let (sweeps, row) = (!self.swept.q.val(), self.sweep.q.val());
+        let (settles, settled) = (self.settles.val(), self.settled.val());
         let (stores, stored) = (self.stores.val(), self.stored.val());
         self.sweeps.next = sweeps;
         self.row.next = bit_cast::<16, LOG2>(row);
@@ -58,12 +91,15 @@ impl<const LOG2: usize> Logic for Records<LOG2> {
         self.memory.re.next = self.look.val();
         self.memory.raddr.next = bit_cast::<LOG2, 16>(self.conn.val());
         self.record.next = self.memory.rdata.val();
-        self.memory.we.next = sweeps || stores;
-        self.memory.waddr.next = if sweeps { row } else { bit_cast::<LOG2, 16>(self.to.val()) };
+        self.memory.first_we.next = sweeps || settles;
+        self.memory.first_at.next = if sweeps { row } else { bit_cast::<LOG2, 16>(self.settled_to.val()) };
+        self.memory.first.next = if sweeps { nobody(settled) } else { settled };
+        self.memory.second_we.next = sweeps || stores;
+        self.memory.second_at.next = if sweeps { row } else { bit_cast::<LOG2, 16>(self.to.val()) };
         if sweeps || stores {
-            self.memory.wdata.next = if sweeps { nobody(stored) } else { stored };
+            self.memory.second.next = if sweeps { nobody(stored) } else { stored };
         } else {
-            self.memory.wdata.next = unread::<Work>();
+            self.memory.second.next = unread::<Work>();
         }
         dff_reset!(self, reset, sweep, swept);
     }

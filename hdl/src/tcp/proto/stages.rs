@@ -3,6 +3,7 @@ use super::admit::Image;
 use super::event::Event;
 use super::grow::{compared, counted, echoed, ended, gained, requested, rested, sampled};
 use super::guard::{answered, armed, asked, bounded, caught_up, deadlines, waits};
+use super::image::load;
 use super::news::{bell, committed, expire, finish, noticed, published, tx_fail};
 use super::op::{close, execute, given_back, initiate, INITIATE};
 use super::record::Work;
@@ -10,6 +11,7 @@ use super::rx::{acked, arrive, decides, opened, seg_len};
 use super::step::{is_mandatory, Ctx, Pick, Step, Why};
 use super::text::text;
 use super::tx::{tx_plan, tx_sent};
+use crate::mirror::TcpRecord;
 use crate::prelude::*;
 use crate::tcp::loss::growth::Growth;
 use crate::tcp::loss::job::LossResult;
@@ -37,14 +39,24 @@ pub struct Told {
     pub answer: LossResult,
 }
 
-/// The event and its record at the start of the pipeline. `beyond`: the id is not one of ours.
+/// The record of a new connection: of its image. What CUBIC's program knows is of the connection before.
 #[kernel]
-pub fn enter(e: Event, w: Work, beyond: bool) -> Step {
+fn taken_over(before: Work, op: ConnOp, r: TcpRecord, v: Env) -> Work {
+    let mut w = load(r, op.generation, op.path, v.now_us, v.now_ms);
+    w.rc.epoch = before.rc.epoch + 1;
+    w
+}
+
+/// The event and its record at the start of the pipeline: for Initiate that of the image, else the connection's, `w`. `beyond`: the id is not one of ours.
+#[kernel]
+pub fn enter(e: Event, w: Work, beyond: bool, command: (ConnOp, Image), v: Env) -> Step {
+    let (op, image) = command;
     let c = Ctx {
         valid: e.pick != Pick::None,
         pick: e.pick,
         conn: e.conn,
         out: beyond,
+        is_taken: w.fixed.generation != 0,
         forget: beyond,
         is_asked_for: is_mandatory(w.reason),
         notice: e.notice,
@@ -57,7 +69,9 @@ pub fn enter(e: Event, w: Work, beyond: bool) -> Step {
         has_unit: e.has_unit,
         ..Ctx::default()
     };
-    Step { c, w: if beyond { Work::default() } else { w } }
+    let initiates = e.pick == Pick::Op && op.opcode == INITIATE;
+    let found = if initiates { taken_over(w, op, image.record, v) } else { w };
+    Step { c, w: if beyond { given_back(found) } else { found } }
 }
 
 /// The connection's turn to send.
@@ -80,7 +94,7 @@ pub fn stage1(s: Step, e: Event, t: Told, image: Image, v: Env) -> Step {
         Pick::Bell => bell(s, e.bell, now),
         Pick::Op => {
             if op.opcode == INITIATE {
-                initiate(s, op, image, (now, v.now_ms, room))
+                initiate(s, op, image, room)
             } else {
                 execute(s, op, image.record, now)
             }

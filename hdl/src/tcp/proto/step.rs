@@ -171,6 +171,8 @@ pub struct Ctx {
     pub conn: Bits<16>,
     /// The id is not one of ours.
     pub out: Bit,
+    /// Of Initiate: the connection is somebody's.
+    pub is_taken: Bit,
     /// Its upload was asked for before, and must be granted.
     pub is_asked_for: Bit,
     /// Until stage 3: of the watchdog, see `watchdog::Due`.
