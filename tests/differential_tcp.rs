@@ -205,8 +205,8 @@ fn windows_grow_and_marks_count_alike() {
 fn list(l: &RangeList, recent: u32) -> rr::Ranges {
     let at = |i: usize| {
         l.as_slice().get(i).map_or(rr::SeqRange::default(), |x| rr::SeqRange {
-            start: b(x.start.get()),
-            end: b(x.end.get()),
+            start: rr::near(b(x.start.get())),
+            end: rr::near(b(x.end.get())),
         })
     };
     rr::Ranges { r0: at(0), r1: at(1), r2: at(2), r3: at(3), recent: u64::from(recent).into() }
@@ -227,7 +227,7 @@ fn ranges_merge_alike() {
             return;
         }
         let x = SeqRange::new(SeqNum(base.wrapping_add(r.below(20_000) as u32)), r.below(1500) as u32);
-        let y = rr::SeqRange { start: b(x.start.get()), end: b(x.end.get()) };
+        let y = rr::SeqRange { start: rr::near(b(x.start.get())), end: rr::near(b(x.end.get())) };
         let full = !x.is_empty() && rr::is_full_for(k, y);
         assert_eq!(l.insert(x).is_err(), full);
         if full {
@@ -238,7 +238,7 @@ fn ranges_merge_alike() {
         if x.is_empty() {
             return;
         }
-        let s = rr::sack_blocks(k, 4u64.into());
+        let s = rr::sack_blocks(k, b(base), 4u64.into());
         let newest = l.recent_first().next().expect("one was put in");
         let first = (n(s.blocks.get_bits::<32>(0)), n(s.blocks.get_bits::<32>(32)));
         assert_eq!(first, (newest.start.get(), newest.end.get()), "RFC 2018 4");

@@ -11,7 +11,7 @@ use chimney_hdl::tcp::proto::op::is_too_far;
 use chimney_hdl::tcp::proto::ops::RECORD;
 use chimney_hdl::tcp::proto::record::{Flags, Running};
 use chimney_hdl::tcp::proto::step::FIN_WAIT_2;
-use chimney_hdl::tcp::ranges::{SeqRange, RANGES};
+use chimney_hdl::tcp::ranges::RANGES;
 use chimney_hdl::types::TcpParams;
 
 /// Bits of a shift by whole beats.
@@ -38,9 +38,18 @@ pub fn is_fit(r: TcpRecord) -> bool {
     is_ordered(r) && is_timed(r)
 }
 
+/// A range of an image.
+#[derive(Clone, Copy, Debug, Default, PartialEq, LogicStruct)]
+struct Span {
+    /// First byte.
+    start: Bits<32>,
+    /// One past the last byte.
+    end: Bits<32>,
+}
+
 /// `b` is empty, or behind `a` with a gap, and in the window.
 #[kernel]
-fn is_apart(a: SeqRange, b: SeqRange, r: TcpRecord) -> bool {
+fn is_apart(a: Span, b: Span, r: TcpRecord) -> bool {
     let (start, end) = (b.start - r.rcv_nxt, b.end - r.rcv_nxt);
     let follows = a.start != a.end && a.end - r.rcv_nxt < start;
     b.start == b.end || (follows && start < end && end <= r.rcv_right - r.rcv_nxt)
@@ -49,15 +58,15 @@ fn is_apart(a: SeqRange, b: SeqRange, r: TcpRecord) -> bool {
 /// The ranges: those in use first, in order, with gaps between them, behind RCV.NXT; and the newest is one of them.
 #[kernel]
 fn is_listed(r: TcpRecord) -> bool {
-    let first = SeqRange { start: r.ooo0_start, end: r.ooo0_end };
+    let first = Span { start: r.ooo0_start, end: r.ooo0_end };
     let list = [
         first,
-        SeqRange { start: r.ooo1_start, end: r.ooo1_end },
-        SeqRange { start: r.ooo2_start, end: r.ooo2_end },
-        SeqRange { start: r.ooo3_start, end: r.ooo3_end },
+        Span { start: r.ooo1_start, end: r.ooo1_end },
+        Span { start: r.ooo2_start, end: r.ooo2_end },
+        Span { start: r.ooo3_start, end: r.ooo3_end },
     ];
     // As if one byte in front of RCV.NXT were there: the first range has a gap in front of it.
-    let before = SeqRange { start: r.rcv_nxt - 1, end: r.rcv_nxt };
+    let before = Span { start: r.rcv_nxt - 1, end: r.rcv_nxt };
     let apart = is_apart(before, list[0], r)
         && is_apart(list[0], list[1], r)
         && is_apart(list[1], list[2], r)

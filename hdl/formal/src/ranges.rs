@@ -7,24 +7,24 @@
 
 use crate::proof::{Error, Proof};
 use chimney_hdl::prelude::*;
-use chimney_hdl::tcp::ranges::{insert, is_full_for, remove_first, Ranges, SeqRange, RANGES};
+use chimney_hdl::tcp::ranges::{insert, is_full_for, remove_first, Ranges, SeqRange, NEAR, RANGES};
 
 /// log2 of how many numbers are tried.
-const NEAR: usize = 8;
+const TRIED: usize = 8;
 /// The numbers that are tried.
-const REACH: u64 = 1 << NEAR;
+const REACH: u64 = 1 << TRIED;
 /// Most ranges in a list.
 const MOST: u64 = RANGES as u64;
 
 /// The byte is in the range.
 #[kernel]
-fn has(r: SeqRange, one: Bits<32>) -> bool {
+fn has(r: SeqRange, one: Bits<NEAR>) -> bool {
     r.start <= one && one < r.end
 }
 
 /// The byte is in the list.
 #[kernel]
-fn list_has(l: Ranges, one: Bits<32>) -> bool {
+fn list_has(l: Ranges, one: Bits<NEAR>) -> bool {
     has(l.r0, one) || has(l.r1, one) || has(l.r2, one) || has(l.r3, one)
 }
 
@@ -76,8 +76,8 @@ fn first(l: Ranges, used: Bits<3>) -> Ranges {
 #[kernel]
 fn near(r: SeqRange) -> SeqRange {
     SeqRange {
-        start: bit_cast::<32, NEAR>(r.start.get_bits::<NEAR>(0)),
-        end: bit_cast::<32, NEAR>(r.end.get_bits::<NEAR>(0)),
+        start: bit_cast::<NEAR, TRIED>(r.start.get_bits::<TRIED>(0)),
+        end: bit_cast::<NEAR, TRIED>(r.end.get_bits::<TRIED>(0)),
     }
 }
 
@@ -97,7 +97,7 @@ pub struct InsertChecker {
     /// What is added.
     pub range: Signal<In, SeqRange>,
     /// The byte that is followed.
-    pub one: Signal<In, Bits<32>>,
+    pub one: Signal<In, Bits<NEAR>>,
     /// The list is one that there can be, and there is room.
     pub fits: Signal<Out, Bit>,
     /// The property.
@@ -125,7 +125,7 @@ pub struct RemoveChecker {
     /// How many of its entries are in use.
     pub used: Signal<In, Bits<3>>,
     /// The byte that is followed.
-    pub one: Signal<In, Bits<32>>,
+    pub one: Signal<In, Bits<NEAR>>,
     /// The list is one that there can be.
     pub fits: Signal<Out, Bit>,
     /// The property.
@@ -159,7 +159,7 @@ pub fn proofs() -> Result<Vec<Proof>, Error> {
     .each("used", MOST + 1)
     .fails_if(
         "the third range never counts as lying in front of what is added",
-        "(list$r2$start != list$r2$end) && insert$in_front$before$t$2[31];",
+        "(list$r2$start != list$r2$end) && insert$in_front$before$t$2[17];",
         "1'h0;",
     );
     let remove = Proof::new(
@@ -170,8 +170,8 @@ pub fn proofs() -> Result<Vec<Proof>, Error> {
     .each("used", MOST + 1)
     .fails_if(
         "the newest range keeps its number",
-        "(list[257:256] - 2'h1)",
-        "list[257:256]",
+        "(list[145:144] - 2'h1)",
+        "list[145:144]",
     );
     Ok(vec![insert, remove])
 }

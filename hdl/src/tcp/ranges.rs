@@ -3,18 +3,46 @@
 //! Pure kernel functions; the same results as `chimney_host_stack_core::ranges`, except that of the order
 //! of recency only the newest is kept (`recent`): the first SACK block is right, the others follow by
 //! position. `start = end` means empty; used entries come first.
+//!
+//! All of them lie within the receive window, which is small: so their low bits say all ([`near`], [`far`]).
 
-use super::seq::before;
+use super::window::MAX_WINDOW;
 use crate::prelude::*;
 use chimney_abi::desc::OOO_RANGES;
+
+/// Bits that say where in a window a number lies, and which of two is ahead.
+pub const NEAR: usize = 18;
+const _: () = assert!(MAX_WINDOW < (1 << (NEAR - 1)));
+/// The others.
+const FAR: usize = 32 - NEAR;
+
+/// A sequence number as ranges have it.
+#[kernel]
+pub fn near(seq: Bits<32>) -> Bits<NEAR> {
+    seq.get_bits::<NEAR>(0)
+}
+
+/// The sequence number that is meant, which lies less than half of [`NEAR`] bits ahead of RCV.NXT.
+#[kernel]
+pub fn far(x: Bits<NEAR>, nxt: Bits<32>) -> Bits<32> {
+    let high = nxt.get_bits::<FAR>(NEAR);
+    let wraps = nxt.get_bit(NEAR - 1) && !x.get_bit(NEAR - 1);
+    cat::<32, _>((if wraps { high + 1 } else { high }, x))
+}
+
+/// `a` is before `b`.
+#[kernel]
+pub fn before(a: Bits<NEAR>, b: Bits<NEAR>) -> bool {
+    (a - b).get_bit(NEAR - 1)
+}
 
 /// `[start, end)`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, LogicStruct)]
 pub struct SeqRange {
     /// First byte.
-    pub start: Bits<32>,
+    pub start: Bits<NEAR>,
     /// One past the last byte.
-    pub end: Bits<32>,
+    pub end: Bits<NEAR>,
 }
 
 /// The ranges of one connection, in the order of the record.
@@ -104,7 +132,7 @@ pub fn insert(l: Ranges, range: SeqRange) -> Ranges {
     // Untouched ranges lie in front of the merged one or behind it, so entry k of the result is an old one,
     // moved by the number of ranges that the merged one replaced.
     let gone = one_if(hit[0]) + one_if(hit[1]) + one_if(hit[2]) + one_if(hit[3]);
-    let none = SeqRange { start: bits::<32>(0), end: bits::<32>(0) };
+    let none = SeqRange { start: bits::<NEAR>(0), end: bits::<NEAR>(0) };
     let old = [list[0], list[1], list[2], list[3], none, none, none, none];
     if range.start == range.end {
         l
@@ -140,29 +168,29 @@ pub fn insert(l: Ranges, range: SeqRange) -> Ranges {
 /// Without the lowest range: what lies before its end has arrived.
 #[kernel]
 pub fn remove_first(l: Ranges) -> Ranges {
-    let none = SeqRange { start: bits::<32>(0), end: bits::<32>(0) };
+    let none = SeqRange { start: bits::<NEAR>(0), end: bits::<NEAR>(0) };
     let recent = if l.recent == 0 { l.recent } else { l.recent - 1 };
     Ranges { r0: l.r1, r1: l.r2, r2: l.r3, r3: none, recent }
 }
 
 /// One SACK block.
 #[kernel]
-fn block(r: SeqRange) -> Bits<64> {
-    cat::<64, _>((r.end, r.start))
+fn block(r: SeqRange, nxt: Bits<32>) -> Bits<64> {
+    cat::<64, _>((far(r.end, nxt), far(r.start, nxt)))
 }
 
-/// The ranges as SACK blocks, the one that changed last first (RFC 2018 4), at most `max`.
+/// The ranges ahead of `nxt` as SACK blocks, the one that changed last first (RFC 2018 4), at most `max`.
 #[kernel]
-pub fn sack_blocks(l: Ranges, max: Bits<3>) -> Sack {
+pub fn sack_blocks(l: Ranges, nxt: Bits<32>, max: Bits<3>) -> Sack {
     let list = [l.r0, l.r1, l.r2, l.r3];
     let used = one_if(list[0].start != list[0].end)
         + one_if(list[1].start != list[1].end)
         + one_if(list[2].start != list[2].end)
         + one_if(list[3].start != list[3].end);
-    let b0 = block(select(list, l.recent));
-    let b1 = block(if l.recent > 0 { list[0] } else { list[1] });
-    let b2 = block(if l.recent > 1 { list[1] } else { list[2] });
-    let b3 = block(if l.recent > 2 { list[2] } else { list[3] });
+    let b0 = block(select(list, l.recent), nxt);
+    let b1 = block(if l.recent > 0 { list[0] } else { list[1] }, nxt);
+    let b2 = block(if l.recent > 1 { list[1] } else { list[2] }, nxt);
+    let b3 = block(if l.recent > 2 { list[2] } else { list[3] }, nxt);
     Sack { count: if used < max { used } else { max }, blocks: cat::<256, _>((b3, b2, b1, b0)) }
 }
 

@@ -11,7 +11,7 @@ use crate::tcp::ack::SendVars;
 use crate::tcp::cwnd::{Cwnd, Recovery};
 use crate::tcp::hystart::fresh;
 use crate::tcp::place::order::Posts;
-use crate::tcp::ranges::{Ranges, SeqRange};
+use crate::tcp::ranges::{far, near, Ranges, SeqRange, NEAR};
 use crate::tcp::rtt::Rtt;
 use crate::tcp::seq::before;
 use crate::tcp::window::SHIFT;
@@ -94,14 +94,20 @@ fn clocks(r: TcpRecord, now: Bits<32>) -> Clocks {
     }
 }
 
+/// A range.
+#[kernel]
+fn range(start: Bits<32>, end: Bits<32>) -> SeqRange {
+    SeqRange { start: near(start), end: near(end) }
+}
+
 /// The four ranges.
 #[kernel]
 fn ranges(r: TcpRecord) -> Ranges {
     Ranges {
-        r0: SeqRange { start: r.ooo0_start, end: r.ooo0_end },
-        r1: SeqRange { start: r.ooo1_start, end: r.ooo1_end },
-        r2: SeqRange { start: r.ooo2_start, end: r.ooo2_end },
-        r3: SeqRange { start: r.ooo3_start, end: r.ooo3_end },
+        r0: range(r.ooo0_start, r.ooo0_end),
+        r1: range(r.ooo1_start, r.ooo1_end),
+        r2: range(r.ooo2_start, r.ooo2_end),
+        r3: range(r.ooo3_start, r.ooo3_end),
         recent: bit_cast::<2, 8>(r.ooo_recent),
     }
 }
@@ -273,9 +279,20 @@ fn store_send(w: Work, nxt: Bits<32>) -> TcpRecord {
     }
 }
 
+/// An edge of a range ahead of `nxt`; those of an empty one are 0.
+#[kernel]
+fn edge(r: SeqRange, x: Bits<NEAR>, nxt: Bits<32>) -> Bits<32> {
+    if r.start == r.end {
+        bits::<32>(0)
+    } else {
+        far(x, nxt)
+    }
+}
+
 /// Fields of an image that are not times, second half.
 #[kernel]
 fn store_receive(r: TcpRecord, w: Work) -> TcpRecord {
+    let nxt = w.rcv.nxt;
     TcpRecord {
         rcv_nxt: w.rcv.nxt,
         rcv_right: w.rcv.right,
@@ -283,14 +300,14 @@ fn store_receive(r: TcpRecord, w: Work) -> TcpRecord {
         probe_round: w.tm.probe_round,
         retransmit_count: w.tm.retransmit_count,
         ka_probes: w.tm.ka_probes,
-        ooo0_start: w.ooo.r0.start,
-        ooo0_end: w.ooo.r0.end,
-        ooo1_start: w.ooo.r1.start,
-        ooo1_end: w.ooo.r1.end,
-        ooo2_start: w.ooo.r2.start,
-        ooo2_end: w.ooo.r2.end,
-        ooo3_start: w.ooo.r3.start,
-        ooo3_end: w.ooo.r3.end,
+        ooo0_start: edge(w.ooo.r0, w.ooo.r0.start, nxt),
+        ooo0_end: edge(w.ooo.r0, w.ooo.r0.end, nxt),
+        ooo1_start: edge(w.ooo.r1, w.ooo.r1.start, nxt),
+        ooo1_end: edge(w.ooo.r1, w.ooo.r1.end, nxt),
+        ooo2_start: edge(w.ooo.r2, w.ooo.r2.start, nxt),
+        ooo2_end: edge(w.ooo.r2, w.ooo.r2.end, nxt),
+        ooo3_start: edge(w.ooo.r3, w.ooo.r3.start, nxt),
+        ooo3_end: edge(w.ooo.r3, w.ooo.r3.end, nxt),
         durable_rcv_nxt: w.rcv.durable_nxt,
         durable_rcv_right: w.rcv.durable_right,
         ack_pending: w.rcv.ack_pending,

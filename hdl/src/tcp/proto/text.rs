@@ -6,8 +6,8 @@ use super::step::{
     reason, Step, CLOSE_WAIT, CLOSING, ESTABLISHED, FIN_WAIT_1, FIN_WAIT_2, REQUESTED, TIME_WAIT,
 };
 use crate::prelude::*;
-use crate::tcp::ranges::{insert, is_full_for, remove_first, SeqRange};
-use crate::tcp::seq::{after, before, later};
+use crate::tcp::ranges::{before, far, insert, is_full_for, near, remove_first, SeqRange};
+use crate::tcp::seq::later;
 use crate::tcp::window::aligned_edge;
 use crate::types::{RxSeg, TcpParams, ECN_CE, TCP_CWR};
 
@@ -50,14 +50,15 @@ fn refused(s: Step) -> Step {
 #[kernel]
 fn in_order(s: Step, now: Bits<32>, push_us: Bits<32>) -> Step {
     let (w, c) = (s.w, s.c);
-    let fills = has_ranges(w) && !before(c.end, w.ooo.r0.start);
-    let stop = if fills { w.ooo.r0.start } else { c.end };
+    let (first, end) = (w.ooo.r0, near(c.end));
+    let fills = has_ranges(w) && !before(end, first.start);
+    let stop = if fills { far(first.start, w.rcv.nxt) } else { c.end };
     let mut n = s;
     n.c.end = stop;
     n.c.jump = fills;
     n.c.now = fills;
-    n.c.push = c.push && (!fills || !after(c.end, w.ooo.r0.end));
-    n.w.rcv.nxt = if fills { w.ooo.r0.end } else { n.c.end };
+    n.c.push = c.push && (!fills || !before(first.end, end));
+    n.w.rcv.nxt = if fills { far(first.end, w.rcv.nxt) } else { n.c.end };
     n.c.moved = n.w.rcv.nxt != w.rcv.nxt;
     if fills {
         n.w.ooo = remove_first(w.ooo);
@@ -95,7 +96,7 @@ fn fin(s: Step) -> Step {
 #[kernel]
 fn placed(s: Step, now: Bits<32>, p: TcpParams) -> Step {
     let (w, c) = (s.w, s.c);
-    let range = SeqRange { start: c.cur, end: c.end };
+    let range = SeqRange { start: near(c.cur), end: near(c.end) };
     let has_text = c.cur != c.end;
     if !takes_text(w.state) {
         refused(s)

@@ -303,7 +303,7 @@ pub fn job<const EARLY: usize>(w: Work, p: Plan, conn: Bits<16>, now_ms: Bits<32
     let w = told::<EARLY>(w);
     let f: Fixed = w.fixed;
     let room = if f.flags.timestamps { bits::<3>(3) } else { bits::<3>(4) };
-    let sack: Sack = sack_blocks(w.ooo, room);
+    let sack: Sack = sack_blocks(w.ooo, w.rcv.nxt, room);
     let with_sack = f.flags.sack && p.len == 0 && p.why != Why::Reset && !w.flags.arriving;
     TxJob {
         conn,
