@@ -130,11 +130,11 @@ impl Logic for OrderTaken {
     }
 }
 
-/// What is sent for the first time was posted.
+/// What is sent for the first time was posted, and begins behind what was sent.
 #[kernel]
 pub fn is_within(w: Work, p: Plan) -> bool {
     let end = p.seq + bit_cast::<32, 16>(p.len) + p.fin;
-    p.why != Why::New || end - w.snd.una <= posted(w, p.fin)
+    p.why != Why::New || (p.seq == w.snd.max && end - w.snd.una <= posted(w, p.fin))
 }
 
 /// The order of the send variables, stage 5.
@@ -370,8 +370,8 @@ fn order() -> Result<Vec<Proof>, Error> {
     let planned = Proof::new("send_order_planned", "what is to be sent was posted", OrderPlanned::default())?
         .fails_if(
             "a byte behind the posted ones is sent",
-            "planned$stage5$tx_plan$choose$fresh$ahead$distance = s",
-            "planned$stage5$tx_plan$choose$fresh$ahead$distance = 32'h1 + s",
+            "planned$stage5$tx_plan$choose$fresh$unsent$ahead$distance = s",
+            "planned$stage5$tx_plan$choose$fresh$unsent$ahead$distance = 32'h1 + s",
         );
     let left = Proof::new(
         "send_order_left",

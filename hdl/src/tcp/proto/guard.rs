@@ -6,7 +6,7 @@
 //! text is sent; new text needs none, its bytes are added up and go along in the next.
 //!
 //! ```text
-//!   stage 1 handed_over, answered | 2 told | 3 waits | 4 bounded, rested | 5 deadlines, lost | 6 resent, armed; asked; logged
+//!   stage 1 handed_over, answered | 2 told | 3 waits | 4 bounded, rested | 5 deadlines, owes, again | 6 resent, armed; asked; logged
 //! ```
 //! Without SACK the unit does NewReno, and there are neither probes nor waits for reordered segments (RFC 8985 wants SACK).
 use super::grow::is_cubic;
@@ -16,11 +16,10 @@ use super::step::{Ask, Ctx, Pick, Plan, Step, Waits, Why, FIN_WAIT_2};
 use crate::prelude::*;
 use crate::tcp::cwnd::{Recovery, PHASE_FAST, PHASE_OPEN};
 use crate::tcp::loss::job::{LossJob, LossKind, LossResult, LossTimer};
-use crate::tcp::loss::prr::sub_limited;
 use crate::tcp::loss::rack::{self, limit, SendLog};
 use crate::tcp::loss::tlp::{self, limited};
 use crate::tcp::rtt::backed_off;
-use crate::tcp::seq::{after, ahead, earlier, min32};
+use crate::tcp::seq::{ahead, earlier, min32};
 use crate::types::{RxSeg, TcpParams, TCP_ECE};
 
 /// Jobs of a connection that wait before acknowledgments that move nothing are left out.
@@ -262,9 +261,12 @@ pub fn deadlines(w: Work, t: Waits, now: Bits<32>) -> Waits {
     }
 }
 
-/// A part of what was sent before, with the FIN if that follows.
+/// Stage 5: a part of what was sent before, with the FIN if that follows: for a probe the last segment, else the first that is lost.
 #[kernel]
-fn again(w: Work, seq: Bits<32>, len: Bits<32>) -> Plan {
+pub fn again(w: Work, is_probe: bool, smss: Bits<32>) -> Plan {
+    let last = min32(smss, w.snd.max - w.snd.una);
+    let seq = if is_probe { w.snd.max - last } else { w.guard.lost };
+    let len = if is_probe { last } else { bit_cast::<32, 16>(w.guard.lost_len) };
     let text = min32(len, ahead(seq, w.limit));
     Plan {
         why: Why::Lost,
@@ -274,33 +276,15 @@ fn again(w: Work, seq: Bits<32>, len: Bits<32>) -> Plan {
     }
 }
 
-/// Stage 5: the probe that is due: new text if the peer's window lets it go, else the last segment again (RFC 8985 7.3).
+/// Stage 5: something counts as lost and may be sent again now.
 #[kernel]
-pub fn probe(w: Work, smss: Bits<32>) -> Plan {
-    let snd = w.snd;
-    let flight = snd.max - snd.una;
-    let len = min32(min32(ahead(snd.max, w.limit), sub_limited(snd.wnd, flight)), smss);
-    let last = min32(smss, flight);
-    if len != 0 {
-        Plan { why: Why::New, seq: snd.max, len: bit_cast::<16, 32>(len), fin: false }
-    } else {
-        again(w, snd.max - last, last)
-    }
-}
-
-/// Stage 5: what counts as lost and may be sent again now; `Why::Nothing`: nothing.
-#[kernel]
-pub fn lost(w: Work) -> Plan {
+pub fn owes(w: Work) -> bool {
     let (g, snd) = (w.guard, w.snd);
     let g: Guard = g;
     let len = bit_cast::<32, 16>(g.lost_len);
     // A window that shrank: the first segment is its own probe.
     let fits = g.lost == snd.una || (g.lost - snd.una) + len <= snd.wnd;
-    if g.is_guarded && g.has_lost && g.has_room && fits && !w.flags.persist {
-        again(w, g.lost, len)
-    } else {
-        Plan { why: Why::Nothing, seq: snd.max, len: bits::<16>(0), fin: false }
-    }
+    g.is_guarded && g.has_lost && g.has_room && fits && !w.flags.persist
 }
 
 /// Up to where new text may go while guarded: the network's room, and the peer's.
@@ -314,7 +298,7 @@ pub fn edge(w: Work) -> Bits<32> {
 pub fn resent(s: Step, n: Step) -> Step {
     let (w, p, t) = (s.w, s.c.plan, s.c.waits_us);
     let w: Work = w;
-    let is_new = after(n.w.snd.max, w.snd.max);
+    let is_new = p.why == Why::New;
     let end = p.seq + bit_cast::<32, 16>(p.len) + p.fin;
     let is_probe = s.c.is_probe;
     let is_lost = !is_probe && p.why == Why::Lost;
@@ -351,7 +335,7 @@ pub fn resent(s: Step, n: Step) -> Step {
 pub fn armed(s: Step, n: Step) -> Step {
     let (w, t) = (s.w, s.c.waits_us);
     let w: Work = w;
-    let is_new = after(n.w.snd.max, w.snd.max) && !w.flags.persist && !s.c.is_probe;
+    let is_new = s.c.plan.why == Why::New && !w.flags.persist && !s.c.is_probe;
     let may_probe = (!w.guard.is_guarded || w.guard.may_probe) && !n.c.ask.is_asked;
     let is_lone = (n.w.snd.max - w.snd.una) <= bit_cast::<32, 16>(s.c.smss);
     let is_sooner = (may_probe || w.guard.is_probe) && if is_lone { t.is_lone } else { t.is_many };
@@ -397,7 +381,7 @@ pub fn logged(old: SendLog, s: Step, n: Step, now: Bits<32>) -> SendLog {
     let stays = n.w.guard.is_behind && !n.c.ask.is_asked;
     let kept = if stays { old } else { rack::advance(old, n.w.snd.una) };
     let kept: SendLog = kept;
-    let is_new = after(n.w.snd.max, s.w.snd.max);
+    let is_new = s.c.plan.why == Why::New;
     let sent = rack::on_send(kept, n.w.snd.max, now.get_bits::<24>(0), s.c.waits_us.spacing);
     let log = if is_new { sent } else { kept };
     let log: SendLog = log;

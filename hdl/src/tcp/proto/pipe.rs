@@ -241,7 +241,6 @@ fn leave<const EARLY: usize>(s6: Step, seg: RxSeg, log: SendLog, free: Free, v: 
         let orders = (acts && end.c.publish) || has_order(end.c);
         let asks = acts && gone.c.ask.is_asked;
         let grows = acts && s6.c.grow.asks && free.may_ask;
-        let has_log = acts;
         let is_op = s6.c.pick == Pick::Op || s6.c.pick == Pick::Close;
         let image = if is_op && end.c.tell {
             pack::<RECORD, TcpRecord>(store(end.w, v.now_us, v.now_ms))
@@ -268,8 +267,8 @@ fn leave<const EARLY: usize>(s6: Step, seg: RxSeg, log: SendLog, free: Free, v: 
             asks,
             loss: if asks { guard::job(s6, gone, log, seg, v.now_us, v.p) } else { unread::<LossJob>() },
             grow: if grows { question(s6, v.now_us) } else { no_question() },
-            logs: has_log,
-            log: if has_log { guard::logged(log, s6, gone, v.now_us) } else { unread::<SendLog>() },
+            logs: acts,
+            log: if acts { guard::logged(log, s6, gone, v.now_us) } else { unread::<SendLog>() },
             op_result: op_result(end, is_op, acts, sends),
             image,
             counts: end.c.counts,

@@ -321,7 +321,7 @@ pub fn decides(s: Step) -> bool {
 
 /// Stage 3, after such an acknowledgment: the window grows, but with CUBIC in congestion avoidance, which is [`super::grow`]'s.
 #[kernel]
-pub fn opened(s: Step, smss: Bits<32>) -> Step {
+pub fn grown(s: Step, smss: Bits<32>) -> Step {
     let w = s.w;
     let mut n = s;
     n.w.rc.dup_acks = bits::<8>(0);

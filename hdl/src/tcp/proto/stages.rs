@@ -7,7 +7,7 @@ use super::image::load;
 use super::news::{bell, committed, expire, finish, noticed, published, tx_fail};
 use super::op::{close, execute, given_back, initiate, INITIATE};
 use super::record::Work;
-use super::rx::{acked, arrive, decides, opened, seg_len};
+use super::rx::{acked, arrive, decides, grown, seg_len};
 use super::step::{is_mandatory, Ctx, Pick, Step, Why};
 use super::text::text;
 use super::tx::{tx_plan, tx_sent};
@@ -130,7 +130,7 @@ pub fn stage2(s: Step, seg: RxSeg, v: Env) -> Step {
 #[kernel]
 pub fn stage3(s: Step, smss: Bits<32>, growth: Growth, v: Env) -> Step {
     let n = if takes(s.c) && decides(s) {
-        opened(s, smss)
+        grown(s, smss)
     } else if s.c.pick == Pick::Timer {
         noticed(expire(s, v.now_us, v.p))
     } else {

@@ -1,5 +1,5 @@
 //! What to send for a connection, one segment at a time (programmer's guide 7).
-use super::guard::{edge, is_silent, lost, probe, resent};
+use super::guard::{again, edge, is_silent, owes, resent};
 use super::record::{Fixed, Work};
 use super::step::{
     is_active, Pick, Plan, Step, Why, CLOSED, CLOSE_WAIT, CLOSING, ESTABLISHED, FIN_WAIT_1, LAST_ACK,
@@ -56,13 +56,18 @@ fn tells_ranges(w: Work) -> bool {
     w.fixed.flags.sack && w.ooo.r0.start != w.ooo.r0.end && !w.flags.arriving
 }
 
+/// Text that was not sent before.
+#[kernel]
+fn unsent(w: Work) -> Bits<32> {
+    ahead(w.snd.max, w.limit)
+}
+
 /// New data or our FIN.
 #[kernel]
 fn fresh(w: Work, usable: Bits<32>, smss: Bits<32>) -> Plan {
     let nxt = w.snd.max;
-    let unsent = ahead(nxt, w.limit);
     let len = segment_len(SendInput {
-        unsent,
+        unsent: unsent(w),
         usable,
         smss,
         max_snd_wnd: w.snd.max_wnd,
@@ -80,10 +85,12 @@ fn has_voice(w: Work) -> bool {
     is_active(w) && !w.flags.invalid && may_send(w.state)
 }
 
-/// Up to where text may go: what the network and the peer have room for.
+/// Up to where text may go: what the network and the peer have room for; a probe of the network asks the peer alone.
 #[kernel]
-fn right(w: Work) -> Bits<32> {
-    if w.guard.is_guarded {
+fn right(w: Work, is_probe: bool) -> Bits<32> {
+    if is_probe {
+        w.snd.una + w.snd.wnd
+    } else if w.guard.is_guarded {
         edge(w)
     } else {
         w.snd.una + min32(w.rc.cw.cwnd, w.snd.wnd)
@@ -117,27 +124,36 @@ pub fn leaves_it(s: Step) -> bool {
     (s.c.pick == Pick::Bell || s.c.pick == Pick::Commit) && !s.c.publish && is_quiet(s.w)
 }
 
-/// What to send now. `silent`: no text, and no probe; `known`: what is lost.
+/// What to send now. `silent`: no text, and no probe; `resends`: what is lost may go again; `is_probe`: a probe is due (RFC 8985 7.3): new text, else the
+/// last segment again.
 #[kernel]
-fn choose(w: Work, smss: Bits<32>, silent: bool, known: Plan) -> Plan {
+fn choose(w: Work, smss: Bits<32>, silent: bool, resends: bool, is_probe: bool) -> Plan {
     let snd = w.snd;
-    let edge = right(w);
-    let usable = ahead(snd.max, edge);
+    let usable = ahead(snd.max, right(w, is_probe));
+    // However short.
+    let some = min32(min32(unsent(w), usable), smss);
+    let some = Plan { why: Why::New, seq: snd.max, len: bit_cast::<16, 32>(some), fin: false };
+    let second = again(w, is_probe, smss);
     // While the window is closed only the persist timer sends, and nothing that the peer has no room for; and nothing new goes before what is lost.
     let data = has_voice(w) && !silent && !w.flags.persist;
     let is_owed = w.guard.is_guarded && w.guard.has_lost && snd.una != snd.max;
     let is_next = data && !is_owed;
     let new = fresh(w, usable, smss);
     let at = bare_seq(snd, w.fixed.snd_wind_shift);
-    if w.side.reset {
+    if is_probe {
+        if some.len != 0 {
+            some
+        } else {
+            second
+        }
+    } else if w.side.reset {
         Plan { why: Why::Reset, seq: at, len: bits::<16>(0), fin: false }
-    } else if data && known.why != Why::Nothing {
-        known
+    } else if data && resends {
+        second
     } else if is_next && new.why == Why::New {
         new
-    } else if is_next && w.flags.probe && before(snd.max, w.limit) && usable != 0 {
-        let some = min32(min32(w.limit - snd.max, usable), smss);
-        Plan { why: Why::New, seq: snd.max, len: bit_cast::<16, 32>(some), fin: false }
+    } else if is_next && w.flags.probe && some.len != 0 {
+        some
     } else if w.flags.probe && !silent && is_active(w) && !w.flags.invalid {
         // G-43, R-248: left of the window, so every peer answers it; Linux probes in the same way.
         Plan { why: Why::Probe, seq: snd.una - 1, len: bits::<16>(0), fin: false }
@@ -154,17 +170,16 @@ pub fn tx_plan(s: Step, now: Bits<32>, smss: Bits<32>) -> Step {
     let (w, snd) = (s.w, s.w.snd);
     let silent = is_silent(w.guard, s.c.ask);
     let tail = w.guard.probe_due && has_voice(w) && !silent && !w.flags.persist && snd.una != snd.max;
-    let known = lost(w);
-    let known: Plan = known;
+    let resends = owes(w);
     // What the loss unit has to hear of waits for it, and so does the text behind it.
-    let lacks = !s.c.has_unit && !silent && (tail || (has_voice(w) && known.why != Why::Nothing));
+    let lacks = !s.c.has_unit && !silent && (tail || (has_voice(w) && resends));
     let waits = lacks || s.c.is_held;
     let rest = bare(w);
     let mut n = s;
     // Where an acknowledgment would stand, which the pass may foretell.
     n.c.plan = Plan { why: Why::Nothing, ..rest };
     if s.c.want_tx && s.c.may_send && s.w.fixed.generation != 0 {
-        let plan = if tail && !waits { probe(w, smss) } else { choose(w, smss, silent || waits, known) };
+        let plan = choose(w, smss, silent || waits, resends, tail && !waits);
         n.c.plan = if s.c.is_acked { rest } else { plan };
         n.c.is_probe = tail && !waits && !s.c.is_acked;
         // Stage 6 asks for another turn, if there may be more.
@@ -208,10 +223,11 @@ fn is_text(why: Why) -> bool {
 #[kernel]
 fn sent_text(w: Work, p: Plan, now: Bits<32>, timeout: Bits<32>) -> Work {
     let end = p.seq + bit_cast::<32, 16>(p.len) + p.fin;
+    // What is new begins at SND.MAX.
     let is_new = p.why == Why::New;
     let mut n = w;
     if is_new {
-        n.snd.max = later(w.snd.max, end);
+        n.snd.max = end;
     }
     if p.fin && !w.flags.fin_sent {
         n.flags.fin_sent = true;
