@@ -57,9 +57,11 @@ fn memory_bits(top: &str) -> HashMap<String, u64> {
         if let Some(rest) = line.strip_prefix("module ") {
             module = rest.split('(').next().unwrap_or_default().to_owned();
             modules.insert(module.clone(), 0);
-        } else if let Some((before, last)) = line.split_once(":0] mem [0:") {
-            // reg [high:0] mem [0:last];
-            let high = before.rsplit('[').next().unwrap_or_default();
+        } else if let Some((range, last)) =
+            line.rsplit_once(" [0:").and_then(|(before, last)| Some((before.rsplit_once(":0] ")?.0, last)))
+        {
+            // reg [high:0] name [0:last];
+            let high = range.rsplit('[').next().unwrap_or_default();
             let number = |s: &str| s.parse::<u64>().unwrap_or_else(|e| panic!("{line}: {e}"));
             *modules.get_mut(&module).unwrap() +=
                 (number(high) + 1) * (number(last.trim_end_matches("];")) + 1);

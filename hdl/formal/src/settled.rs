@@ -1,4 +1,4 @@
-//! What of a record is stored when stage 3 is over ([`joined`]) is what the whole pass leaves of it: stages 4 to 6 change none of that.
+//! What of a record is stored when stage 3 is over ([`joined()`]) is what the whole pass leaves of it: stages 4 to 6 change none of that.
 
 use crate::pass::{left_by, planned, Late};
 use crate::proof::{Error, Proof};

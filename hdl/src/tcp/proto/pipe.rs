@@ -17,7 +17,7 @@ use super::issue::{Issue, Issued};
 use super::news::{deed, earliest, has_order, order};
 use super::ops::{OpResult, RECORD};
 use super::record::{joined, Work};
-use super::records::Records;
+use super::records::{Records, Store};
 use super::room::{smss, Rooms};
 use super::stages::{enter, left, stage1, stage2, stage3, stage4, stage5, stage6, went, Env, Told};
 use super::step::{Pick, Step, Why};
@@ -294,6 +294,12 @@ fn no_question() -> GrowthAsk {
     GrowthAsk { valid: false, ..unread::<GrowthAsk>() }
 }
 
+/// What no stage behind this one changes.
+#[kernel]
+fn settled(s4: Step) -> Store {
+    Store { valid: s4.c.valid && !s4.c.forget, conn: s4.c.conn, record: left(s4) }
+}
+
 /// The timer of the connection whose pass leaves, or of one that is swept.
 #[kernel]
 fn set_deadline(x: Leaving, leaves: Bits<16>, sweeps: bool, row: Bits<16>) -> SetDeadline {
@@ -346,12 +352,8 @@ impl<const LOG2: usize, const TABLE: usize, const EARLY: usize> Logic for Pipe<L
         self.sweeps.next = self.records.sweeps.val();
         self.records.look.next = e0.pick != Pick::None;
         self.records.conn.next = e0.conn;
-        self.records.settles.next = s4.c.valid && !s4.c.forget;
-        self.records.settled_to.next = s4.c.conn;
-        self.records.settled.next = left(s4);
-        self.records.stores.next = x.acts;
-        self.records.to.next = s6.c.conn;
-        self.records.stored.next = x.stored;
+        self.records.settle.next = settled(s4);
+        self.records.store.next = Store { valid: x.acts, conn: s6.c.conn, record: x.stored };
         self.logs.re.next = s5.c.valid;
         self.logs.raddr.next = bit_cast::<LOG2, 16>(s5.c.conn);
         self.logs.we.next = x.logs;

@@ -11,6 +11,17 @@ use crate::mem::SplitRam;
 use crate::prelude::*;
 use crate::tcp::cwnd::EPOCH;
 
+/// What is stored of a record.
+#[derive(Clone, Copy, Debug, Default, PartialEq, LogicStruct)]
+pub struct Store {
+    /// 1 = it is.
+    pub valid: Bit,
+    /// Its connection.
+    pub conn: Bits<16>,
+    /// The record.
+    pub record: Work,
+}
+
 /// The block.
 #[derive(LogicBlock)]
 pub struct Records<const LOG2: usize> {
@@ -29,17 +40,9 @@ pub struct Records<const LOG2: usize> {
     /// The record, a clock later.
     pub record: Signal<Out, Work>,
     /// Store what is settled of a record.
-    pub settles: Signal<In, Bit>,
-    /// Its connection.
-    pub settled_to: Signal<In, Bits<16>>,
-    /// That.
-    pub settled: Signal<In, Work>,
+    pub settle: Signal<In, Store>,
     /// Store the rest of a record.
-    pub stores: Signal<In, Bit>,
-    /// Its connection.
-    pub to: Signal<In, Bits<16>>,
-    /// That.
-    pub stored: Signal<In, Work>,
+    pub store: Signal<In, Store>,
     memory: SplitRam<Work, LOG2>,
     sweep: Dff<Bits<LOG2>>,
     swept: Dff<Bit>,
@@ -55,12 +58,8 @@ impl<const LOG2: usize> Default for Records<LOG2> {
             look: Signal::default(),
             conn: Signal::default(),
             record: Signal::default(),
-            settles: Signal::default(),
-            settled_to: Signal::default(),
-            settled: Signal::default(),
-            stores: Signal::default(),
-            to: Signal::default(),
-            stored: Signal::default(),
+            settle: Signal::default(),
+            store: Signal::default(),
             memory: SplitRam::new(joined),
             sweep: Dff::default(),
             swept: Dff::default(),
@@ -82,8 +81,7 @@ impl<const LOG2: usize> Logic for Records<LOG2> {
         dff_setup!(self, clock, sweep, swept);
         clock!(self, clock, memory);
         let (sweeps, row) = (!self.swept.q.val(), self.sweep.q.val());
-        let (settles, settled) = (self.settles.val(), self.settled.val());
-        let (stores, stored) = (self.stores.val(), self.stored.val());
+        let (settle, store) = (self.settle.val(), self.store.val());
         self.sweeps.next = sweeps;
         self.row.next = bit_cast::<16, LOG2>(row);
         self.sweep.d.next = row + sweeps;
@@ -91,13 +89,13 @@ impl<const LOG2: usize> Logic for Records<LOG2> {
         self.memory.re.next = self.look.val();
         self.memory.raddr.next = bit_cast::<LOG2, 16>(self.conn.val());
         self.record.next = self.memory.rdata.val();
-        self.memory.first_we.next = sweeps || settles;
-        self.memory.first_at.next = if sweeps { row } else { bit_cast::<LOG2, 16>(self.settled_to.val()) };
-        self.memory.first.next = if sweeps { nobody(settled) } else { settled };
-        self.memory.second_we.next = sweeps || stores;
-        self.memory.second_at.next = if sweeps { row } else { bit_cast::<LOG2, 16>(self.to.val()) };
-        if sweeps || stores {
-            self.memory.second.next = if sweeps { nobody(stored) } else { stored };
+        self.memory.first_we.next = sweeps || settle.valid;
+        self.memory.first_at.next = if sweeps { row } else { bit_cast::<LOG2, 16>(settle.conn) };
+        self.memory.first.next = if sweeps { nobody(settle.record) } else { settle.record };
+        self.memory.second_we.next = sweeps || store.valid;
+        self.memory.second_at.next = if sweeps { row } else { bit_cast::<LOG2, 16>(store.conn) };
+        if sweeps || store.valid {
+            self.memory.second.next = if sweeps { nobody(store.record) } else { store.record };
         } else {
             self.memory.second.next = unread::<Work>();
         }
