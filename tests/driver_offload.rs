@@ -62,10 +62,12 @@ fn normal(mut s: TcpBlockState) -> TcpBlockState {
     let r = &mut s.record;
     (r.ooo_recent, r.ack_pending) = (0, 0);
     // A clocked device takes time: ages grow and deadlines come nearer.
-    let passed = r.ts_recent_us;
+    let passed = r.rtt_start_us;
     assert!(passed < 20_000, "{passed} us for a visit");
-    for age in [&mut r.ts_recent_us, &mut r.rtt_start_us, &mut r.last_rx_us] {
-        *age = age.saturating_sub(passed);
+    r.rtt_start_us = 0;
+    for age_ms in [&mut r.ts_recent_ms, &mut r.last_rx_ms] {
+        assert!(*age_ms <= passed / 1000 + 1, "{age_ms} ms of {passed} us");
+        *age_ms = 0;
     }
     if r.rtx_deadline != NO_TIMER {
         r.rtx_deadline += passed;

@@ -58,11 +58,11 @@ impl<M: DmaMemory> Conn<M> {
         let elapsed_us = now_us.saturating_sub(self.since_us);
         let elapsed_ms = elapsed_us / 1000 + TS_MARGIN_MS;
         r.ts_offset = r.ts_offset.wrapping_add(elapsed_ms as u32); // TSval is a number modulo 2^32
-        let age = u32::try_from(elapsed_us).unwrap_or(u32::MAX);
-        r.ts_recent_us = r.ts_recent_us.saturating_add(age);
-        r.last_rx_us = 0;
+        let age_ms = u32::try_from(elapsed_us / 1000).unwrap_or(u32::MAX);
+        r.ts_recent_ms = r.ts_recent_ms.saturating_add(age_ms);
+        r.last_rx_ms = 0;
         r.ka_deadline =
-            if r.cached_flags & state::CACHED_KEEP_ALIVE != 0 { r.ka_timeout_us } else { NO_TIMER };
+            if r.cached_flags & state::CACHED_KEEP_ALIVE != 0 { r.ka_timeout_ms } else { NO_TIMER };
         r
     }
 

@@ -70,8 +70,8 @@ pub fn update_cached(r: &mut TcpRecord, new: &TcpRecord) {
     (r.cached_flags, r.ttl, r.tos, r.ka_probe_count) =
         (new.cached_flags, new.ttl, new.tos, new.ka_probe_count);
     (r.user_priority, r.initial_rcv_wnd) = (new.user_priority, new.initial_rcv_wnd);
-    (r.rcv_indication_size, r.ka_timeout_us) = (new.rcv_indication_size, new.ka_timeout_us);
-    (r.ka_interval_us, r.max_rt_us, r.flow_label) = (new.ka_interval_us, new.max_rt_us, new.flow_label);
+    (r.rcv_indication_size, r.ka_timeout_ms) = (new.rcv_indication_size, new.ka_timeout_ms);
+    (r.ka_interval_ms, r.max_rt_us, r.flow_label) = (new.ka_interval_ms, new.max_rt_us, new.flow_label);
 }
 
 /// The out-of-order ranges of a record, start and end; equal means empty.

@@ -344,7 +344,7 @@ impl<
         // Engine.
         self.proto.enable.next = rings.enable;
         self.proto.now_us.next = now_us;
-        self.proto.now_ms.next = self.csr.now_ms.val();
+        self.proto.millis.next = self.csr.millis.val();
         self.proto.params.next = params;
         self.proto.rx_seg.next = self.dispatch.seg.val();
         self.proto.rx_seg_valid.next = self.dispatch.seg_valid.val();

@@ -269,6 +269,15 @@ pub struct PathMtu {
     pub v6: Bit,
 }
 
+/// The millisecond counter.
+#[derive(Clone, Copy, Debug, Default, PartialEq, LogicStruct)]
+pub struct Millis {
+    /// Milliseconds, low word.
+    pub now: Bits<32>,
+    /// Microseconds since it counted last.
+    pub past_us: Bits<16>,
+}
+
 /// Parameters that PROTO reads from the registers; stable while enabled.
 #[derive(Clone, Copy, Debug, Default, PartialEq, LogicStruct)]
 pub struct TcpParams {

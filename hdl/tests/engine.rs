@@ -426,7 +426,7 @@ fn an_acknowledgment_lies_in_a_window_that_shrank() {
 /// Verifies: R-260
 #[test]
 fn an_idle_peer_is_probed_and_given_up() {
-    let given = TcpRecord { cached_flags: CACHED_KEEP_ALIVE, ka_deadline: 1000, ..image() };
+    let given = TcpRecord { cached_flags: CACHED_KEEP_ALIVE, ka_deadline: 1, ..image() };
     let mut w = World::with(4, &given);
     for wait in [1001, 100_001] {
         w.e.plan(Todo::Time(wait));

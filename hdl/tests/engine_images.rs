@@ -77,7 +77,7 @@ fn estimates_of_an_image_are_clamped() {
         rto_us: u32::MAX,
         ooo_recent: 200,
         cached_flags: CACHED_KEEP_ALIVE,
-        ka_timeout_us: 5_000_000,
+        ka_timeout_ms: 5_000,
         ka_deadline: NO_TIMER,
         ..image()
     };
@@ -89,7 +89,7 @@ fn estimates_of_an_image_are_clamped() {
     assert_eq!((back.srtt_us_x8, back.rttvar_us_x4), (60_000_000 << 3, 60_000_000 << 2));
     assert!(back.rto_us < u32::MAX && back.rto_us > 0, "{}", back.rto_us);
     assert_eq!(back.ooo_recent, 0);
-    assert!(back.ka_deadline <= 5_000_000, "keepalive is on");
+    assert!(back.ka_deadline <= 5_000, "keepalive is on");
     let small = TcpRecord { cwnd: 1, rto_us: 0, ..image() };
     let mut w = World::with(4, &small);
     let back = w.take().1;

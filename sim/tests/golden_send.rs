@@ -261,7 +261,7 @@ fn keepalive_probes_an_idle_peer_and_gives_up() {
     let mut rig = Rig::new();
     rig.offload(0, 1, |r| {
         r.cached_flags |= CACHED_KEEP_ALIVE;
-        (r.ka_timeout_us, r.ka_interval_us, r.ka_probe_count) = (1_000_000, 100_000, 3);
+        (r.ka_timeout_ms, r.ka_interval_ms, r.ka_probe_count) = (1_000, 100, 3);
     });
     rig.run_for(1_000_000);
     let probe = rig.sent_one();

@@ -219,10 +219,10 @@ macro_rules! tcp_record_fields {
             initial_rcv_wnd: 32, u32;
             /// CACHED: preferred bytes per indication.
             rcv_indication_size: 32, u32;
-            /// CACHED: idle time before the first keepalive, microseconds.
-            ka_timeout_us: 32, u32;
-            /// CACHED: time between keepalive probes, microseconds.
-            ka_interval_us: 32, u32;
+            /// CACHED: idle time before the first keepalive, milliseconds, below 2^31 (24 days; R-251).
+            ka_timeout_ms: 32, u32;
+            /// CACHED: time between keepalive probes, milliseconds, below 2^31; 0 = one second.
+            ka_interval_ms: 32, u32;
             /// CACHED: longest total retransmission time, microseconds; 0 = count applies.
             max_rt_us: 32, u32;
             /// CACHED: IPv6 flow label.
@@ -269,16 +269,16 @@ macro_rules! tcp_record_fields {
             total_rt_us: 32, u32;
             /// DELEGATED: timestamp to echo.
             ts_recent: 32, u32;
-            /// DELEGATED: clock (image: age), microseconds, when `ts_recent` was taken.
-            ts_recent_us: 32, u32;
+            /// DELEGATED: clock (image: age), milliseconds, when `ts_recent` was taken.
+            ts_recent_ms: 32, u32;
             /// DELEGATED: TSval = device milliseconds + this (image: TSval now; ).
             ts_offset: 32, u32;
             /// DELEGATED: sequence number whose acknowledgment ends the running RTT sample.
             rtt_seq: 32, u32;
             /// DELEGATED: clock (image: age) at the start of the running RTT sample, microseconds.
             rtt_start_us: 32, u32;
-            /// DELEGATED: clock (image: age) of the last acceptable segment, microseconds.
-            last_rx_us: 32, u32;
+            /// DELEGATED: clock (image: age) of the last acceptable segment, milliseconds.
+            last_rx_ms: 32, u32;
             /// DELEGATED: duplicate ACKs in a row.
             dup_acks: 8, u8;
             /// DELEGATED: persist round (spec 12.2).
@@ -289,7 +289,7 @@ macro_rules! tcp_record_fields {
             ka_probes: 8, u8;
             /// DELEGATED: retransmit, persist or FIN_WAIT_2 deadline.
             rtx_deadline: 32, u32;
-            /// DELEGATED: keepalive deadline.
+            /// DELEGATED: keepalive deadline, milliseconds.
             ka_deadline: 32, u32;
             /// End of posted send data (sequence number after the last byte).
             snd_limit: 32, u32;

@@ -326,6 +326,8 @@ pub mod tcp {
     pub const MAX_SACK_BLOCKS: usize = 4;
     /// Largest shift of a scaled window (RFC 7323 2.3).
     pub const MAX_WINDOW_SHIFT: u8 = 14;
+    /// RFC 7323 5.5: a timestamp of the peer that is older than 24 days says nothing, milliseconds.
+    pub const MAX_TS_RECENT_AGE_MS: u32 = 24 * 24 * 3600 * 1000;
     /// MSS of an IPv4 peer that sends none (RFC 9293 3.7.1).
     pub const DEFAULT_MSS_IPV4: u16 = 536;
     /// MSS of an IPv6 peer that sends none (RFC 9293 3.7.1).

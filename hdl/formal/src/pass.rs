@@ -12,9 +12,9 @@ use chimney_hdl::tcp::proto::event::Event;
 use chimney_hdl::tcp::proto::op::INITIATE;
 use chimney_hdl::tcp::proto::record::Work;
 use chimney_hdl::tcp::proto::stages::{
-    enter, left, stage1, stage2, stage3, stage4, stage5, stage6, went, Env, Told,
+    enter, left, stage1, stage2, stage3, stage4, stage5, stage6, went, Told,
 };
-use chimney_hdl::tcp::proto::step::{Pick, Step};
+use chimney_hdl::tcp::proto::step::{Env, Pick, Step};
 
 /// What a pass is given.
 #[derive(Clone, Copy, Debug, Default, PartialEq, LogicStruct)]

@@ -23,9 +23,9 @@ use chimney_hdl::tcp::proto::op::is_too_far;
 use chimney_hdl::tcp::proto::queues::PASSES;
 use chimney_hdl::tcp::proto::record::Work;
 use chimney_hdl::tcp::proto::step::{
-    is_active, Pick, Plan, Step, Why, CLOSE_WAIT, CLOSING, ESTABLISHED, FIN_WAIT_1, LAST_ACK,
+    is_active, Env, Pick, Plan, Step, Why, CLOSE_WAIT, CLOSING, ESTABLISHED, FIN_WAIT_1, LAST_ACK,
 };
-use chimney_hdl::tcp::seq::{at_or_before, before};
+use chimney_hdl::tcp::seq::{ahead, at_or_before, before};
 use chimney_hdl::tcp::timers::Deadline;
 
 /// So near that differences say what comes first.
@@ -311,13 +311,19 @@ impl Logic for MemoryLeft {
     }
 }
 
+/// So many microseconds are that many milliseconds.
+#[kernel]
+fn thousand(ms: Bits<32>) -> Bits<32> {
+    (ms << bits::<4>(10)) - (ms << bits::<3>(4)) - (ms << bits::<2>(3))
+}
+
 /// The deadline that is watched.
 #[derive(LogicBlock, Default)]
 pub struct WatchChecker {
     /// The record.
     pub w: Signal<In, Work>,
-    /// Clock, microseconds.
-    pub now: Signal<In, Bits<32>>,
+    /// Clocks.
+    pub env: Signal<In, Env>,
     /// Deadlines are near.
     pub fits: Signal<Out, Bit>,
     /// It is not behind any that runs, and there is one if any runs.
@@ -327,21 +333,24 @@ pub struct WatchChecker {
 #[kernel]
 impl Logic for WatchChecker {
     fn update(&mut self) {
-        let (w, now) = (self.w.val(), self.now.val());
+        let (w, v) = (self.w.val(), self.env.val());
         let w: Work = w;
-        let d = earliest(w);
+        let v: Env = v;
+        let now = v.now_us;
+        let d = earliest(w, v);
         let d: Deadline = d;
         let t = w.tm;
         let seen = (!t.on.rtx || at_or_before(d.at, t.rtx))
             && (!t.on.delack || at_or_before(d.at, t.delack))
             && (!t.on.push || at_or_before(d.at, t.push))
-            && (!t.on.keep_alive || at_or_before(d.at, t.keep_alive));
+            && (!t.on.keep_alive || at_or_before(d.at, v.ms_us + thousand(ahead(v.now_ms, t.keep_alive))));
         let runs = t.on.rtx || t.on.delack || t.on.push || t.on.keep_alive;
         self.fits.next = is_active(w)
             && t.rtx - now < QUARTER
             && t.delack - now < QUARTER
             && t.push - now < QUARTER
-            && t.keep_alive - now < QUARTER;
+            && ahead(v.now_ms, t.keep_alive) < QUARTER >> 10
+            && now - v.ms_us < 1000;
         self.ok.next = d.running == runs && (!runs || seen);
     }
 }

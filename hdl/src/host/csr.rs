@@ -18,7 +18,7 @@ use crate::host::regfile::{at, RegFile, PLAIN};
 use crate::prelude::*;
 use crate::stream::AxilSlave;
 use crate::tcp::watchdog::Limits;
-use crate::types::{Doorbell, TcpParams};
+use crate::types::{Doorbell, Millis, TcpParams};
 use chimney_abi::regs;
 use chimney_abi::watch::{
     DROP_RATE, FRAGMENTATION, NO_PREPOSTING, OUT_OF_ORDER, PROGRESS, SEGMENTS, SMALL_IO,
@@ -138,7 +138,7 @@ pub struct Csr {
     /// Clock, microseconds.
     pub now_us: Signal<Out, Bits<64>>,
     /// Clock, milliseconds (timestamp clock).
-    pub now_ms: Signal<Out, Bits<32>>,
+    pub millis: Signal<Out, Millis>,
     /// Ring addresses and indices.
     pub rings: Signal<Out, Rings>,
     /// TCP parameters.
@@ -179,7 +179,7 @@ impl Default for Csr {
             count: std::array::from_fn(|_| Signal::default()),
             soft_reset: Signal::default(),
             now_us: Signal::default(),
-            now_ms: Signal::default(),
+            millis: Signal::default(),
             rings: Signal::default(),
             params: Signal::default(),
             doorbell: Signal::default(),
@@ -348,7 +348,7 @@ impl Logic for Csr {
         self.device_clock.preset.next = write && addr == TIME_SET_AT && !is_enabled;
         self.device_clock.preset_us.next = data;
         self.now_us.next = now_us;
-        self.now_ms.next = self.device_clock.now_ms.val();
+        self.millis.next = self.device_clock.millis.val();
         for i in 0..regs::COUNTERS {
             self.counters.amount[i].next = self.count[i].val();
         }

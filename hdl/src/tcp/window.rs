@@ -7,7 +7,7 @@
 use super::seq::{ahead, at_or_after, at_or_before, before, min32};
 use crate::prelude::*;
 use chimney_abi::desc::{EDGE_SLACK, MAX_RCV_WINDOW};
-use chimney_abi::wire::tcp::MAX_WINDOW_SHIFT;
+use chimney_abi::wire::tcp::{MAX_TS_RECENT_AGE_MS, MAX_WINDOW_SHIFT};
 
 /// Bits of the shift of a scaled window, which is at most [`MAX_SHIFT`].
 pub const SHIFT: usize = 4;
@@ -17,6 +17,8 @@ const _: () = assert!(MAX_SHIFT < 1 << SHIFT);
 /// Largest window a connection may promise, bytes.
 pub const MAX_WINDOW: u64 = MAX_RCV_WINDOW as u64;
 const SLACK: u64 = EDGE_SLACK as u64;
+/// See [`MAX_TS_RECENT_AGE_MS`].
+const MAX_TS_AGE: u64 = MAX_TS_RECENT_AGE_MS as u64;
 
 /// `chimney_abi::desc::aligned_edge`: a right edge that the window field can say exactly.
 #[kernel]
@@ -95,15 +97,40 @@ pub fn segment_len(input: SendInput) -> Bits<32> {
     }
 }
 
-/// R-247, RFC 7323 5.3 R1: the segment is an old duplicate. The age limit of 24 days cannot be seen by the
-/// 32-bit microsecond clock and is the host's: an idle connection belongs there.
+/// The peer's timestamp that we hold.
+#[derive(Clone, Copy, Debug, Default, PartialEq, LogicStruct)]
+pub struct TsRecent {
+    /// TS.Recent.
+    pub val: Bits<32>,
+    /// When it was received, milliseconds.
+    pub taken_ms: Bits<32>,
+}
+
+/// RFC 7323 5.5: the peer's clock may have gone round since.
 #[kernel]
-pub fn paws_rejects(ts_recent: Bits<32>, val: Bits<32>) -> bool {
-    before(val, ts_recent)
+fn is_outdated(recent: TsRecent, now_ms: Bits<32>) -> bool {
+    now_ms - recent.taken_ms > MAX_TS_AGE
+}
+
+/// R-247, RFC 7323 5.3 R1: the segment is an old duplicate.
+#[kernel]
+pub fn paws_rejects(recent: TsRecent, val: Bits<32>, now_ms: Bits<32>) -> bool {
+    before(val, recent.val) && !is_outdated(recent, now_ms)
 }
 
 /// RFC 7323 4.3 (2): take the value of a segment that begins at or before the last ACK we sent.
 #[kernel]
-pub fn takes_ts(ts_recent: Bits<32>, val: Bits<32>, seq: Bits<32>, last_ack_sent: Bits<32>) -> bool {
-    at_or_after(val, ts_recent) && at_or_before(seq, last_ack_sent)
+pub fn update_recent(
+    recent: TsRecent,
+    val: Bits<32>,
+    seq: Bits<32>,
+    last_ack_sent: Bits<32>,
+    now_ms: Bits<32>,
+) -> TsRecent {
+    let is_newer = at_or_after(val, recent.val) || is_outdated(recent, now_ms);
+    if is_newer && at_or_before(seq, last_ack_sent) {
+        TsRecent { val, taken_ms: now_ms }
+    } else {
+        recent
+    }
 }

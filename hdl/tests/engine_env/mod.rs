@@ -311,7 +311,8 @@ impl Env {
         u.reset.next = reset;
         u.enable.next = !reset;
         u.now_us.next = (self.now & 0xffff_ffff).into();
-        u.now_ms.next = ((self.now / 1000) & 0xffff_ffff).into();
+        let (now, past_us) = ((self.now / 1000) & 0xffff_ffff, self.now % 1000);
+        u.millis.next = Millis { now: now.into(), past_us: past_us.into() };
         u.params.next = self.params;
         u.turn.next = !self.stall(r);
         u.path_mtu.next = PathMtu { valid: true, path: PATH.into(), mtu: self.mtu.into(), v6: false };

@@ -74,10 +74,13 @@ impl Rtt {
     }
 }
 
+/// Beyond so many expiries the timeout does not grow.
+pub const MOST_DOUBLINGS: u8 = 16;
+
 /// RFC 6298 5.5: the RTO after `count` expiries without an acknowledgment.
 #[must_use]
 pub fn backed_off(rto_us: u32, count: u8, bounds: &RtoBounds) -> u32 {
-    let shift = u32::from(count).min(16);
+    let shift = u32::from(count.min(MOST_DOUBLINGS));
     // 64 bits: 60 s << 16 does not fit into 32. The result does after `min`.
     let doubled = u64::from(rto_us) << shift;
     doubled.min(u64::from(bounds.max_us)) as u32

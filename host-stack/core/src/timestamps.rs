@@ -1,11 +1,12 @@
 //! Timestamps (RFC 7323): PAWS, which value to echo, and the clock of a connection.
 
+use chimney_abi::wire::tcp::MAX_TS_RECENT_AGE_MS;
 use chimney_abi::SeqNum;
 
 /// Microseconds per tick of TSval (R-266: 1000 ticks per second).
 pub const TICK_US: u64 = 1000;
 /// RFC 7323 5.5: a TS.Recent older than 24 days cannot be compared any more.
-pub const MAX_AGE_US: u64 = 24 * 24 * 3600 * 1_000_000;
+pub const MAX_AGE_US: u64 = MAX_TS_RECENT_AGE_MS as u64 * 1000;
 
 /// TSval and TSecr of one segment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]

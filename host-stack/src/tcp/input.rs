@@ -216,6 +216,9 @@ impl Tcb {
         let rtt_us = self.rtt_timer.finish(numbers.ack, now_us);
         if let Some(rtt_us) = rtt_us {
             self.rtt.sample(rtt_us);
+            self.kept_back_off = 0;
+        } else if !self.timers.is_persist {
+            self.kept_back_off = self.kept_back_off.saturating_add(self.retransmit_count);
         }
         let is_fin_acked = self.is_fin_sent() && numbers.ack == self.snd.snd_max;
         advance(&mut self.snd, numbers.ack);

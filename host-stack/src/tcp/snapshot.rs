@@ -20,11 +20,15 @@ use chimney_host_stack_core::ecn::Ecn;
 use chimney_host_stack_core::loss_recovery::{LossRecovery, TimerKind};
 use chimney_host_stack_core::ranges::{SeqRange, MAX_RANGES};
 use chimney_host_stack_core::recovery::Recovery;
-use chimney_host_stack_core::rtt::{Rtt, RttTimer};
+use chimney_host_stack_core::rtt::{backed_off, Rtt, RttTimer, MOST_DOUBLINGS};
 use chimney_host_stack_core::timestamps::{clock, delta_for, TsRecent};
 
 /// Largest window and amount in flight that is believed.
 const MAX_WINDOW: u32 = 1 << 30;
+/// Microseconds of a millisecond.
+const MS_US: u64 = 1000;
+/// The longest wait that images have in milliseconds.
+const MOST_MS: u32 = u32::MAX >> 1;
 
 /// A state that contradicts itself; nothing was changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -42,9 +46,14 @@ fn deadline(remaining: u32, now_us: u64) -> Option<u64> {
     (remaining != NO_TIMER).then(|| now_us + u64::from(remaining))
 }
 
-/// Microseconds since `then_us`.
-fn age(then_us: u64, now_us: u64) -> u32 {
-    u32::try_from(now_us.saturating_sub(then_us)).unwrap_or(u32::MAX)
+/// A time of days as an image says it: in milliseconds, begun ones included, at most what half a 32-bit clock holds.
+fn milliseconds(us: u64) -> u32 {
+    u32::try_from(us.div_ceil(MS_US)).map_or(MOST_MS, |ms| ms.min(MOST_MS))
+}
+
+/// Time since `then`, in the unit of both.
+fn age(then: u64, now: u64) -> u32 {
+    u32::try_from(now.saturating_sub(then)).unwrap_or(u32::MAX)
 }
 
 fn flag(is_set: bool, bit: u16) -> u16 {
@@ -104,9 +113,8 @@ fn export_cached(tcb: &Tcb, r: &mut TcpRecord) {
     r.ka_probe_count = config.keep_alive_probes;
     r.max_retransmissions = config.max_retransmissions;
     r.initial_rcv_wnd = config.receive_capacity;
-    let clamp = |us: u64| u32::try_from(us).unwrap_or(NO_TIMER - 1);
-    r.ka_timeout_us = clamp(config.keep_alive_us.unwrap_or(0));
-    r.ka_interval_us = clamp(config.keep_alive_interval_us);
+    r.ka_timeout_ms = milliseconds(config.keep_alive_us.unwrap_or(0));
+    r.ka_interval_ms = milliseconds(config.keep_alive_interval_us);
 }
 
 fn export_stream(tcb: &Tcb, r: &mut TcpRecord) {
@@ -149,10 +157,10 @@ fn export_estimates(tcb: &Tcb, now_us: u64, r: &mut TcpRecord) {
     r.rtt_seq = tcb.rtt_timer.end_seq.0;
     r.rtt_start_us = if tcb.rtt_timer.is_running { age(tcb.rtt_timer.sent_us, now_us) } else { 0 };
     r.ts_recent = tcb.ts_recent.val;
-    r.ts_recent_us = age(tcb.ts_recent.taken_us, now_us);
+    r.ts_recent_ms = age(tcb.ts_recent.taken_us / MS_US, now_us / MS_US);
     // TsTime, the value that the next segment would carry.
     r.ts_offset = clock(now_us, tcb.ts_delta);
-    r.last_rx_us = age(tcb.last_rx_us, now_us);
+    r.last_rx_ms = age(tcb.last_rx_us / MS_US, now_us / MS_US);
 }
 
 fn export_timers(tcb: &Tcb, now_us: u64, r: &mut TcpRecord) {
@@ -161,7 +169,7 @@ fn export_timers(tcb: &Tcb, now_us: u64, r: &mut TcpRecord) {
     let waits = tcb.snd.flight_size() > 0 && !tcb.timers.is_persist && tcb.rtx_kind != TimerKind::Rto;
     let timeout = tcb.timers.retransmit.map(|at| if waits { now_us + u64::from(tcb.rto_us()) } else { at });
     r.rtx_deadline = remaining(timeout.or(tcb.timers.close), now_us);
-    r.ka_deadline = remaining(tcb.timers.keep_alive, now_us);
+    r.ka_deadline = tcb.timers.keep_alive.map_or(NO_TIMER, |at| milliseconds(at.saturating_sub(now_us)));
     r.delack_deadline = NO_TIMER;
     r.push_deadline = NO_TIMER;
     r.retransmit_count = tcb.retransmit_count;
@@ -298,15 +306,19 @@ fn import_estimates(tcb: &mut Tcb, now_us: u64, r: &TcpRecord, phase: Phase) {
     tcb.ecn = Ecn::load(tcb.ecn.is_on, r.ecn, tcb.snd.snd_una, &mut tcb.recovery);
     tcb.cw = Cwnd { cwnd: r.cwnd.max(tcb.eff_mss), ssthresh: r.ssthresh, acked_sum: r.cwnd_acc };
     tcb.rtt = Rtt { srtt_x8: r.srtt_us_x8, rttvar_x4: r.rttvar_us_x4 };
+    let (plain, bounds) = (tcb.rtt.rto_us(&tcb.config.rto), tcb.config.rto);
+    let is_as_long = |count: &u8| backed_off(plain, *count, &bounds) >= r.rto_us.min(bounds.max_us);
+    tcb.kept_back_off = (0..MOST_DOUBLINGS).find(is_as_long).unwrap_or(MOST_DOUBLINGS);
     tcb.rtt_timer = RttTimer {
         is_running: r.deleg_flags & state::DELEG_RTT_RUNNING != 0,
         end_seq: SeqNum(r.rtt_seq),
         sent_us: now_us.saturating_sub(u64::from(r.rtt_start_us)),
     };
-    tcb.ts_recent = TsRecent { val: r.ts_recent, taken_us: now_us.saturating_sub(u64::from(r.ts_recent_us)) };
+    tcb.ts_recent =
+        TsRecent { val: r.ts_recent, taken_us: now_us.saturating_sub(MS_US * u64::from(r.ts_recent_ms)) };
     // StackDelta = TsTime - StackTime.
     tcb.ts_delta = delta_for(now_us, r.ts_offset);
-    tcb.last_rx_us = now_us.saturating_sub(u64::from(r.last_rx_us));
+    tcb.last_rx_us = now_us.saturating_sub(MS_US * u64::from(r.last_rx_ms));
     tcb.last_sent_us = now_us;
     if tcb.negotiated.has_sack {
         let (at, control) = (tcb.moment(now_us), Control::new(tcb.config.congestion));
@@ -326,7 +338,7 @@ fn import_timers(tcb: &mut Tcb, now_us: u64, r: &TcpRecord) {
         is_persist: !is_close && r.deleg_flags & state::DELEG_PERSIST != 0,
         delayed_ack: None,
         close: slot.filter(|_| is_close),
-        keep_alive: deadline(r.ka_deadline, now_us),
+        keep_alive: (r.ka_deadline != NO_TIMER).then(|| now_us + MS_US * u64::from(r.ka_deadline)),
     };
     tcb.rtx_kind = TimerKind::Rto;
     tcb.retransmit_count = r.retransmit_count;

@@ -237,6 +237,8 @@ pub struct Tcb {
     pub probe_round: u8,
     /// Unanswered keepalive probes.
     pub ka_probes: u8,
+    /// Doublings of the timeout that outlive the segment they were made for, until the next sample.
+    pub kept_back_off: u8,
     /// Time spent retransmitting the current segment, microseconds.
     pub total_rt_us: u64,
     /// When text was last sent.
@@ -334,6 +336,7 @@ impl Tcb {
             retransmit_count: 0,
             probe_round: 0,
             ka_probes: 0,
+            kept_back_off: 0,
             total_rt_us: 0,
             last_sent_us: 0,
             last_rx_us: 0,

@@ -72,10 +72,11 @@ impl Tcb {
         }
     }
 
-    /// RTO before back-off.
+    /// RTO before back-off, but for that of the segments before: what was sent again says nothing of the round trip, so until there is a sample the
+    /// timeout stays as long as it became (RFC 9293 3.8.2, RFC 6298 5).
     #[must_use]
     pub fn rto_us(&self) -> u32 {
-        self.rtt.rto_us(&self.config.rto)
+        backed_off(self.rtt.rto_us(&self.config.rto), self.kept_back_off, &self.config.rto)
     }
 
     /// RFC 6298 5.1, 5.3: (re)starts the retransmit timer for what is in flight now.

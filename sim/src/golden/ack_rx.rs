@@ -118,6 +118,10 @@ impl<D: Dma> Golden<D> {
     ) -> Result<(), DmaError> {
         let (flight, una_before) = (conn.flight_size(), conn.snd_una());
         let rtt_us = self.sample_rtt(conn, seg.ack);
+        if rtt_us.is_none() && !conn.has(DELEG_PERSIST) {
+            // RFC 9293 3.8.2, RFC 6298 5: until a sample the timeout stays as long as it became.
+            conn.rec.rto_us = self.timeout_us(conn);
+        }
         let mut snd = conn.send_vars();
         ack::advance(&mut snd, seg.ack);
         conn.set_send_vars(&snd);

@@ -105,7 +105,7 @@ impl<D: Dma> Golden<D> {
         sum.add_bytes(&frame[tcp_at..]);
         let at = tcp_at + tcp::CHECKSUM;
         frame[at..at + 2].copy_from_slice(&sum.finish().to_be_bytes());
-        self.after_emit(conn, frame.len().max(ethernet::MIN_FRAME_LEN) as u64, !out.text.is_empty());
+        self.after_emit(conn, frame.len().max(ethernet::MIN_FRAME_LEN) as u64, out);
         self.transmit(frame);
         true
     }
@@ -152,22 +152,29 @@ impl<D: Dma> Golden<D> {
         options
     }
 
-    /// The segment carried an acknowledgment: nothing is owed any more, but for what lies beyond a hole, which is told without text only.
-    fn after_emit(&mut self, conn: &mut Conn, frame_len: u64, has_text: bool) {
-        let r = &mut conn.rec;
-        let (_, edge) = window_of(r.durable_rcv_nxt, r.durable_rcv_right, r.rcv_wind_shift);
-        r.adv_right = edge.0;
-        r.last_ack_sent = r.durable_rcv_nxt;
-        r.ack_pending = 0;
-        r.cnt_segs_out = r.cnt_segs_out.wrapping_add(1);
-        if !(has_text && may_sack(conn) && !conn.ooo.is_empty()) {
-            conn.clear(DELEG_ACK_NOW);
-        }
-        if !conn.has(DELEG_ARRIVING) {
-            conn.stop_timer(TIMER_DELACK);
+    fn after_emit(&mut self, conn: &mut Conn, frame_len: u64, out: &Outgoing<'_>) {
+        conn.rec.cnt_segs_out = conn.rec.cnt_segs_out.wrapping_add(1);
+        // A probe is not acceptable, so the peer does not look at what it acknowledges (RFC 9293 3.10.7.4).
+        if !out.seq.before(conn.snd_una()) {
+            acknowledged(conn, !out.text.is_empty());
         }
         self.regs.count(&regs::CNT_TX_OFFLOADED, 1);
         self.regs.count(&regs::CNT_TX_OFFLOADED_BYTES, frame_len);
+    }
+}
+
+/// The segment carried an acknowledgment: nothing is owed any more, but for what lies beyond a hole, which is told without text only.
+fn acknowledged(conn: &mut Conn, has_text: bool) {
+    let r = &mut conn.rec;
+    let (_, edge) = window_of(r.durable_rcv_nxt, r.durable_rcv_right, r.rcv_wind_shift);
+    r.adv_right = edge.0;
+    r.last_ack_sent = r.durable_rcv_nxt;
+    r.ack_pending = 0;
+    if !(has_text && may_sack(conn) && !conn.ooo.is_empty()) {
+        conn.clear(DELEG_ACK_NOW);
+    }
+    if !conn.has(DELEG_ARRIVING) {
+        conn.stop_timer(TIMER_DELACK);
     }
 }
 

@@ -333,12 +333,12 @@ impl<D: Dma> Golden<D> {
 
     /// only CACHED variables change.
     fn update_cached(&mut self, conn: &mut Conn, new: &TcpRecord) {
-        let now = self.now32();
+        let now_ms = self.now_ms();
         let r = &mut conn.rec;
         r.cached_flags = new.cached_flags & (CACHED_KEEP_ALIVE | CACHED_NAGLE);
         (r.ttl, r.tos, r.user_priority, r.flow_label) = (new.ttl, new.tos, new.user_priority, new.flow_label);
-        (r.ka_probe_count, r.ka_timeout_us, r.ka_interval_us) =
-            (new.ka_probe_count, new.ka_timeout_us, new.ka_interval_us);
+        (r.ka_probe_count, r.ka_timeout_ms, r.ka_interval_ms) =
+            (new.ka_probe_count, new.ka_timeout_ms, new.ka_interval_ms);
         (r.initial_rcv_wnd, r.rcv_indication_size, r.max_rt_us) =
             (new.initial_rcv_wnd, new.rcv_indication_size, new.max_rt_us);
         if new.cached_flags & CACHED_MAX_RT_RESTART != 0 {
@@ -348,7 +348,7 @@ impl<D: Dma> Golden<D> {
         let is_on = new.cached_flags & CACHED_KEEP_ALIVE != 0;
         let is_restart = new.cached_flags & CACHED_KEEP_ALIVE_RESTART != 0;
         if is_restart || is_on != (conn.timer_runs(TIMER_KEEP_ALIVE) && !conn.has(DELEG_CHALLENGED)) {
-            conn.restart_keep_alive(now);
+            conn.restart_keep_alive(now_ms);
         }
     }
 

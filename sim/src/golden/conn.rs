@@ -206,10 +206,10 @@ impl Conn {
         Rtt { srtt_x8: self.rec.srtt_us_x8, rttvar_x4: self.rec.rttvar_us_x4 }
     }
 
-    pub fn start_timer(&mut self, timer: u8, deadline_us: u32) {
+    pub fn start_timer(&mut self, timer: u8, deadline: u32) {
         let r = &mut self.rec;
         r.timers |= timer;
-        *timer_field(r, timer) = deadline_us;
+        *timer_field(r, timer) = deadline;
     }
 
     pub fn stop_timer(&mut self, timer: u8) {
@@ -221,10 +221,10 @@ impl Conn {
     }
 
     /// Restarts or stops the keepalive timer after the peer was heard of.
-    pub fn restart_keep_alive(&mut self, now_us: u32) {
+    pub fn restart_keep_alive(&mut self, now_ms: u32) {
         self.rec.ka_probes = 0;
         if self.rec.cached_flags & CACHED_KEEP_ALIVE != 0 {
-            self.start_timer(TIMER_KEEP_ALIVE, now_us.wrapping_add(self.rec.ka_timeout_us));
+            self.start_timer(TIMER_KEEP_ALIVE, now_ms.wrapping_add(self.rec.ka_timeout_ms));
         } else {
             self.stop_timer(TIMER_KEEP_ALIVE);
         }

@@ -19,11 +19,11 @@ use chimney_host_stack_core::ack_frequency;
 use chimney_host_stack_core::delayed_ack::AckDecision;
 use chimney_host_stack_core::ecn;
 use chimney_host_stack_core::segment::{Flags, Segment};
-use chimney_host_stack_core::timestamps::{self, TsRecent};
+use chimney_host_stack_core::timestamps::{self, TsRecent, TICK_US};
 use chimney_host_stack_core::watchdog::Text;
 
 /// an in-window challenge is followed by keepalive probes at the latest after this time.
-const CHALLENGE_KEEP_ALIVE_US: u32 = 300_000_000;
+const CHALLENGE_KEEP_ALIVE_MS: u32 = 300_000;
 
 /// What becomes of a matched frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -144,8 +144,8 @@ impl<D: Dma> Golden<D> {
     }
 
     fn ts_recent(&self, conn: &Conn) -> TsRecent {
-        let age = self.now32().wrapping_sub(conn.rec.ts_recent_us);
-        TsRecent { val: conn.rec.ts_recent, taken_us: self.clock_us().wrapping_sub(u64::from(age)) }
+        let age_us = u64::from(self.now_ms().wrapping_sub(conn.rec.ts_recent_ms)) * TICK_US;
+        TsRecent { val: conn.rec.ts_recent, taken_us: self.clock_us().saturating_sub(age_us) }
     }
 
     pub(super) fn count_unacceptable(&mut self, conn: &mut Conn) {
@@ -185,10 +185,10 @@ impl<D: Dma> Golden<D> {
         conn.set(DELEG_CHALLENGED | DELEG_ACK_NOW);
         self.regs.count(&regs::CNT_CHALLENGE_ACKS, 1);
         // keepalive at the latest after 5 minutes.
-        let now = self.now32();
+        let now = self.now_ms();
         let left = conn.rec.ka_deadline.wrapping_sub(now);
-        if !conn.timer_runs(TIMER_KEEP_ALIVE) || left > CHALLENGE_KEEP_ALIVE_US {
-            conn.start_timer(TIMER_KEEP_ALIVE, now.wrapping_add(CHALLENGE_KEEP_ALIVE_US));
+        if !conn.timer_runs(TIMER_KEEP_ALIVE) || left > CHALLENGE_KEEP_ALIVE_MS {
+            conn.start_timer(TIMER_KEEP_ALIVE, now.wrapping_add(CHALLENGE_KEEP_ALIVE_MS));
         }
     }
 
@@ -251,16 +251,17 @@ impl<D: Dma> Golden<D> {
     /// An acceptable segment with a valid ACK proves that the peer is there.
     fn on_validated(&mut self, conn: &mut Conn, rx: &RxSegment, seg: &Segment) {
         let now = self.now32();
-        conn.rec.last_rx_us = now;
+        let now_ms = self.now_ms();
+        conn.rec.last_rx_ms = now_ms;
         conn.clear(DELEG_CHALLENGED);
-        conn.restart_keep_alive(now);
+        conn.restart_keep_alive(now_ms);
         if conn.rec.const_flags & CONST_TIMESTAMPS != 0 {
             if let Some(ts) = rx.options.timestamps {
                 let mut recent = self.ts_recent(conn);
                 let last_ack = SeqNum(conn.rec.last_ack_sent);
                 timestamps::update_recent(&mut recent, ts.val, seg.seq, last_ack, self.clock_us());
-                // `as`: records hold the low half of the clock.
-                (conn.rec.ts_recent, conn.rec.ts_recent_us) = (recent.val, recent.taken_us as u32);
+                (conn.rec.ts_recent, conn.rec.ts_recent_ms) =
+                    (recent.val, timestamps::clock(recent.taken_us, 0));
             }
         }
         if conn.state() == TcpState::FinWait2 {

@@ -69,7 +69,8 @@ impl<D: Dma> Golden<D> {
 
     /// The fields that the device sets itself, and bounds for those the arithmetic relies on.
     fn start_record(&mut self, conn: &mut Conn) {
-        let (now, clock_us, bounds) = (self.now32(), self.clock_us(), self.rto_bounds());
+        let (now, now_ms) = (self.now32(), self.now_ms());
+        let (clock_us, bounds) = (self.clock_us(), self.rto_bounds());
         conn.clear(OWN_FLAGS);
         let r = &mut conn.rec;
         r.cached_flags &= CACHED_KEEP_ALIVE | CACHED_NAGLE;
@@ -83,8 +84,9 @@ impl<D: Dma> Golden<D> {
         r.rto_us = r.rto_us.max(bounds.min_us).min(bounds.max_us);
         // the connection's timestamp clock goes on.
         r.ts_offset = timestamps::delta_for(clock_us, r.ts_offset);
-        for stamp in [&mut r.ts_recent_us, &mut r.rtt_start_us, &mut r.last_rx_us] {
-            *stamp = now.wrapping_sub(*stamp);
+        r.rtt_start_us = now.wrapping_sub(r.rtt_start_us);
+        for stamp in [&mut r.ts_recent_ms, &mut r.last_rx_ms] {
+            *stamp = now_ms.wrapping_sub(*stamp);
         }
         (r.durable_rcv_nxt, r.durable_rcv_right) = (r.rcv_nxt, r.rcv_right);
         (r.post_idx, r.post_off, r.post_len, r.post_flags, r.post_addr) = (0, 0, 0, 0, 0);
@@ -107,21 +109,21 @@ impl<D: Dma> Golden<D> {
             conn.start_timer(TIMER_DELACK, now.wrapping_add(image.delack_deadline));
         }
         if image.ka_deadline != NO_TIMER {
-            conn.start_timer(TIMER_KEEP_ALIVE, now.wrapping_add(image.ka_deadline));
+            conn.start_timer(TIMER_KEEP_ALIVE, self.now_ms().wrapping_add(image.ka_deadline));
         } else if conn.rec.cached_flags & CACHED_KEEP_ALIVE != 0 {
-            conn.start_timer(TIMER_KEEP_ALIVE, now.wrapping_add(conn.rec.ka_timeout_us));
+            conn.start_timer(TIMER_KEEP_ALIVE, self.now_ms().wrapping_add(conn.rec.ka_timeout_ms));
         }
     }
 
     /// The image of a connection as it is now.
     pub(super) fn store_conn(&self, conn: &Conn) -> TcpRecord {
-        let now = self.now32();
+        let (now, now_ms) = (self.now32(), self.now_ms());
         let mut r = conn.rec;
         r.deleg_flags &= !DELEG_POST_LOADED;
         super::loss::store(conn, &mut r, self.smss(conn));
         let (ecn, recover) = conn.ecn.store(&conn.recovery());
         (r.ecn, r.recover) = (ecn, recover.0);
-        let remaining = |timer: u8, deadline: u32| {
+        let remaining = |timer: u8, deadline: u32, now: u32| {
             if r.timers & timer == 0 {
                 return NO_TIMER;
             }
@@ -132,15 +134,16 @@ impl<D: Dma> Golden<D> {
         r.rtx_deadline = match conn.rtx_kind {
             // The new owner's is a timeout, which takes the window away.
             TimerKind::Probe | TimerKind::Reorder if conn.timer_runs(TIMER_RTX) && waits => r.rto_us,
-            _ => remaining(TIMER_RTX, r.rtx_deadline),
+            _ => remaining(TIMER_RTX, r.rtx_deadline, now),
         };
         // In CLOSED no timer runs, also after an update.
         let is_closed = conn.state() == TcpState::Closed;
-        r.ka_deadline = if is_closed { NO_TIMER } else { remaining(TIMER_KEEP_ALIVE, r.ka_deadline) };
+        r.ka_deadline = if is_closed { NO_TIMER } else { remaining(TIMER_KEEP_ALIVE, r.ka_deadline, now_ms) };
         (r.delack_deadline, r.push_deadline, r.timers) = (NO_TIMER, NO_TIMER, 0);
         r.ts_offset = timestamps::clock(self.clock_us(), r.ts_offset);
-        for stamp in [&mut r.ts_recent_us, &mut r.rtt_start_us, &mut r.last_rx_us] {
-            *stamp = now.wrapping_sub(*stamp);
+        r.rtt_start_us = now.wrapping_sub(r.rtt_start_us);
+        for stamp in [&mut r.ts_recent_ms, &mut r.last_rx_ms] {
+            *stamp = now_ms.wrapping_sub(*stamp);
         }
         store_ranges(conn, &mut r);
         r

@@ -43,6 +43,7 @@ use chimney_abi::cmd::UploadReason;
 use chimney_abi::desc::HEARTBEAT_US;
 use chimney_abi::layout::Reg;
 pub use chimney_host_stack_core::congestion::Algorithm;
+use chimney_host_stack_core::timestamps;
 use commands::{Neighbor, Path};
 use conn::Conn;
 use dma::DmaPort;
@@ -286,6 +287,11 @@ impl<D: Dma> Golden<D> {
     fn now32(&self) -> u32 {
         // `as`: the clock of records is 32 bits and wraps.
         self.clock_us() as u32
+    }
+
+    /// The milliseconds that records hold.
+    fn now_ms(&self) -> u32 {
+        timestamps::clock(self.clock_us(), 0)
     }
 
     fn heartbeat(&mut self) {

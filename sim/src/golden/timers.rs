@@ -1,4 +1,4 @@
-//! Deadlines: 32-bit absolute microseconds of the device clock, compared by signed distance.
+//! Deadlines: 32-bit absolute microseconds of the device clock, that of keepalive milliseconds, compared by signed distance.
 //!
 //! `timer_hint_us` is never later than the earliest deadline, so a step without a due timer costs one comparison.
 
@@ -12,11 +12,12 @@ use chimney_abi::state::{
     MAX_RT_UNLIMITED, TIMER_DELACK, TIMER_KEEP_ALIVE, TIMER_PUSH, TIMER_RTX,
 };
 use chimney_host_stack_core::loss_recovery::TimerKind;
+use chimney_host_stack_core::timestamps::TICK_US;
 
 const TIMERS: [u8; 4] = [TIMER_DELACK, TIMER_PUSH, TIMER_RTX, TIMER_KEEP_ALIVE];
 /// probes and their distance when the host gave none.
 const DEFAULT_KA_PROBES: u8 = 10;
-const DEFAULT_KA_INTERVAL_US: u32 = 1_000_000;
+const DEFAULT_KA_INTERVAL_MS: u32 = 1_000;
 
 impl<D: Dma> Golden<D> {
     /// Makes sure that the next deadline of a connection is not slept through.
@@ -28,13 +29,22 @@ impl<D: Dma> Golden<D> {
         if conn.rec.timers == 0 || conn.is_halted() {
             return u64::MAX;
         }
-        let (clock, now) = (self.clock_us(), self.now32());
-        let mut record = conn.rec;
-        let left = TIMERS.iter().filter(|t| conn.timer_runs(**t)).map(|t| {
-            // `as`: the signed distance; a deadline in the past is due now.
-            (timer_field(&mut record, *t).wrapping_sub(now) as i32).max(0) as u64
-        });
+        let clock = self.clock_us();
+        let left = TIMERS.iter().filter(|t| conn.timer_runs(**t)).map(|t| self.left_us(conn, *t));
         left.min().map_or(u64::MAX, |left| clock.saturating_add(left))
+    }
+
+    /// Microseconds until a timer is due; 0 = it is. That of keepalive counts milliseconds.
+    fn left_us(&self, conn: &Conn, timer: u8) -> u64 {
+        let mut record = conn.rec;
+        let at = *timer_field(&mut record, timer);
+        // `as`: the signed distance; a deadline in the past is due now.
+        let left = |now: u32| (at.wrapping_sub(now) as i32).max(0) as u64;
+        if timer == TIMER_KEEP_ALIVE {
+            (left(self.now_ms()) * TICK_US).saturating_sub(self.clock_us() % TICK_US)
+        } else {
+            left(self.now32())
+        }
     }
 
     /// Handles every deadline that has come; false if there was none.
@@ -61,11 +71,7 @@ impl<D: Dma> Golden<D> {
     /// Handles the due timers of one connection, each with what it sends: the last may end the connection.
     fn expire(&mut self, conn: &mut Conn) -> Result<(), DmaError> {
         for timer in TIMERS {
-            let is_due = conn.timer_runs(timer) && {
-                let left = timer_field(&mut conn.rec, timer).wrapping_sub(self.now32());
-                // `as`: the signed distance.
-                left as i32 <= 0
-            };
+            let is_due = conn.timer_runs(timer) && self.left_us(conn, timer) == 0;
             if !is_due || conn.is_halted() {
                 continue;
             }
@@ -164,7 +170,7 @@ impl<D: Dma> Golden<D> {
     fn on_keep_alive(&mut self, conn: &mut Conn) {
         let r = &conn.rec;
         let probes = if r.ka_probe_count == 0 { DEFAULT_KA_PROBES } else { r.ka_probe_count };
-        let interval = if r.ka_interval_us == 0 { DEFAULT_KA_INTERVAL_US } else { r.ka_interval_us };
+        let interval = if r.ka_interval_ms == 0 { DEFAULT_KA_INTERVAL_MS } else { r.ka_interval_ms };
         if r.ka_probes >= probes {
             self.close(conn);
             return conn.request_upload(UploadReason::TimeoutExpiration);
@@ -174,6 +180,6 @@ impl<D: Dma> Golden<D> {
             conn.set(DELEG_PROBE);
             conn.rec.ka_probes += 1;
         }
-        conn.start_timer(TIMER_KEEP_ALIVE, self.now32().wrapping_add(interval));
+        conn.start_timer(TIMER_KEEP_ALIVE, self.now_ms().wrapping_add(interval));
     }
 }

@@ -42,7 +42,7 @@ fn ack(pair: &mut Pair, ack: u32, wnd: u16) {
 fn no_keepalive_probe_while_text_is_unacknowledged() {
     let mut pair = open(|r| {
         r.cached_flags = CACHED_KEEP_ALIVE;
-        (r.ka_timeout_us, r.ka_interval_us, r.ka_probe_count) = (100_000, 100_000, 2);
+        (r.ka_timeout_ms, r.ka_interval_ms, r.ka_probe_count) = (100, 100, 2);
         r.max_rt_us = MAX_RT_UNLIMITED;
     });
     post(&mut pair, 100);
@@ -58,7 +58,7 @@ fn no_keepalive_probe_while_text_is_unacknowledged() {
 fn an_update_replaces_what_is_cached_and_no_more() {
     let mut pair = open(|r| r.max_retransmissions = 5);
     let flags = CACHED_KEEP_ALIVE | CACHED_KEEP_ALIVE_RESTART | CACHED_MAX_RT_RESTART;
-    let update = TcpRecord { cached_flags: flags, ttl: 9, ka_timeout_us: 500_000, ..TcpRecord::default() };
+    let update = TcpRecord { cached_flags: flags, ttl: 9, ka_timeout_ms: 500, ..TcpRecord::default() };
     assert_eq!(pair.both(|rig| rig.update(0, 1, &update)), Status::Success);
     let image = record(&mut pair);
     assert_eq!((image.max_retransmissions, image.ttl), (5, 9));
@@ -70,9 +70,9 @@ fn the_timeout_of_an_image_stays_until_a_round_trip_is_measured() {
     let mut pair = open(|r| r.rto_us = 700_000);
     post(&mut pair, 100);
     pair.pass(800 * MS);
-    // Karn's rule: it was sent twice.
+    // Karn's rule: it was sent twice, and the timeout had doubled.
     ack(&mut pair, ISS + 100, 65_000);
-    assert_eq!(record(&mut pair).rto_us, 700_000);
+    assert_eq!(record(&mut pair).rto_us, 1_400_000);
 }
 
 #[test]
@@ -89,7 +89,7 @@ fn who_gives_up_says_how_long_it_waited_and_has_no_timer() {
 fn a_closed_connection_has_no_timers() {
     let mut pair = open(|r| {
         r.cached_flags = CACHED_KEEP_ALIVE;
-        r.ka_timeout_us = 1_000_000;
+        r.ka_timeout_ms = 1_000;
     });
     post(&mut pair, 100);
     pair.both(|rig| rig.peer(Seg { rst: true, ..Seg::new(IRS, ISS) }));
@@ -298,7 +298,7 @@ fn a_fin_alone_does_not_wait_for_a_window() {
 fn a_closed_connection_probes_no_window() {
     let mut pair = open(|r| {
         (r.snd_wnd, r.cached_flags) = (0, CACHED_KEEP_ALIVE);
-        (r.ka_timeout_us, r.ka_interval_us, r.ka_probe_count) = (100_000, 100_000, 1);
+        (r.ka_timeout_ms, r.ka_interval_ms, r.ka_probe_count) = (100, 100, 1);
     });
     pair.pass(500 * MS);
     post(&mut pair, 100);
@@ -347,7 +347,7 @@ fn text_behind_what_is_sent_again_has_a_probe() {
 fn of_two_timers_of_a_moment_the_first_sends_before_the_second_gives_up() {
     let mut pair = open(|r| {
         (r.snd_wnd, r.cached_flags, r.max_retransmissions) = (0, CACHED_KEEP_ALIVE, 0);
-        (r.ka_timeout_us, r.ka_interval_us, r.ka_probe_count) = (500_000, 100_000, 1);
+        (r.ka_timeout_ms, r.ka_interval_ms, r.ka_probe_count) = (500, 100, 1);
     });
     post(&mut pair, 100);
     pair.pass(1000 * MS);
@@ -401,8 +401,79 @@ fn an_update_starts_no_timer_of_a_closed_connection() {
     pair.both(|rig| rig.peer(Seg::new(IRS + 1, ISS + 1)));
     pair.compare();
     let flags = CACHED_KEEP_ALIVE | CACHED_KEEP_ALIVE_RESTART;
-    let update = TcpRecord { cached_flags: flags, ka_timeout_us: 500_000, ..TcpRecord::default() };
+    let update = TcpRecord { cached_flags: flags, ka_timeout_ms: 500, ..TcpRecord::default() };
     assert_eq!(pair.both(|rig| rig.update(0, 1, &update)), Status::Success);
     let image = record(&mut pair);
     assert_eq!((image.tcp_state, image.ka_deadline), (TcpState::Closed.code(), NO_TIMER));
+}
+
+/// Verifies: R-251
+///
+/// Two hours are more than half of the 32-bit microsecond clock.
+#[test]
+fn keepalive_after_hours_does_not_probe_at_once() {
+    let mut pair = open(|r| {
+        r.cached_flags = CACHED_KEEP_ALIVE;
+        (r.ka_timeout_ms, r.ka_interval_ms, r.ka_deadline) = (7_200_000, 75_000, 7_200_000);
+    });
+    pair.pass(200 * MS);
+    ack(&mut pair, ISS, 65_000);
+    pair.pass(100 * MS);
+    let image = record(&mut pair);
+    assert_eq!((image.cnt_segs_out, image.ka_probes, image.ka_deadline), (0, 0, 7_199_900));
+}
+
+/// Verifies: R-224
+#[test]
+fn a_syn_in_time_wait_is_the_hosts() {
+    let mut pair = open(|_| {});
+    pair.both(|rig| rig.send_fin(ISS));
+    ack(&mut pair, ISS + 1, 65_000);
+    pair.both(|rig| rig.peer(Seg { fin: true, ..Seg::new(IRS, ISS + 1) }));
+    pair.compare();
+    assert_eq!(record(&mut pair).tcp_state, TcpState::TimeWait.code());
+    let sent = record(&mut pair).cnt_segs_out;
+    for seq in [IRS + 1, IRS + 5000, IRS + 9_000_000] {
+        pair.both(|rig| rig.peer(Seg { syn: true, ..Seg::new(seq, ISS) }));
+        assert_eq!(pair.both(|rig| rig.handed_up().len()), 1, "SYN {seq}");
+    }
+    let image = record(&mut pair);
+    assert_eq!((image.tcp_state, image.cnt_segs_out), (TcpState::TimeWait.code(), sent));
+}
+
+/// RFC 9293 3.10.7.4, first check: the peer answers a probe and does not look at what it acknowledges.
+#[test]
+fn a_probe_acknowledges_nothing() {
+    let mut pair = open(|r| r.snd_wnd = 0);
+    let out = |rig: &mut Rig<Dut>| {
+        let image = rig.take_back(0, 1, Opcode::Query).1;
+        (image.cnt_segs_out, image.last_ack_sent)
+    };
+    post(&mut pair, 100);
+    ack(&mut pair, ISS, 0);
+    pair.pass(290 * MS);
+    pair.both(|rig| rig.peer(Seg { wnd: 0, text: vec![7; 100], ..Seg::new(IRS, ISS) }));
+    pair.pass(15 * MS);
+    assert_eq!(pair.both(out), (1, IRS), "the probe");
+    pair.pass(40 * MS);
+    assert_eq!(pair.both(out), (2, IRS + 100), "the acknowledgment");
+}
+
+/// RFC 9293 3.8.2, RFC 6298 5: a timeout that had to grow stays, until a round trip is measured.
+#[test]
+fn what_was_sent_again_leaves_the_timeout_as_long_as_it_became() {
+    let mut pair = open(|r| r.const_flags = CONST_NEWRENO);
+    let rto = record(&mut pair).rto_us;
+    post(&mut pair, 100);
+    pair.pass(u64::from(rto) + 50 * MS);
+    assert_eq!(record(&mut pair).retransmit_count, 1);
+    ack(&mut pair, ISS + 100, 65_000);
+    let image = record(&mut pair);
+    assert_eq!((image.retransmit_count, image.rto_us), (0, 2 * rto));
+    more(&mut pair, ISS + 100, 100);
+    assert_eq!(record(&mut pair).rtx_deadline, 2 * rto);
+    pair.pass(u64::from(rto) + 50 * MS);
+    ack(&mut pair, ISS + 200, 65_000);
+    let image = record(&mut pair);
+    assert_eq!((image.cnt_retransmits, image.srtt_us_x8 / 8), (1, rto + 50_000), "it lasts for a sample");
 }

@@ -79,8 +79,8 @@ fn drawn(rng: &mut Rng) -> TcpRecord {
         ttl: 64,
         max_retransmissions: 5,
         initial_rcv_wnd: WINDOW,
-        ka_timeout_us: 900_000,
-        ka_interval_us: 200_000,
+        ka_timeout_ms: 900,
+        ka_interval_ms: 200,
         ka_probe_count: 3,
         max_rt_us,
         tcp_state: TcpState::Established.code(),
@@ -197,7 +197,8 @@ impl Conn {
             950..=979 => self.query(pair),
             980..=989 => return self.hand_over(pair),
             990..=992 => return self.close(pair),
-            993 => self.fin(pair),
+            // Of a FIN alone the RTL writes no record, so there must be one.
+            993 if shadow.generation == self.generation => self.fin(pair),
             994..=996 => self.update(pair),
             _ => {}
         }
@@ -227,8 +228,8 @@ impl Conn {
         let record = TcpRecord {
             cached_flags: flags,
             ttl: 1 + rng.below(200) as u8,
-            ka_timeout_us: 500_000,
-            ka_interval_us: 100_000,
+            ka_timeout_ms: 500,
+            ka_interval_ms: 100,
             ka_probe_count: 2,
             max_retransmissions: 5,
             initial_rcv_wnd: WINDOW,
@@ -461,6 +462,8 @@ impl Conn {
             }
             _ if self.fin_sent || is_full => {
                 seg.seq = self.seq;
+                let odd = rng.below(100);
+                mark(&mut seg, odd);
                 return self.give(pair, seg);
             }
             _ => {
@@ -470,16 +473,12 @@ impl Conn {
         }
         seg.text = pattern(seg.seq, len as usize);
         match rng.below(400) {
-            0 => seg.rst = true,
-            1 => seg.syn = true,
-            2 => seg.urg = true,
-            3 => seg.no_ack = true,
             4 | 5 => {
                 seg.fin = true;
                 self.fin_sent = true;
                 self.seq = self.seq.wrapping_add(1);
             }
-            _ => {}
+            odd => mark(&mut seg, odd),
         }
         self.give(pair, seg);
     }
@@ -527,5 +526,16 @@ impl Conn {
             pair.pass(1);
         }
         pair.both(|rig| rig.peer(seg.clone()));
+    }
+}
+
+/// Flags that a peer has no reason for.
+fn mark(seg: &mut Seg, odd: u64) {
+    match odd {
+        0 => seg.rst = true,
+        1 => seg.syn = true,
+        2 => seg.urg = true,
+        3 => seg.no_ack = true,
+        _ => {}
     }
 }

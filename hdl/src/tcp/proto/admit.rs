@@ -210,7 +210,7 @@ pub fn admitted(beat: Bits<BEAT>, word: Bits<64>, r: TcpRecord, s: Seen, p: TcpP
     } else if beat == RETRANSMIT {
         cat::<64, _>((if is_off { wait } else { hi }, lo))
     } else if beat == LIMIT {
-        cat::<64, _>((hi, if keeps { r.ka_timeout_us } else { lo }))
+        cat::<64, _>((hi, if keeps { r.ka_timeout_ms } else { lo }))
     } else if beat == TIMERS {
         let newest = if has_newest { t.ooo_recent } else { bits::<8>(0) };
         let ecn = if unpack::<ConstFlags, 16>(r.const_flags).ecn { t.ecn } else { bits::<8>(0) };

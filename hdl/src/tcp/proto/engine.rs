@@ -13,8 +13,8 @@ use crate::tcp::dues::Dues;
 use crate::tcp::loss::queue::LossQueue;
 use crate::tcp::place::placer::Placer;
 use crate::types::{
-    ConnOp, Doorbell, EngineCounts, OpDone, PathMtu, ReadBeat, ReadReq, RxSeg, TcpParams, TxDone, TxJob,
-    WriteCmd, WriteDone,
+    ConnOp, Doorbell, EngineCounts, Millis, OpDone, PathMtu, ReadBeat, ReadReq, RxSeg, TcpParams, TxDone,
+    TxJob, WriteCmd, WriteDone,
 };
 
 /// The block.
@@ -37,7 +37,7 @@ pub struct Engine<
     /// Clock, low word, microseconds.
     pub now_us: Signal<In, Bits<32>>,
     /// Millisecond counter, low word.
-    pub now_ms: Signal<In, Bits<32>>,
+    pub millis: Signal<In, Millis>,
     /// Registers.
     pub params: Signal<In, TcpParams>,
     /// A path and its MTU.
@@ -199,7 +199,7 @@ impl<const LOG2: usize, const MAP: usize, const CUBIC: usize, const TABLE: usize
         self.intake.enable.next = on;
         self.intake.is_swept.next = !self.pipe.sweeps.val();
         self.pipe.now_us.next = self.now_us.val();
-        self.pipe.now_ms.next = self.now_ms.val();
+        self.pipe.millis.next = self.millis.val();
         self.pipe.params.next = self.params.val();
         self.pipe.path_mtu.next = self.path_mtu.val();
         self.pipe.news.next = self.intake.news.val();

@@ -14,7 +14,7 @@ use crate::tcp::place::order::Posts;
 use crate::tcp::ranges::{far, near, Ranges, SeqRange, NEAR};
 use crate::tcp::rtt::Rtt;
 use crate::tcp::seq::before;
-use crate::tcp::window::SHIFT;
+use crate::tcp::window::{TsRecent, SHIFT};
 use chimney_abi::state::NO_TIMER;
 
 /// `NO_TIMER` as the kernels need it.
@@ -52,8 +52,8 @@ pub fn cached(r: TcpRecord) -> Cached {
         max_retransmissions: r.max_retransmissions,
         initial_rcv_wnd: r.initial_rcv_wnd,
         rcv_indication_size: r.rcv_indication_size,
-        ka_timeout_us: r.ka_timeout_us,
-        ka_interval_us: r.ka_interval_us,
+        ka_timeout_ms: r.ka_timeout_ms,
+        ka_interval_ms: r.ka_interval_ms,
         max_rt_us: r.max_rt_us,
         flow_label: r.flow_label,
     }
@@ -61,7 +61,7 @@ pub fn cached(r: TcpRecord) -> Cached {
 
 /// Receive variables; what the image promises counts as durable: it is the host's own.
 #[kernel]
-fn receive(r: TcpRecord, now: Bits<32>) -> Receive {
+fn receive(r: TcpRecord, now_ms: Bits<32>) -> Receive {
     Receive {
         nxt: r.rcv_nxt,
         right: r.rcv_right,
@@ -70,20 +70,19 @@ fn receive(r: TcpRecord, now: Bits<32>) -> Receive {
         durable_right: r.rcv_right,
         adv_right: r.adv_right,
         last_ack_sent: r.last_ack_sent,
-        ts_recent: r.ts_recent,
-        ts_recent_us: now - r.ts_recent_us,
-        last_rx_us: now - r.last_rx_us,
+        ts_recent: TsRecent { val: r.ts_recent, taken_ms: now_ms - r.ts_recent_ms },
+        last_rx_ms: now_ms - r.last_rx_ms,
         ack_pending: bits::<8>(0),
     }
 }
 
 /// Timers.
 #[kernel]
-fn clocks(r: TcpRecord, now: Bits<32>) -> Clocks {
+fn clocks(r: TcpRecord, now: Bits<32>, now_ms: Bits<32>) -> Clocks {
     Clocks {
         on: unpack::<Running, 8>(r.timers),
         rtx: now + r.rtx_deadline,
-        keep_alive: now + r.ka_deadline,
+        keep_alive: now_ms + r.ka_deadline,
         delack: now + r.delack_deadline,
         push: now,
         probe_round: r.probe_round,
@@ -160,9 +159,9 @@ pub fn load(r: TcpRecord, generation: Bits<8>, path: Bits<16>, now_us: Bits<32>,
         rtt: Rtt { srtt_x8: r.srtt_us_x8, rttvar_x4: r.rttvar_us_x4 },
         rtt_seq: r.rtt_seq,
         rtt_start_us: now_us - r.rtt_start_us,
-        rcv: receive(r, now_us),
+        rcv: receive(r, now_ms),
         ooo: ranges(r),
-        tm: clocks(r, now_us),
+        tm: clocks(r, now_us, now_ms),
         cnt: Counts::default(),
         side: Side {
             pub_una: r.snd_una,
@@ -246,8 +245,8 @@ fn store_send(w: Work, nxt: Bits<32>) -> TcpRecord {
         generation: w.fixed.generation,
         initial_rcv_wnd: w.cached.initial_rcv_wnd,
         rcv_indication_size: w.cached.rcv_indication_size,
-        ka_timeout_us: w.cached.ka_timeout_us,
-        ka_interval_us: w.cached.ka_interval_us,
+        ka_timeout_ms: w.cached.ka_timeout_ms,
+        ka_interval_ms: w.cached.ka_interval_ms,
         max_rt_us: w.cached.max_rt_us,
         flow_label: w.cached.flow_label,
         tcp_state: w.state,
@@ -296,7 +295,7 @@ fn store_receive(r: TcpRecord, w: Work) -> TcpRecord {
     TcpRecord {
         rcv_nxt: w.rcv.nxt,
         rcv_right: w.rcv.right,
-        ts_recent: w.rcv.ts_recent,
+        ts_recent: w.rcv.ts_recent.val,
         probe_round: w.tm.probe_round,
         retransmit_count: w.tm.retransmit_count,
         ka_probes: w.tm.ka_probes,
@@ -347,11 +346,11 @@ pub fn store(w: Work, now_us: Bits<32>, now_ms: Bits<32>) -> TcpRecord {
     let r = store_receive(store_send(w, nxt), w);
     TcpRecord {
         ts_offset: w.ts_offset + now_ms,
-        ts_recent_us: now_us - w.rcv.ts_recent_us,
+        ts_recent_ms: now_ms - w.rcv.ts_recent.taken_ms,
         rtt_start_us: now_us - w.rtt_start_us,
-        last_rx_us: now_us - w.rcv.last_rx_us,
+        last_rx_ms: now_ms - w.rcv.last_rx_ms,
         rtx_deadline: timeout(w, now_us),
-        ka_deadline: left(w.tm.on.keep_alive && w.state != CLOSED, w.tm.keep_alive, now_us),
+        ka_deadline: left(w.tm.on.keep_alive && w.state != CLOSED, w.tm.keep_alive, now_ms),
         delack_deadline: bits::<32>(OFF),
         push_deadline: bits::<32>(OFF),
         ..r

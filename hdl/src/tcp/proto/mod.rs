@@ -9,7 +9,7 @@
 //! | `clock`, `reset` | in | after `reset` falls the engine clears its tables for 2^LOG2 cycles; all `_ready` are low meanwhile |
 //! | `enable` | in | `CTRL.enable`; while 0 nothing is prefetched and nothing begins of itself: deadlines and turns to send wait. Segments, doorbells and commands that are there are done with, so that the engine comes to rest whatever was under way |
 //! | `idle` | out | nothing in work, no commit, read or event outstanding |
-//! | `now_us: Bits<32>`, `now_ms: Bits<32>` | in | low words of the clock and of the millisecond counter |
+//! | `now_us: Bits<32>`, `millis: Millis` | in | low words of the clock and of the millisecond counter |
 //! | `params: TcpParams` | in | registers, stable while enabled |
 //! | `path_mtu: PathMtu` | in | with `valid`: a path was stored or updated; kept here, and obeyed from the next event on |
 //! | `rx_seg: RxSeg` | in, valid/ready | a segment whose 4-tuple was found; several may be under way, their verdicts come in order |

@@ -1,16 +1,16 @@
 //! What is not a segment: doorbells, durable shadow records, failed jobs, deadlines; and the end of every pass.
 use super::guard::{timed_out, waited};
 use super::op::is_too_far;
-use super::record::{Cached, Clocks, Fixed, Receive, Side, Work};
+use super::record::{Cached, Clocks, Fixed, Side, Work};
 use super::step::{
-    fin_acked, is_active, is_mandatory, reason, told_reason, Ctx, Pick, Step, Why, CLOSED, ESTABLISHED,
+    fin_acked, is_active, is_mandatory, reason, told_reason, Ctx, Env, Pick, Step, Why, CLOSED, ESTABLISHED,
     FIN_WAIT_2, HARDWARE, INVALID_STATE, REQUESTED, TIMEOUT, URGENT,
 };
 use super::text::has_ranges;
 use crate::prelude::*;
 use crate::tcp::place::order::{Commit, PlaceOrder, Snap, PLACE_LOAD, PLACE_TELL, PLACE_WORK};
 use crate::tcp::rtt::{backed_off, backed_off_more};
-use crate::tcp::seq::{after, at_or_before, before, earlier, min32};
+use crate::tcp::seq::{after, ahead, at_or_before, before, earlier, min32};
 use crate::tcp::timers::Deadline;
 use crate::tcp::watchdog::{
     Deed, DROP_RATE, FRAGMENTATION, LOW_ACTIVITY, NONE_NOW, NO_PREPOSTING, OUT_OF_ORDER, SMALL_IO,
@@ -22,6 +22,8 @@ use chimney_abi::state::MAX_RT_UNLIMITED;
 
 const FIN: u64 = DOORBELL_FIN as u64;
 const NO_LIMIT: u64 = MAX_RT_UNLIMITED as u64;
+/// log2 of the longest distance at which a keepalive deadline is looked at, milliseconds.
+const FAR: u64 = 21;
 
 /// Stage 1: a doorbell.
 #[kernel]
@@ -63,16 +65,19 @@ pub fn bell(s: Step, d: Doorbell, now: Bits<32>) -> Step {
         n.c.bell = is_active(w);
         n.c.producer = d.producer;
         // The edge may be told when it is durable; if the peer need not hear of it now, the next record will say it.
-        n.c.publish =
-            !is_active(w) || (w.side.commits == 0 && edge_due(n.w.rcv, w.cached, w.fixed, w.rcv.durable_nxt));
+        n.c.publish = !is_active(w)
+            || (w.side.commits == 0
+                && edge_due(w.rcv.adv_right, n.w.rcv.right, w.cached, w.fixed, w.rcv.durable_nxt));
     }
     n
 }
 
-/// The peer would hear of the right edge at once if it were durable (SWS avoidance, RFC 9293 3.8.6.2.2).
+/// The peer hears of the right edge at once if it is durable (SWS avoidance, RFC 9293 3.8.6.2.2), also when it has no room for a segment.
 #[kernel]
-fn edge_due(r: Receive, c: Cached, f: Fixed, nxt: Bits<32>) -> bool {
-    update_due(nxt, r.adv_right, r.right, c.initial_rcv_wnd, bit_cast::<32, 16>(f.eff_mss))
+fn edge_due(told: Bits<32>, right: Bits<32>, c: Cached, f: Fixed, nxt: Bits<32>) -> bool {
+    let mss = bit_cast::<32, 16>(f.eff_mss);
+    let is_narrow = after(right, told) && ahead(nxt, told) < mss;
+    is_narrow || update_due(nxt, told, right, c.initial_rcv_wnd, mss)
 }
 
 /// Stage 1: everything the shadow record counts is in host memory; only now it may be acknowledged.
@@ -94,7 +99,7 @@ pub fn committed(s: Step, k: Commit, now: Bits<32>, p: TcpParams) -> Step {
         let pending = s.w.rcv.ack_pending + bit_cast::<8, 2>(k.data);
         let has_data = k.data != 0;
         n.w.rcv.ack_pending = pending;
-        let mss = bit_cast::<32, 16>(s.w.fixed.eff_mss);
+        let (told, c, f) = (s.w.rcv.adv_right, s.w.cached, s.w.fixed);
         if k.now || (has_data && pending >= p.ack_frequency) {
             n.w.flags.ack_now = true;
             n.c.want_tx = true;
@@ -102,11 +107,11 @@ pub fn committed(s: Step, k: Commit, now: Bits<32>, p: TcpParams) -> Step {
             n.w.tm.on.delack = true;
             n.w.tm.delack = now + p.delayed_ack_us;
         }
-        if update_due(k.nxt, s.w.rcv.adv_right, k.right, s.w.cached.initial_rcv_wnd, mss) {
+        if edge_due(told, k.right, c, f, k.nxt) {
             n.c.want_tx = true;
         }
         // A doorbell that came meanwhile left its edge to this record, which did not say it yet.
-        if commits == 0 && s.w.rcv.right != k.right && edge_due(s.w.rcv, s.w.cached, s.w.fixed, k.nxt) {
+        if commits == 0 && s.w.rcv.right != k.right && edge_due(told, s.w.rcv.right, c, f, k.nxt) {
             n.c.publish = true;
         }
     }
@@ -193,14 +198,14 @@ fn is_plain(w: Work) -> bool {
     w.flags.persist || !(w.guard.is_probe || w.guard.is_reorder || w.guard.is_behind)
 }
 
-/// How long the timer that has come waits next.
+/// How long the timer that has come waits next: that of retransmissions microseconds, that of keepalive milliseconds.
 #[kernel]
 fn next_wait(w: Work, is_rtx: bool, max_rto_us: Bits<32>) -> Bits<32> {
     let waited = backed_off(w.tm.rto_us, w.tm.retransmit_count, max_rto_us);
-    let every = w.cached.ka_interval_us;
+    let every = w.cached.ka_interval_ms;
     if !is_rtx {
         if every == 0 {
-            bits::<32>(1_000_000)
+            bits::<32>(1_000)
         } else {
             every
         }
@@ -213,10 +218,11 @@ fn next_wait(w: Work, is_rtx: bool, max_rto_us: Bits<32>) -> Bits<32> {
 
 /// Stage 3: one deadline that has come; the scanner comes again for the next.
 #[kernel]
-pub fn expire(s: Step, now: Bits<32>, p: TcpParams) -> Step {
-    let w = s.w;
+pub fn expire(s: Step, v: Env) -> Step {
+    let (w, now, p) = (s.w, v.now_us, v.p);
+    let p: TcpParams = p;
     let is_rtx = due(w.tm.on.rtx, w.tm.rtx, now);
-    let next = now + next_wait(w, is_rtx, p.max_rto_us);
+    let next = (if is_rtx { now } else { v.now_ms }) + next_wait(w, is_rtx, p.max_rto_us);
     let mut n = s;
     if !is_active(w) {
         // The deadline entry is rewritten as off.
@@ -257,7 +263,7 @@ pub fn expire(s: Step, now: Bits<32>, p: TcpParams) -> Step {
             n.c.counts.rto = !w.flags.persist;
             n.c.want_tx = true;
         }
-    } else if due(w.tm.on.keep_alive, w.tm.keep_alive, now) {
+    } else if due(w.tm.on.keep_alive, w.tm.keep_alive, v.now_ms) {
         let probes = if w.cached.ka_probe_count == 0 { bits::<8>(10) } else { w.cached.ka_probe_count };
         if w.tm.ka_probes >= probes {
             n.w.state = bits::<8>(CLOSED);
@@ -289,12 +295,23 @@ fn sooner(d: Deadline, on: bool, at: Bits<32>) -> Deadline {
     }
 }
 
+/// When to look at a keepalive deadline, which is in milliseconds, again: when half of what is left has passed, and a little more, so that
+/// nothing is multiplied. The last time is exact.
+#[kernel]
+pub fn wakes(at_ms: Bits<32>, v: Env) -> Bits<32> {
+    let left = ahead(v.now_ms, at_ms);
+    // 512 microseconds for each millisecond, at most 2^30.
+    let near = if (left >> bits::<5>(FAR)).any() { bits::<32>(1 << FAR) } else { left };
+    let wait = if left == 1 { bits::<32>(1000) } else { near << bits::<4>(9) };
+    v.ms_us + wait
+}
+
 /// What the scanner watches for a record.
 #[kernel]
-pub fn earliest(w: Work) -> Deadline {
+pub fn earliest(w: Work, v: Env) -> Deadline {
     let t: Clocks = w.tm;
     let d = sooner(Deadline { running: t.on.rtx, at: t.rtx }, t.on.delack, t.delack);
-    let d = sooner(sooner(d, t.on.push, t.push), t.on.keep_alive, t.keep_alive);
+    let d = sooner(sooner(d, t.on.push, t.push), t.on.keep_alive, wakes(t.keep_alive, v));
     Deadline { running: d.running && is_active(w), at: d.at }
 }
 

@@ -77,7 +77,7 @@ pub fn initiate(s: Step, op: ConnOp, i: Image, room: Bits<16>) -> Step {
 
 /// Stage 1: all others.
 #[kernel]
-pub fn execute(s: Step, op: ConnOp, r: TcpRecord, now: Bits<32>) -> Step {
+pub fn execute(s: Step, op: ConnOp, r: TcpRecord, now_ms: Bits<32>) -> Step {
     let code = op.opcode;
     let mut n = s;
     n.c.tell = true;
@@ -92,7 +92,7 @@ pub fn execute(s: Step, op: ConnOp, r: TcpRecord, now: Bits<32>) -> Step {
         let flags = unpack::<CachedFlags, 16>(r.cached_flags);
         if flags.keep_alive && (flags.keep_alive_restart || !s.w.cached.flags.keep_alive) {
             n.w.tm.ka_probes = bits::<8>(0);
-            n.w.tm.keep_alive = now + r.ka_timeout_us;
+            n.w.tm.keep_alive = now_ms + r.ka_timeout_ms;
         }
         // the timer of a challenge runs on.
         n.w.tm.on.keep_alive = flags.keep_alive || (s.w.flags.challenged && s.w.tm.on.keep_alive);

@@ -19,8 +19,8 @@ use super::ops::{OpResult, RECORD};
 use super::record::{joined, Work};
 use super::records::{Records, Store};
 use super::room::{smss, Rooms};
-use super::stages::{enter, left, stage1, stage2, stage3, stage4, stage5, stage6, went, Env, Told};
-use super::step::{Pick, Step, Why};
+use super::stages::{enter, left, stage1, stage2, stage3, stage4, stage5, stage6, went, Told};
+use super::step::{clocked, Env, Pick, Step, Why};
 use super::tx::{foretells, job, leaves_it, told};
 use crate::mem::SdpRam;
 use crate::mirror::TcpRecord;
@@ -31,7 +31,7 @@ use crate::tcp::loss::rack::SendLog;
 use crate::tcp::place::order::PlaceOrder;
 use crate::tcp::timers::{Deadline, SetDeadline};
 use crate::tcp::watchdog::Deed;
-use crate::types::{ConnOp, EngineCounts, PathMtu, RxSeg, TcpParams, TxJob};
+use crate::types::{ConnOp, EngineCounts, Millis, PathMtu, RxSeg, TcpParams, TxJob};
 
 /// log2 of the jobs that wait for the transmitter: few, since an acknowledgment waits behind them.
 pub const JOBS_LOG2: usize = 1;
@@ -52,7 +52,7 @@ pub struct Pipe<const LOG2: usize, const TABLE: usize, const EARLY: usize> {
     /// Clock, low word.
     pub now_us: Signal<In, Bits<32>>,
     /// Millisecond counter, low word.
-    pub now_ms: Signal<In, Bits<32>>,
+    pub millis: Signal<In, Millis>,
     /// Registers.
     pub params: Signal<In, TcpParams>,
     /// A path and its MTU.
@@ -251,7 +251,7 @@ fn leave<const EARLY: usize>(s6: Step, seg: RxSeg, log: SendLog, free: Free, v: 
         w.side.newest = if sends { free.jobs.issued + 1 } else { w.side.newest };
         Leaving {
             acts,
-            deadline: earliest(w),
+            deadline: earliest(w, v),
             stored: w,
             out: Outcome {
                 conn: s6.c.conn,
@@ -320,7 +320,7 @@ impl<const LOG2: usize, const TABLE: usize, const EARLY: usize> Logic for Pipe<L
         dff_setup!(self, clock, e0, e1, e2, s1, s2, seg2, s3, seg3, s4, seg4, s5, seg5, s6, seg6);
         clock!(self, clock, records, logs, growths, rooms, op_rooms, issue);
         reset!(self, reset, records, growths, issue);
-        let v = Env { now_us: self.now_us.val(), now_ms: self.now_ms.val(), p: self.params.val() };
+        let v = clocked(self.now_us.val(), self.millis.val(), self.params.val());
         let (e0, e1, e2) = (self.e0.q.val(), self.e1.q.val(), self.e2.q.val());
         let (s1, s2, s3) = (self.s1.q.val(), self.s2.q.val(), self.s3.q.val());
         let (s4, s5, s6) = (self.s4.q.val(), self.s5.q.val(), self.s6.q.val());

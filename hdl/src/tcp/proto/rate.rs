@@ -12,7 +12,9 @@ use super::ops::RECORD;
 use super::step::ESTABLISHED;
 use crate::mirror::TcpRecord;
 use crate::prelude::*;
-use crate::types::{ConnOp, Doorbell, PathMtu, ReadBeat, RxSeg, TcpParams, TxDone, WriteCmd, WriteDone};
+use crate::types::{
+    ConnOp, Doorbell, Millis, PathMtu, ReadBeat, RxSeg, TcpParams, TxDone, WriteCmd, WriteDone,
+};
 
 /// log2 of the connections.
 const LOG2: usize = 3;
@@ -111,7 +113,7 @@ impl Logic for EventRate {
         // Everything around PROTO takes what comes and answers a clock later.
         self.engine.enable.next = true;
         self.engine.now_us.next = bits::<32>(0);
-        self.engine.now_ms.next = bits::<32>(0);
+        self.engine.millis.next = Millis::default();
         self.engine.params.next = TcpParams::default();
         let mtu = bits::<16>(MTU);
         self.engine.path_mtu.next = PathMtu { valid: true, path: bits::<16>(0), mtu, v6: false };

@@ -9,7 +9,7 @@ use crate::tcp::hystart::HyStart;
 use crate::tcp::loss::growth::{CREDIT, TICK};
 use crate::tcp::ranges::Ranges;
 use crate::tcp::rtt::Rtt;
-use crate::tcp::window::SHIFT;
+use crate::tcp::window::{TsRecent, SHIFT};
 
 /// `const_flags` bit by bit.
 #[derive(Clone, Copy, Debug, Default, PartialEq, LogicStruct)]
@@ -131,9 +131,9 @@ pub struct Cached {
     /// See the record.
     pub rcv_indication_size: Bits<32>,
     /// See the record.
-    pub ka_timeout_us: Bits<32>,
+    pub ka_timeout_ms: Bits<32>,
     /// See the record.
-    pub ka_interval_us: Bits<32>,
+    pub ka_interval_ms: Bits<32>,
     /// See the record.
     pub max_rt_us: Bits<32>,
     /// See the record.
@@ -157,12 +157,10 @@ pub struct Receive {
     pub adv_right: Bits<32>,
     /// `last_ack_sent`.
     pub last_ack_sent: Bits<32>,
-    /// `ts_recent`.
-    pub ts_recent: Bits<32>,
-    /// `ts_recent_us`.
-    pub ts_recent_us: Bits<32>,
-    /// `last_rx_us`.
-    pub last_rx_us: Bits<32>,
+    /// `ts_recent`, `ts_recent_ms`.
+    pub ts_recent: TsRecent,
+    /// `last_rx_ms`.
+    pub last_rx_ms: Bits<32>,
     /// `ack_pending`: data segments that are durable and not acknowledged.
     pub ack_pending: Bits<8>,
 }
@@ -189,7 +187,7 @@ pub struct Clocks {
     pub on: Running,
     /// `rtx_deadline`.
     pub rtx: Bits<32>,
-    /// `ka_deadline`.
+    /// `ka_deadline`: milliseconds, the others microseconds.
     pub keep_alive: Bits<32>,
     /// `delack_deadline`.
     pub delack: Bits<32>,
@@ -371,8 +369,7 @@ pub fn joined(settled: Work, rest: Work) -> Work {
             durable_nxt: s.rcv.durable_nxt,
             durable_right: s.rcv.durable_right,
             ts_recent: s.rcv.ts_recent,
-            ts_recent_us: s.rcv.ts_recent_us,
-            last_rx_us: s.rcv.last_rx_us,
+            last_rx_ms: s.rcv.last_rx_ms,
             ..r.rcv
         },
         tm: Clocks { on: r.tm.on, rtx: r.tm.rtx, push: r.tm.push, ..s.tm },

@@ -5,7 +5,7 @@ use super::grow::{avoids, counting};
 use super::guard::{is_echo, told};
 use super::record::{Clocks, Receive, Work};
 use super::step::{
-    fin_acked, is_active, reason, Step, CLOSED, CLOSING, FIN_WAIT_1, FIN_WAIT_2, LAST_ACK, REQUESTED,
+    fin_acked, is_active, reason, Env, Step, CLOSED, CLOSING, FIN_WAIT_1, FIN_WAIT_2, LAST_ACK, REQUESTED,
     TIME_WAIT, URGENT,
 };
 use crate::prelude::*;
@@ -14,11 +14,11 @@ use crate::tcp::ack::{advance, classify, is_duplicate, update_window, AckClass};
 use crate::tcp::cwnd::{grow, is_held};
 use crate::tcp::rtt::{backed_off, rto_us, sample};
 use crate::tcp::seq::{after, ahead, at_or_after, before};
-use crate::tcp::window::{paws_rejects, takes_ts, SHIFT};
+use crate::tcp::window::{paws_rejects, update_recent, SHIFT};
 use crate::types::{RxSeg, TcpParams, TCP_ACK, TCP_FIN, TCP_PSH, TCP_RST, TCP_SYN, TCP_URG};
 
-/// Keepalive time after a challenge ACK, microseconds.
-const CHALLENGE_US: u64 = 300_000_000;
+/// Keepalive time after a challenge ACK, milliseconds.
+const CHALLENGE_MS: u64 = 300_000;
 
 /// Does the segment carry this flag?
 #[kernel]
@@ -46,34 +46,33 @@ pub fn rcv_wnd(r: Receive) -> Bits<32> {
 
 /// The receive variables after an acceptable segment.
 #[kernel]
-fn heard(r: Receive, seg: RxSeg, stamps: bool, now: Bits<32>) -> Receive {
+fn heard(r: Receive, seg: RxSeg, stamps: bool, now_ms: Bits<32>) -> Receive {
     let mut n = r;
-    n.last_rx_us = now;
-    if stamps && seg.has_ts && takes_ts(r.ts_recent, seg.ts_val, seg.seq, r.last_ack_sent) {
-        n.ts_recent = seg.ts_val;
-        n.ts_recent_us = now;
+    n.last_rx_ms = now_ms;
+    if stamps && seg.has_ts {
+        n.ts_recent = update_recent(r.ts_recent, seg.ts_val, seg.seq, r.last_ack_sent, now_ms);
     }
     n
 }
 
 /// Timers after an acceptable segment: keepalive starts again, so does FIN_WAIT_2.
 #[kernel]
-fn rearm(w: Work, now: Bits<32>, fin_wait_2_us: Bits<32>) -> Clocks {
+fn rearm(w: Work, v: Env) -> Clocks {
     let mut t = w.tm;
     t.ka_probes = bits::<8>(0);
     t.on.keep_alive = w.cached.flags.keep_alive;
-    t.keep_alive = now + w.cached.ka_timeout_us;
+    t.keep_alive = v.now_ms + w.cached.ka_timeout_ms;
     if w.state == FIN_WAIT_2 {
         t.on.rtx = true;
-        t.rtx = now + fin_wait_2_us;
+        t.rtx = v.now_us + v.p.fin_wait_2_us;
     }
     t
 }
 
 /// a challenged peer that is gone must be found out: keepalive at the latest in 5 minutes.
 #[kernel]
-fn challenge_timer(tm: Clocks, now: Bits<32>) -> Clocks {
-    let latest = now + CHALLENGE_US;
+fn challenge_timer(tm: Clocks, now_ms: Bits<32>) -> Clocks {
+    let latest = now_ms + CHALLENGE_MS;
     let mut t = tm;
     if !tm.on.keep_alive || after(tm.keep_alive, latest) {
         t.on.keep_alive = true;
@@ -103,9 +102,10 @@ enum Fate {
 
 /// First to fifth check, as far as they drop. `class`: of its acknowledgment.
 #[kernel]
-fn fate(w: Work, seg: RxSeg, class: AckClass) -> Fate {
+fn fate(w: Work, seg: RxSeg, class: AckClass, now_ms: Bits<32>) -> Fate {
     let rst = has(seg, TCP_RST);
-    let stale = w.fixed.flags.timestamps && seg.has_ts && !rst && paws_rejects(w.rcv.ts_recent, seg.ts_val);
+    let is_old = paws_rejects(w.rcv.ts_recent, seg.ts_val, now_ms);
+    let stale = w.fixed.flags.timestamps && seg.has_ts && !rst && is_old;
     let d = check(seg.seq, seg_len(seg), rst, has(seg, TCP_SYN), w.rcv.nxt, rcv_wnd(w.rcv));
     if w.fixed.flags.timestamps && !seg.has_ts && !rst {
         Fate::Drop // RFC 7323 3.2
@@ -137,14 +137,14 @@ fn fate(w: Work, seg: RxSeg, class: AckClass) -> Fate {
 
 /// Stage 1.
 #[kernel]
-pub fn arrive(s: Step, seg: RxSeg, now: Bits<32>, fin_wait_2_us: Bits<32>) -> Step {
+pub fn arrive(s: Step, seg: RxSeg, v: Env) -> Step {
     let class = classify(s.w.snd, seg.ack);
-    let f = fate(s.w, seg, class);
+    let f = fate(s.w, seg, class, v.now_ms);
     let len = bit_cast::<32, 16>(seg.payload_len);
     let text = trim(seg.seq, len, has(seg, TCP_FIN), s.w.rcv.nxt, s.w.rcv.right);
     let mut n = s;
-    if !is_active(s.w) {
-        // Not ours any more, or not yet: the host's.
+    if !is_active(s.w) || (s.w.state == TIME_WAIT && has(seg, TCP_SYN)) {
+        // Not ours any more, or not yet: the host's. So is a SYN in TIME_WAIT.
         n.c.up = true;
         n.c.forget = true;
         n.c.counts.handed_up = true;
@@ -171,8 +171,8 @@ pub fn arrive(s: Step, seg: RxSeg, now: Bits<32>, fin_wait_2_us: Bits<32>) -> St
         n.c.is_ooo = text.seq != s.w.rcv.nxt;
         n.c.take = f == Fate::Take;
         if f == Fate::Take {
-            n.w.rcv = heard(s.w.rcv, seg, s.w.fixed.flags.timestamps, now);
-            n.w.tm = rearm(s.w, now, fin_wait_2_us);
+            n.w.rcv = heard(s.w.rcv, seg, s.w.fixed.flags.timestamps, v.now_ms);
+            n.w.tm = rearm(s.w, v);
             n.w.flags.challenged = false;
             n.c.is_new_ack = class == AckClass::New;
             n.c.is_current = class == AckClass::Current;
@@ -186,7 +186,7 @@ pub fn arrive(s: Step, seg: RxSeg, now: Bits<32>, fin_wait_2_us: Bits<32>) -> St
         if f == Fate::Challenge && !s.w.flags.challenged {
             // one until the next acceptable segment.
             n.w.flags.challenged = true;
-            n.w.tm = challenge_timer(s.w.tm, now);
+            n.w.tm = challenge_timer(s.w.tm, v.now_ms);
             n.c.counts.challenge_acks = true;
         }
         if f == Fate::Reset {
@@ -219,9 +219,9 @@ fn after_fin_acked(state: Bits<8>) -> Bits<8> {
     }
 }
 
-/// Timers and persist state after an acknowledgment; `is_new`: it moved SND.UNA (`w` holds the new values).
+/// Timers and persist state after an acknowledgment; `is_new`: it moved SND.UNA (`w` holds the new values); `is_timed`: it gave a sample.
 #[kernel]
-fn ack_timers(w: Work, is_new: bool, is_current: bool, now: Bits<32>, p: TcpParams) -> Work {
+fn ack_timers(w: Work, is_new: bool, is_timed: bool, is_current: bool, now: Bits<32>, p: TcpParams) -> Work {
     let closed = w.snd.wnd == 0 && is_pending(w);
     let is_held = w.state == FIN_WAIT_2;
     // zero window; a probe was answered: next round. R-257: resume; what was in flight is sent again (`guard::told`).
@@ -244,13 +244,20 @@ fn ack_timers(w: Work, is_new: bool, is_current: bool, now: Bits<32>, p: TcpPara
     }
     n.flags.persist = begins || w.flags.persist && !resumes;
     n.flags.probe = w.flags.probe && !resumes;
-    let wait = if is_held {
-        p.fin_wait_2_us
-    } else if is_round {
-        backed_off(w.tm.rto_us, n.tm.probe_round, p.max_rto_us)
+    // RFC 9293 3.8.2, RFC 6298 5: what was sent again says nothing of the round trip, so until a sample does the timeout stays as long as it became.
+    let keeps = is_new && !is_timed && !w.flags.persist;
+    let count = if is_round {
+        n.tm.probe_round
+    } else if keeps {
+        w.tm.retransmit_count
     } else {
-        w.tm.rto_us
+        bits::<8>(0)
     };
+    let waited = backed_off(w.tm.rto_us, count, p.max_rto_us);
+    if keeps {
+        n.tm.rto_us = waited;
+    }
+    let wait = if is_held { p.fin_wait_2_us } else { waited };
     if is_new || is_held || begins || is_round || resumes {
         // RFC 6298 5.1: the timer never stands while something is unacknowledged, whether or not a window that opens lets it be sent again now.
         n.tm.on.rtx = is_held || begins || is_round || w.snd.una != w.snd.max;
@@ -282,7 +289,7 @@ pub fn acked(s: Step, seg: RxSeg, now: Bits<32>, p: TcpParams) -> Step {
         v.state = after_fin_acked(w.state);
     }
     let mut n = s;
-    n.w = ack_timers(v, is_new, is_current, now, p);
+    n.w = ack_timers(v, is_new, timed, is_current, now, p);
     n.c.is_dup_ack = is_current && wnd != 0 && is_duplicate(w.snd, seg_len(seg), seg.ack, wnd);
     // While a closed window is probed nothing is sent that could be marked.
     n.c.marked = (is_new || is_current && !w.flags.persist) && is_echo(w, seg) && !is_held(w.rc, seg.ack);

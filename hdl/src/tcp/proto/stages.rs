@@ -8,25 +8,14 @@ use super::news::{bell, committed, expire, finish, noticed, published, tx_fail};
 use super::op::{close, execute, given_back, initiate, INITIATE};
 use super::record::Work;
 use super::rx::{acked, arrive, decides, grown, seg_len};
-use super::step::{is_mandatory, Ctx, Pick, Step, Why};
+use super::step::{is_mandatory, Ctx, Env, Pick, Step, Why};
 use super::text::text;
 use super::tx::{tx_plan, tx_sent};
 use crate::mirror::TcpRecord;
 use crate::prelude::*;
 use crate::tcp::loss::growth::Growth;
 use crate::tcp::loss::job::LossResult;
-use crate::types::{ConnOp, RxSeg, TcpParams};
-
-/// Clocks and registers, the same for all stages.
-#[derive(Clone, Copy, Debug, Default, PartialEq, LogicStruct)]
-pub struct Env {
-    /// Clock, microseconds.
-    pub now_us: Bits<32>,
-    /// Timestamp clock, milliseconds.
-    pub now_ms: Bits<32>,
-    /// Registers.
-    pub p: TcpParams,
-}
+use crate::types::{ConnOp, RxSeg};
 
 /// What stage 1 is told beside the event.
 #[derive(Clone, Copy, Debug, Default, PartialEq, LogicStruct)]
@@ -96,13 +85,13 @@ pub fn stage1(s: Step, e: Event, t: Told, image: Image, v: Env) -> Step {
             if op.opcode == INITIATE {
                 initiate(s, op, image, room)
             } else {
-                execute(s, op, image.record, now)
+                execute(s, op, image.record, v.now_ms)
             }
         }
         Pick::TxFail => tx_fail(s, e.done),
         Pick::Close => close(s),
         Pick::Publish => published(s),
-        Pick::Rx => arrive(s, e.seg, now, v.p.fin_wait_2_us),
+        Pick::Rx => arrive(s, e.seg, v),
         Pick::Tx => turn(s),
         Pick::Timer | Pick::None => s,
     };
@@ -132,7 +121,7 @@ pub fn stage3(s: Step, smss: Bits<32>, growth: Growth, v: Env) -> Step {
     let n = if takes(s.c) && decides(s) {
         grown(s, smss)
     } else if s.c.pick == Pick::Timer {
-        noticed(expire(s, v.now_us, v.p))
+        noticed(expire(s, v))
     } else {
         s
     };

@@ -4,7 +4,7 @@ use crate::prelude::*;
 use crate::tcp::hystart::{Judgement, Sample};
 use crate::tcp::loss::growth::Growth;
 use crate::tcp::loss::job::LossKind;
-use crate::types::EngineCounts;
+use crate::types::{EngineCounts, Millis, TcpParams};
 use chimney_abi::cmd::{Status, TcpState, UploadReason};
 
 /// `TcpState` numbers.
@@ -47,6 +47,25 @@ pub const STALE: u64 = Status::Stale.code() as u64;
 pub const REJECTED: u64 = Status::Rejected.code() as u64;
 /// See [`SUCCESS`].
 pub const BAD_REQUEST: u64 = Status::BadRequest.code() as u64;
+
+/// Clocks and registers, the same for all stages.
+#[derive(Clone, Copy, Debug, Default, PartialEq, LogicStruct)]
+pub struct Env {
+    /// Clock, microseconds.
+    pub now_us: Bits<32>,
+    /// Timestamp clock, milliseconds.
+    pub now_ms: Bits<32>,
+    /// `now_us` when it counted last.
+    pub ms_us: Bits<32>,
+    /// Registers.
+    pub p: TcpParams,
+}
+
+/// What all stages are told.
+#[kernel]
+pub fn clocked(now_us: Bits<32>, millis: Millis, p: TcpParams) -> Env {
+    Env { now_us, now_ms: millis.now, ms_us: now_us - bit_cast::<32, 16>(millis.past_us), p }
+}
 
 /// Kinds of events.
 #[derive(Clone, Copy, Debug, PartialEq, LogicState)]

@@ -274,12 +274,17 @@ pub fn tx_sent(s: Step, now: Bits<32>) -> Step {
     n.w.cnt.segs_out = s.w.cnt.segs_out + 1;
     n.w.side.first_job = false;
     n.w.marks.cwr = s.w.marks.cwr && !is_new_text(p);
-    // Every segment acknowledges what is durable; what lies beyond a hole is told without text only.
-    n.w.flags.ack_now = s.w.flags.ack_now && p.len != 0 && tells_ranges(s.w);
-    n.w.tm.on.delack = s.w.tm.on.delack && s.w.flags.arriving;
-    n.w.rcv.ack_pending = bits::<8>(0);
-    n.w.rcv.last_ack_sent = s.w.rcv.durable_nxt;
-    n.w.rcv.adv_right = later(s.w.rcv.adv_right, s.w.rcv.durable_right);
+    if p.why == Why::Probe {
+        // The peer answers a probe and looks no further (RFC 9293 3.10.7.4, first check): it acknowledges nothing.
+        n.c.want_tx = s.w.flags.ack_now && is_active(s.w);
+    } else {
+        // Every other segment acknowledges what is durable; what lies beyond a hole is told without text only.
+        n.w.flags.ack_now = s.w.flags.ack_now && p.len != 0 && tells_ranges(s.w);
+        n.w.tm.on.delack = s.w.tm.on.delack && s.w.flags.arriving;
+        n.w.rcv.ack_pending = bits::<8>(0);
+        n.w.rcv.last_ack_sent = s.w.rcv.durable_nxt;
+        n.w.rcv.adv_right = later(s.w.rcv.adv_right, s.w.rcv.durable_right);
+    }
     n
 }
 
@@ -333,7 +338,7 @@ pub fn job<const EARLY: usize>(w: Work, p: Plan, conn: Bits<16>, now_ms: Bits<32
         len: p.len,
         has_ts: f.flags.timestamps,
         ts_val: now_ms + w.ts_offset,
-        ts_ecr: w.rcv.ts_recent,
+        ts_ecr: w.rcv.ts_recent.val,
         sack_count: if with_sack { sack.count } else { bits::<3>(0) },
         sack: sack.blocks,
         ttl: w.cached.ttl,
