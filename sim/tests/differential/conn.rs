@@ -180,9 +180,21 @@ impl Conn {
         }
     }
 
+    /// Its newest record: not one of a connection that had the id and the generation before.
+    fn record(&self, pair: &Pair) -> Option<Shadow> {
+        let shadow = pair.gold.shadow(self.id);
+        (shadow.rcv_nxt.wrapping_sub(self.peer_una) <= WINDOW).then_some(shadow)
+    }
+
+    /// The record, or what it would say if there were one.
+    fn known(&self, pair: &Pair) -> Shadow {
+        let state = TcpState::Established.code();
+        self.record(pair).unwrap_or(Shadow { rcv_nxt: self.peer_una, state, ..Shadow::default() })
+    }
+
     /// Something happens. False: the connection is gone.
     pub fn step(&mut self, pair: &mut Pair) -> bool {
-        let shadow = pair.gold.shadow(self.id);
+        let shadow = self.known(pair);
         let state = TcpState::try_from(shadow.state & 0xF).unwrap_or(TcpState::Closed);
         let is_over = shadow.flags & (SHADOW_ABORTED | SHADOW_RETRIEVE) != 0 || !state.may_offload();
         let is_closed = self.fin_sent && shadow.flags & SHADOW_FIN_ACKED != 0;
@@ -198,7 +210,7 @@ impl Conn {
             980..=989 => return self.hand_over(pair),
             990..=992 => return self.close(pair),
             // Of a FIN alone the RTL writes no record, so there must be one.
-            993 if shadow.generation == self.generation => self.fin(pair),
+            993 if self.record(pair).is_some() => self.fin(pair),
             994..=996 => self.update(pair),
             _ => {}
         }
@@ -506,7 +518,7 @@ impl Conn {
     }
 
     fn give(&mut self, pair: &mut Pair, mut seg: Seg) {
-        let nxt = pair.gold.shadow(self.id).rcv_nxt;
+        let nxt = self.known(pair).rcv_nxt;
         let first = seg.seq.wrapping_sub(nxt) as i32;
         if first > 0 && !seg.text.is_empty() {
             self.ahead.push(seg.seq);
