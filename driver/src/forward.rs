@@ -68,7 +68,8 @@ impl<B: Bus> Driver<B> {
     pub(crate) fn queue_forwards(&mut self) {
         while let Some(&id) = self.forward_queue.front() {
             let Some(forward) = self.forwards.get(&id) else { break };
-            if !self.queues.tx.push(&forward.frame, TX_LOOPBACK, Some(id)) {
+            // Not `OutOfRange`: a frame of another length was refused when it was built.
+            if self.queues.tx.push(&forward.frame, TX_LOOPBACK, Some(id)).is_err() {
                 break;
             }
             self.forward_queue.pop_front();

@@ -167,23 +167,16 @@ impl<B: Bus> Offload for Driver<B> {
 
     fn transmit(&mut self, frame: &[u8]) -> Result<(), OffloadError> {
         self.check_alive()?;
-        if self.queues.tx.push(frame, 0, None) {
-            Ok(())
-        } else {
-            Err(OffloadError::NoMemory)
-        }
+        self.queues.tx.push(frame, 0, None)
     }
 
     fn transmit_large(&mut self, frame: &[u8], mss: u16) -> Result<(), OffloadError> {
         self.check_alive()?;
         // `as`: at most 65535 on every host we build for.
         if mss == 0 || frame.len() > self.capabilities().max_large_frame as usize {
-            Err(OffloadError::OutOfRange)
-        } else if self.queues.tx.push_large(frame, mss) {
-            Ok(())
-        } else {
-            Err(OffloadError::NoMemory)
+            return Err(OffloadError::OutOfRange);
         }
+        self.queues.tx.push_large(frame, mss)
     }
 
     fn poll(&mut self, now_us: u64, client: &mut dyn OffloadClient) -> bool {

@@ -129,7 +129,12 @@ impl Stack {
         Ok(())
     }
 
+    /// Sends a packet whole; one that is longer than the link allows is dropped and counted, because nobody here fragments.
     fn send_packet(&mut self, now_us: u64, dst: IpAddr, packet: &[u8]) {
+        if packet.len() > usize::from(self.config.mtu) {
+            self.counters.too_long += 1;
+            return;
+        }
         let mut frame = vec![0; we::HEADER_LEN];
         frame.extend(packet);
         self.send_frame(now_us, dst, frame);

@@ -71,6 +71,8 @@ pub struct StackCounters {
     pub bad_checksum: u64,
     /// Fragments, IP options, extension headers, other protocols.
     pub unsupported: u64,
+    /// Not sent, because longer than the link or the target can ever send: answers to echo requests.
+    pub too_long: u64,
     /// TCP segments for no connection, answered with an RST.
     pub no_connection: u64,
     /// SYNs dropped because a listener's backlog was full.

@@ -380,3 +380,23 @@ fn echo_requests_and_arp_requests_are_answered() {
     assert_eq!(reply[..6], PEER_MAC);
     assert_eq!(reply[20..32], [0, 2, 2, 0, 0, 0, 0, 1, 10, 0, 0, 1]);
 }
+
+/// An echo request of the peer with so many bytes.
+fn echo_request(len: usize) -> Vec<u8> {
+    let builder = PacketBuilder::ethernet2(PEER_MAC, OUR_MAC).ipv4(PEER_IP.octets(), OUR_IP.octets(), 64);
+    let mut frame = Vec::new();
+    builder.icmpv4_echo_request(7, 9).write(&mut frame, &vec![5; len]).expect("fits");
+    frame
+}
+
+#[test]
+fn an_echo_request_longer_than_the_link_is_counted_and_not_answered() {
+    let mut rig = Rig::new(TcpConfig::default());
+    for (len, answers) in [(1500 - 28, 1), (1500 - 28 + 1, 0), (9000, 0)] {
+        rig.stack.handle_frame(rig.now_us, &echo_request(len));
+        let replies = rig.stack.poll(rig.now_us);
+        assert_eq!(replies.len(), answers, "{len}");
+        assert!(replies.iter().all(|r| r.len() <= 1514), "{len}");
+    }
+    assert_eq!(rig.stack.counters().too_long, 2);
+}

@@ -7,6 +7,7 @@
 use std::collections::VecDeque;
 
 use chimney_abi::desc::{RxDesc, RxDone, TxDesc, RX_BUFFER_BYTES, TX_LSO};
+use chimney_abi::offload::OffloadError;
 use chimney_abi::wire::ethernet::{HEADER_LEN, MAX_JUMBO_LEN};
 
 use crate::bus::DmaMemory;
@@ -60,20 +61,35 @@ impl<M: DmaMemory> TxFrames<M> {
         &self.ring
     }
 
-    /// Queues a frame; false when there is no room for it or the frame has no legal length.
-    pub fn push(&mut self, frame: &[u8], flags: u8, tag: Option<u64>) -> bool {
-        let is_legal = (HEADER_LEN..=MAX_JUMBO_LEN).contains(&frame.len());
-        is_legal && self.place(frame, TxDesc { flags, ..TxDesc::default() }, tag)
+    /// Queues a frame.
+    ///
+    /// # Errors
+    /// `NoMemory` while there is no room for it, `OutOfRange` for a length that can never be sent.
+    pub fn push(&mut self, frame: &[u8], flags: u8, tag: Option<u64>) -> Result<(), OffloadError> {
+        let desc = TxDesc { flags, ..TxDesc::default() };
+        self.place(frame, MAX_JUMBO_LEN, desc, tag)
     }
 
-    /// Queues a large frame of TCP, to be sent as segments with `mss` bytes of text; false as above.
-    pub fn push_large(&mut self, frame: &[u8], mss: u16) -> bool {
-        let is_legal = (HEADER_LEN..=max_large_frame(self.ring.log2())).contains(&frame.len());
-        is_legal && self.place(frame, TxDesc { flags: TX_LSO, mss, ..TxDesc::default() }, None)
+    /// Queues a large frame of TCP, to be sent as segments with `mss` bytes of text.
+    ///
+    /// # Errors
+    /// As above.
+    pub fn push_large(&mut self, frame: &[u8], mss: u16) -> Result<(), OffloadError> {
+        let desc = TxDesc { flags: TX_LSO, mss, ..TxDesc::default() };
+        self.place(frame, max_large_frame(self.ring.log2()), desc, None)
     }
 
-    fn place(&mut self, frame: &[u8], desc: TxDesc, tag: Option<u64>) -> bool {
-        let Some(at) = self.room_for(frame.len()).filter(|_| self.ring.room() > 0) else { return false };
+    fn place(
+        &mut self,
+        frame: &[u8],
+        most: usize,
+        desc: TxDesc,
+        tag: Option<u64>,
+    ) -> Result<(), OffloadError> {
+        if !(HEADER_LEN..=most).contains(&frame.len()) {
+            return Err(OffloadError::OutOfRange);
+        }
+        let at = self.room_for(frame.len()).filter(|_| self.ring.room() > 0).ok_or(OffloadError::NoMemory)?;
         self.buffers.write(at, frame);
         // `as`: a legal length.
         let desc = TxDesc { addr: self.buffers.iova(at), len: frame.len() as u16, ..desc };
@@ -81,7 +97,7 @@ impl<M: DmaMemory> TxFrames<M> {
         self.sent.push_back(Sent { at, end: at + frame.len().next_multiple_of(ALIGN), tag });
         self.queued += 1;
         self.unrung = true;
-        true
+        Ok(())
     }
 
     /// Where `len` bytes may lie: behind the newest frame, or at the beginning if the oldest one does not.
@@ -235,10 +251,15 @@ mod tests {
                 let len = HEADER_LEN + random as usize / 7 % (most - HEADER_LEN + 1);
                 let frame = vec![step as u8; len];
                 let pushed = if is_large { tx.push_large(&frame, 1448) } else { tx.push(&frame, 0, None) };
-                full += u32::from(!pushed);
-                if pushed {
-                    largest = largest.max(len);
-                    live.push_back(frame);
+                match pushed {
+                    Ok(()) => {
+                        largest = largest.max(len);
+                        live.push_back(frame);
+                    }
+                    Err(error) => {
+                        assert_eq!(error, OffloadError::NoMemory);
+                        full += 1;
+                    }
                 }
             } else if !live.is_empty() {
                 let done = 1 + random as usize / 7 % live.len();
@@ -254,7 +275,22 @@ mod tests {
         assert!(full > 100 && largest > 60_000, "{full} {largest}");
         // Whatever was there, the largest has room once all before it are sent.
         tx.retire_to(tx.ring.producer()).expect("all");
-        assert!(tx.push_large(&vec![0; max_large_frame(LOG2)], 1));
-        assert!(!tx.push_large(&vec![0; max_large_frame(LOG2) + 1], 1) && !tx.push(&[0; 9019], 0, None));
+        assert_eq!(tx.push_large(&vec![0; max_large_frame(LOG2)], 1), Ok(()));
+    }
+
+    #[test]
+    fn a_length_that_can_never_be_sent_is_not_one_that_has_no_room_now() {
+        let mut tx = frames();
+        let never = Err(OffloadError::OutOfRange);
+        for len in [0, HEADER_LEN - 1, MAX_JUMBO_LEN + 1, MAX_FRAME_BYTES] {
+            assert_eq!(tx.push(&vec![0; len], 0, None), never, "{len}");
+        }
+        for len in [HEADER_LEN - 1, max_large_frame(LOG2) + 1] {
+            assert_eq!(tx.push_large(&vec![0; len], 1), never, "{len}");
+        }
+        assert_eq!(tx.push(&[0; MAX_JUMBO_LEN], 0, None), Ok(()));
+        while tx.push(&[0; HEADER_LEN], 0, None).is_ok() {}
+        assert_eq!(tx.push(&[0; HEADER_LEN], 0, None), Err(OffloadError::NoMemory));
+        assert_eq!(tx.push(&[0; MAX_JUMBO_LEN + 1], 0, None), never, "also when there is no room");
     }
 }

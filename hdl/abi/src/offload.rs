@@ -443,12 +443,13 @@ pub trait Offload {
     /// Sends an ordinary frame (without FCS).
     ///
     /// # Errors
-    /// `NoMemory` when the ring is full: try again after `poll`.
+    /// `NoMemory` when the ring is full: try again after `poll`. `OutOfRange` for a length that can never be sent: less than a
+    /// header, or more than `MAX_JUMBO_LEN`.
     fn transmit(&mut self, frame: &[u8]) -> Result<(), OffloadError>;
     /// Sends a large frame of TCP (without FCS, checksums need not be right) as segments with `mss` bytes of text.
     ///
     /// # Errors
-    /// `NoMemory` as above; `OutOfRange` for more than `Capabilities::max_large_frame` bytes, or no MSS.
+    /// `NoMemory` as above; `OutOfRange` for less than a header, more than `Capabilities::max_large_frame` bytes, or no MSS.
     fn transmit_large(&mut self, frame: &[u8], mss: u16) -> Result<(), OffloadError>;
 
     /// Looks at the rings and makes the call-backs that are due. Returns true if there was anything.

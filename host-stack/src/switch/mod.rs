@@ -350,12 +350,12 @@ impl Switch {
                 mss => target.transmit_large(frame, mss),
             };
             match sent {
+                Ok(()) => {}
                 // Frames that can never go would block the others.
-                Ok(()) | Err(OffloadError::OutOfRange | OffloadError::BadBuffer) => {
-                    drop(self.frames.pop_front())
-                }
+                Err(OffloadError::OutOfRange | OffloadError::BadBuffer) => self.stack.counters.too_long += 1,
                 Err(_) => break,
             }
+            self.frames.pop_front();
         }
     }
 

@@ -1,0 +1,153 @@
+//! What changes below connections that the NIC has: a next hop's MAC address, a path's MTU; and the ordinary path beside them.
+
+use chimney::world::{Pace, Setup, World};
+use chimney_abi::cmd::TcpState;
+use chimney_driver::Config;
+use chimney_host_stack::switch::SwitchConfig;
+use chimney_host_stack::{Address, ConnId, ListenerId, MacAddr, Stack, StackConfig, TcpConfig};
+use chimney_sim::bfm::axi_memory::AxiTiming;
+use chimney_sim::device::Device;
+use chimney_sim::golden::{self, Golden};
+use chimney_sim::host_mem::{DmaPort, HostMemory};
+use chimney_sim::model::RtlNic;
+use chimney_sim::net::impairment::Impairment;
+use chimney_sim::net::wire::{QueueEnd, Wire};
+use etherparse::PacketBuilder;
+use std::net::{Ipv4Addr, SocketAddr};
+
+const HOST: Ipv4Addr = Ipv4Addr::new(10, 7, 0, 2);
+const PEER: Ipv4Addr = Ipv4Addr::new(10, 7, 0, 1);
+const HOST_MAC: [u8; 6] = [2, 0, 0, 0, 0, 1];
+const PEER_MAC: [u8; 6] = [2, 0, 0, 0, 0, 9];
+const PORT: u16 = 7;
+/// Simulated time in which everything here must have happened, microseconds.
+const LIMIT_US: u64 = 10_000_000;
+
+fn stack(ip: Ipv4Addr, mac: [u8; 6], mtu: u16) -> StackConfig {
+    let addresses = vec![Address::new(ip, 24)];
+    StackConfig { mac: MacAddr(mac), addresses, mtu, secret: 1, tcp: TcpConfig::default() }
+}
+
+/// A kind of NIC that these tests run on, and who makes the time.
+trait TestNic: Device + Sized {
+    fn make(memory: &HostMemory) -> Self;
+    const PACE: Pace;
+}
+
+impl TestNic for Golden<DmaPort> {
+    fn make(memory: &HostMemory) -> Self {
+        Golden::new(golden::Config::default(), memory.port())
+    }
+    const PACE: Pace = Pace::Virtual(100);
+}
+
+impl TestNic for RtlNic {
+    fn make(memory: &HostMemory) -> Self {
+        RtlNic::with_timing(memory, 8.0, AxiTiming::default())
+    }
+    const PACE: Pace = Pace::Cycles(2000);
+}
+
+/// A machine with a chimney against a second stack.
+struct Net<D: TestNic> {
+    world: World<D, QueueEnd>,
+    peer: Stack,
+    listener: ListenerId,
+    /// Frames of the machine, as they went by.
+    seen: Vec<Vec<u8>>,
+}
+
+impl<D: TestNic> Net<D> {
+    fn new(mtu: u16) -> Self {
+        let memory = HostMemory::new();
+        let device = D::make(&memory);
+        let driver = Config { mac: HOST_MAC, arena_bytes: 2 << 20, pool_pages: 256, ..Config::default() };
+        let setup = Setup {
+            driver,
+            stack: stack(HOST, HOST_MAC, mtu),
+            switch: SwitchConfig::default(),
+            pace: D::PACE,
+        };
+        let wire = Wire::new(QueueEnd::default(), Impairment::default());
+        let world = World::new(device, memory, wire, setup).expect("the device comes up");
+        let mut peer = Stack::new(stack(PEER, PEER_MAC, mtu));
+        let listener = peer.listen(PORT, 4).expect("a free port");
+        Self { world, peer, listener, seen: Vec::new() }
+    }
+
+    /// Puts a frame on the wire to the machine.
+    fn give(&mut self, frame: Vec<u8>) {
+        self.world.wire.far().to_send.push_back(frame);
+    }
+
+    fn step(&mut self) {
+        self.world.step().expect("the wire holds");
+        let now_us = self.world.now_us();
+        while let Some(frame) = self.world.wire.far().arrived.pop_front() {
+            self.peer.handle_frame(now_us, &frame);
+            self.seen.push(frame);
+        }
+        let frames = self.peer.poll(now_us);
+        self.world.wire.far().to_send.extend(frames);
+    }
+
+    fn run_until(&mut self, what: &str, mut is_done: impl FnMut(&mut Self) -> bool) {
+        let end_us = self.world.now_us() + LIMIT_US;
+        while !is_done(self) {
+            assert!(self.world.now_us() < end_us, "{what}: it does not happen");
+            self.step();
+        }
+    }
+
+    /// A connection that is open at both ends, in the host: ours and the peer's id.
+    fn connect(&mut self) -> (ConnId, ConnId) {
+        let now_us = self.world.now_us();
+        let remote = SocketAddr::new(PEER.into(), PORT);
+        let ours = self.world.switch.stack().connect(now_us, remote).expect("a free local port");
+        let mut theirs = None;
+        self.run_until("a connection", |net| {
+            theirs = theirs.or_else(|| net.peer.accept(net.listener));
+            theirs.is_some() && net.world.switch.state(ours) == Some(TcpState::Established)
+        });
+        (ours, theirs.expect("accepted"))
+    }
+}
+
+/// Makes two tests of each function that is generic in the NIC: module `golden` and module `rtl`.
+macro_rules! on_both_nics {
+    ($($test:ident),* $(,)?) => {
+        mod golden_model {
+            $(#[test] fn $test() { super::$test::<super::Golden<super::DmaPort>>(); })*
+        }
+        mod rtl {
+            $(#[test] fn $test() { super::$test::<super::RtlNic>(); })*
+        }
+    };
+}
+
+fn echo_request(len: usize) -> Vec<u8> {
+    let builder = PacketBuilder::ethernet2(PEER_MAC, HOST_MAC).ipv4(PEER.octets(), HOST.octets(), 64);
+    let mut frame = Vec::new();
+    builder.icmpv4_echo_request(7, 9).write(&mut frame, &vec![5; len]).expect("fits");
+    frame
+}
+
+/// A stack that believes in a longer link than the NIC has: its answer can never be sent, and what comes behind it can.
+fn an_answer_that_can_never_be_sent_stops_nothing<D: TestNic>() {
+    let mut net = Net::<D>::new(9100);
+    net.connect();
+    for len in [8977, 8982] {
+        let request = echo_request(len);
+        assert!((9019..=9024).contains(&request.len()));
+        net.give(request);
+    }
+    net.give(echo_request(100));
+    let before = net.seen.len();
+    net.run_until("an answer", |net| net.seen[before..].iter().any(|frame| frame.len() == 142));
+    assert_eq!(net.world.switch.stack().counters().too_long, 2);
+    net.connect();
+}
+
+on_both_nics! {
+    an_answer_that_can_never_be_sent_stops_nothing,
+}
