@@ -234,12 +234,17 @@ impl<M: DmaMemory> SendQueue<M> {
         (bytes, marks)
     }
 
-    /// Length of the run of small requests at the front that fits one merged piece.
+    /// So many bytes more may be posted now.
+    fn may_post(&self, len: u32) -> bool {
+        self.limit - self.una <= MOST_POSTED.saturating_sub(len)
+    }
+
+    /// Length of the run of small requests at the front that fits one merged piece, and may be posted.
     fn small_run(&self) -> usize {
         let mut sum = 0;
         let fits = |r: &&Request| {
             sum += r.len;
-            r.len > 0 && r.len < self.small_bytes && sum <= MERGED_BYTES
+            r.len > 0 && r.len < self.small_bytes && sum <= MERGED_BYTES && self.may_post(sum)
         };
         self.queued.iter().take_while(fits).count()
     }
@@ -260,7 +265,7 @@ impl<M: DmaMemory> SendQueue<M> {
 
     fn stage_piece(&mut self, buffers: &mut Buffers<M>, bytes: &[u8], push: bool) -> bool {
         let len = bytes.len() as u32; // at most MAX_PIECE_BYTES
-        if self.ring.room() == 0 {
+        if self.ring.room() == 0 || !self.may_post(len) {
             return false;
         }
         let Some(span) = buffers.arena().allocate(len) else { return false };
@@ -276,7 +281,7 @@ impl<M: DmaMemory> SendQueue<M> {
     /// Posts a request in place. False if the ring has no room for all of its pieces, or more would be posted than may be.
     fn post_whole(&mut self, buffers: &Buffers<M>, request: Request) -> bool {
         let pieces = request.len.div_ceil(MAX_PIECE_BYTES);
-        if self.ring.room() < pieces || self.limit - self.una > MOST_POSTED.saturating_sub(request.len) {
+        if self.ring.room() < pieces || !self.may_post(request.len) {
             return false;
         }
         let mut done = 0;
@@ -317,6 +322,49 @@ fn is_postable(len: u32, log2: u8) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::dma::DmaView;
+    use crate::fake::FakeMemory;
+
+    const LOG2: u8 = 10;
+    const MSS: u16 = 1460;
+
+    fn queue() -> (SendQueue<FakeMemory>, Buffers<FakeMemory>) {
+        let view = DmaView::new(FakeMemory::new(0x1000, SendDesc::BYTES << LOG2));
+        let ring = Ring::new("send", view, LOG2, SendDesc::BYTES);
+        (
+            SendQueue::new(ring, 0xffff_0000, MSS),
+            Buffers::new(DmaView::new(FakeMemory::new(1 << 32, 1 << 20))),
+        )
+    }
+
+    /// The device refuses a doorbell with a limit that is 2^30 and more beyond `snd_una`, all of it (guide section 7).
+    #[test]
+    fn merged_requests_are_posted_no_further_than_others() {
+        let (mut send, mut buffers) = queue();
+        let some = buffers.allocate(4096).expect("room");
+        let una = send.una();
+        // Nobody reads these bytes: a request that is posted in place is an address.
+        send.push(some, 0, MOST_POSTED - 1000);
+        for _ in 0..20 {
+            send.push(some, 0, 100);
+        }
+        assert!(send.fill(&mut buffers));
+        assert_eq!(send.limit().wrapping_sub(una), MOST_POSTED, "ten of them, and no more");
+        assert!(!send.fill(&mut buffers) && !send.is_posted());
+        send.acknowledge(una.wrapping_add(MOST_POSTED), &mut buffers).expect("all of it was posted");
+        assert!(send.fill(&mut buffers) && send.is_posted());
+        assert_eq!(send.limit(), send.end());
+    }
+
+    #[test]
+    fn more_than_may_be_posted_is_not_staged() {
+        let (mut send, mut buffers) = queue();
+        let some = buffers.allocate(64).expect("room");
+        send.push(some, 0, MOST_POSTED - 10);
+        assert!(send.fill(&mut buffers));
+        assert!(!send.stage_piece(&mut buffers, &[0; 11], true));
+        assert!(send.stage_piece(&mut buffers, &[0; 10], true));
+    }
 
     #[test]
     fn a_request_that_would_wait_for_ever_is_not_taken() {
