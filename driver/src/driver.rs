@@ -216,7 +216,10 @@ impl<B: Bus> Driver<B> {
             Ok(any) => any,
             Err(error) => return self.lose(error, client),
         };
-        any |= self.poll_commands(client);
+        any |= match self.poll_commands(client) {
+            Ok(any) => any,
+            Err(error) => return self.lose(error, client),
+        };
         any |= self.poll_frames(client);
         self.poll_events();
         any |= self.progress_due(client);

@@ -97,6 +97,12 @@ pub enum DriverError {
         /// What was awaited.
         what: &'static str,
     },
+    /// The device did not say, asked twice, whether it has objects that the driver is about to forget (law L1).
+    #[error("the device does not say whether it has let go of {objects} objects")]
+    Undecided {
+        /// How many.
+        objects: usize,
+    },
     /// A write to a register that only the device writes.
     #[error("register {register} is read only")]
     ReadOnly {

@@ -1,7 +1,7 @@
 //! The miniport: the chimney functions ([`Offload`](chimney_abi::offload::Offload)) over [`bus::Bus`].
 //!
 //! ```text
-//!   driver     open, poll, the trait           <- offload, ops (tree -> images), forward, loss
+//!   driver     open, poll, the trait           <- offload, ops (tree -> images), doubt, forward, loss
 //!   conn       one connection                  <- prepare, receive, deliver, upload, rebuild
 //!   nic        bring-up, heartbeat             <- mailbox, queue::frames, pool
 //!   ring       every ring, fences, phase bit   <- dma, mmio, bus
@@ -23,6 +23,7 @@ pub mod conn;
 mod counts;
 mod deliver;
 pub mod dma;
+mod doubt;
 pub mod driver;
 pub mod error;
 #[cfg(test)]

@@ -14,6 +14,7 @@ use chimney_abi::offload::{OffloadClient, Rebuilt};
 
 use crate::bus::Bus;
 use crate::conn::Phase;
+use crate::doubt::Doubt;
 use crate::driver::Driver;
 use crate::error::DriverError;
 use crate::nic;
@@ -35,6 +36,12 @@ impl<B: Bus> Driver<B> {
         for op in in_flight.into_values().chain(waiting) {
             match op {
                 Op::Tree(operation) => ops.push(operation),
+                Op::Doubt(Doubt { operation, terminate }) => {
+                    if let Some(span) = terminate.span {
+                        self.queues.images.release(span);
+                    }
+                    ops.push(operation);
+                }
                 Op::Abort(token) => {
                     // The host aborts it itself once it has it back.
                     if let Some(conn) = self.conns.get_mut(token) {
@@ -58,6 +65,9 @@ impl<B: Bus> Driver<B> {
     }
 
     fn fail_operation(&mut self, mut operation: Operation, client: &mut dyn OffloadClient) {
+        if operation.is_answered && operation.opcode == Opcode::Initiate {
+            self.believe_shadows(&mut operation); // those in doubt, once more
+        }
         for i in 0..operation.entries.len() {
             let entry = operation.entries[i];
             let started = match entry.place {

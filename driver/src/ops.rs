@@ -8,8 +8,9 @@ use chimney_abi::offload::{ConnectionEvent, OffloadClient, Role, TcpBlockState, 
 use crate::bus::Bus;
 use crate::config::quota_pages;
 use crate::conn::Phase;
+use crate::doubt::Doubt;
 use crate::driver::Driver;
-use crate::error::ConnFault;
+use crate::error::{ConnFault, DriverError};
 use crate::image::{Image, STRIDE};
 use crate::record;
 use crate::shadow::Progress;
@@ -22,6 +23,8 @@ pub(crate) enum Op {
     Tree(Operation),
     /// Abortive disconnect.
     Abort(Token),
+    /// A state operation whose answers do not say all.
+    Doubt(Doubt),
 }
 
 impl<B: Bus> Driver<B> {
@@ -56,7 +59,7 @@ impl<B: Bus> Driver<B> {
                 generation: token.generation,
                 ..Command::default()
             },
-            Op::Tree(operation) => {
+            Op::Tree(operation) | Op::Doubt(Doubt { terminate: operation, .. }) => {
                 if self.queues.tx.taken() < operation.after_frames {
                     return None;
                 }
@@ -81,7 +84,11 @@ impl<B: Bus> Driver<B> {
         self.queues.mailbox.submit(command, self.now_us + self.config.command_deadline_us)
     }
 
-    pub(crate) fn poll_commands(&mut self, client: &mut dyn OffloadClient) -> bool {
+    /// Takes the completions of commands.
+    ///
+    /// # Errors
+    /// [`DriverError::Undecided`].
+    pub(crate) fn poll_commands(&mut self, client: &mut dyn OffloadClient) -> Result<bool, DriverError> {
         let mut any = false;
         while let Some(done) = self.queues.mailbox.poll() {
             any = true;
@@ -89,10 +96,11 @@ impl<B: Bus> Driver<B> {
             match self.in_flight.remove(&done.cookie) {
                 Some(Op::Tree(operation)) => self.take_results(operation, client),
                 Some(Op::Abort(token)) => self.abort_done(token, client),
+                Some(Op::Doubt(doubt)) => self.doubt_answered(doubt, client)?,
                 None => {}
             }
         }
-        any
+        Ok(any)
     }
 
     /// Completes operations whose connections have no forward outstanding.
@@ -114,23 +122,25 @@ impl<B: Bus> Driver<B> {
         any
     }
 
-    /// Copies the device's images out and frees their memory.
     fn take_results(&mut self, mut operation: Operation, client: &mut dyn OffloadClient) {
+        self.read_images(&mut operation);
+        for entry in &operation.entries {
+            // An image that the device did not answer, alone or with its whole command, says so itself.
+            tree::set_status(&mut operation.tree, entry.place, entry.image.status());
+        }
+        self.conclude(operation, client);
+    }
+
+    /// Copies the device's images out and frees their memory.
+    pub(crate) fn read_images(&mut self, operation: &mut Operation) {
         operation.is_answered = true;
-        if let Some(span) = operation.span.take() {
-            for (i, entry) in operation.entries.iter_mut().enumerate() {
-                let mut bytes = [0; STRIDE];
-                self.queues.images.view().read(span.start() + i * STRIDE, &mut bytes);
-                entry.image = Image::from_memory(bytes);
-                // An image that the device did not answer, alone or with its whole command, says so itself.
-                tree::set_status(&mut operation.tree, entry.place, entry.image.status());
-            }
-            self.queues.images.release(span);
+        let Some(span) = operation.span.take() else { return };
+        for (i, entry) in operation.entries.iter_mut().enumerate() {
+            let mut bytes = [0; STRIDE];
+            self.queues.images.view().read(span.start() + i * STRIDE, &mut bytes);
+            entry.image = Image::from_memory(bytes);
         }
-        match operation.opcode {
-            Opcode::Terminate => self.finished.push_back(operation),
-            _ => self.finish(operation, client),
-        }
+        self.queues.images.release(span);
     }
 
     pub(crate) fn finish(&mut self, mut operation: Operation, client: &mut dyn OffloadClient) {
@@ -360,7 +370,7 @@ fn flatten_statuses(operation: &mut Operation) {
     }
 }
 
-fn status_of(tree: &chimney_abi::offload::Tree, place: Place) -> Status {
+pub(crate) fn status_of(tree: &chimney_abi::offload::Tree, place: Place) -> Status {
     match place {
         Place::Neighbor(n) => tree[n].status,
         Place::Path(n, p) => tree[n].paths[p].status,

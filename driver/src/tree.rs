@@ -41,6 +41,15 @@ impl Place {
             Place::Tcp(..) => ImageKind::Tcp,
         }
     }
+
+    /// The place of what this one hangs on.
+    pub fn parent(self) -> Option<Place> {
+        match self {
+            Place::Neighbor(_) => None,
+            Place::Path(n, _) => Some(Place::Neighbor(n)),
+            Place::Tcp(n, p, _) => Some(Place::Path(n, p)),
+        }
+    }
 }
 
 /// A state operation on its way.

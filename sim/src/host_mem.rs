@@ -98,6 +98,8 @@ struct Region {
     iova: u64,
     len: u64,
     access: DmaAccess,
+    /// Writes are refused, whatever `access` says ([`HostMemory::refuse_writes`]).
+    is_frozen: AtomicBool,
     storage: Storage,
 }
 
@@ -220,7 +222,8 @@ impl HostMemory {
         let len = (len_bytes as u64).next_multiple_of(8);
         check_range(addr_iova, len)?;
         let storage = Storage::Own((0..len / 8).map(|_| AtomicU64::new(0)).collect());
-        let region = Arc::new(Region { iova: addr_iova, len, access, storage });
+        let region =
+            Arc::new(Region { iova: addr_iova, len, access, is_frozen: AtomicBool::new(false), storage });
         self.shared.insert(region.clone())?;
         Ok(DmaRegion { region, shared: self.shared.clone(), len: len_bytes })
     }
@@ -245,12 +248,21 @@ impl HostMemory {
             return Err(MapError::BadRange { addr_iova, len_bytes });
         }
         let storage = Storage::Shared(memory, (offset / 8) as usize); // below the length of a mapping
-        self.shared.insert(Arc::new(Region { iova: addr_iova, len: len_bytes, access, storage }))
+        let is_frozen = AtomicBool::new(false);
+        self.shared.insert(Arc::new(Region { iova: addr_iova, len: len_bytes, access, is_frozen, storage }))
     }
 
     /// Unmap every region that has a byte in the range, whoever mapped it; how many.
     pub fn unmap(&self, iovas: Range<u64>) -> usize {
         self.shared.remove(iovas)
+    }
+
+    /// Refuse the device's writes to the region at `iova` from now on, or allow them again: an error that the bus answers.
+    pub fn refuse_writes(&self, iova: u64, is_refused: bool) {
+        let table = self.shared.table.read().unwrap_or_else(PoisonError::into_inner);
+        for region in table.iter().filter(|region| region.iova == iova) {
+            region.is_frozen.store(is_refused, Ordering::Release);
+        }
     }
 
     /// Allow the device its DMA, or refuse it all: what a bus master may and another may not.
@@ -486,7 +498,9 @@ impl DmaPort {
         }
         let region = &self.table[self.last];
         let offset = addr - region.iova;
-        if kind == DmaKind::Write && region.access == DmaAccess::DeviceReads {
+        let is_read_only =
+            region.access == DmaAccess::DeviceReads || region.is_frozen.load(Ordering::Acquire);
+        if kind == DmaKind::Write && is_read_only {
             return Err(DmaFault::ReadOnly);
         }
         Ok((region, offset as usize, len.min(region.len - offset))) // the offset is below the length of a slice
