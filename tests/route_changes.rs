@@ -1,7 +1,9 @@
-//! What changes below connections that the NIC has: a next hop's MAC address, a path's MTU; and the ordinary path beside them.
+//! What lies below connections that the NIC has: a next hop's MAC address, a path's MTU and identifications; and the ordinary path
+//! beside them.
 
 use chimney::world::{Pace, Setup, World};
 use chimney_abi::cmd::TcpState;
+use chimney_abi::offload::Residence;
 use chimney_driver::Config;
 use chimney_host_stack::switch::SwitchConfig;
 use chimney_host_stack::{Address, ConnId, ListenerId, MacAddr, Stack, StackConfig, TcpConfig};
@@ -13,6 +15,7 @@ use chimney_sim::model::RtlNic;
 use chimney_sim::net::impairment::Impairment;
 use chimney_sim::net::wire::{QueueEnd, Wire};
 use etherparse::PacketBuilder;
+use std::collections::BTreeSet;
 use std::net::{Ipv4Addr, SocketAddr};
 
 const HOST: Ipv4Addr = Ipv4Addr::new(10, 7, 0, 2);
@@ -45,7 +48,7 @@ impl TestNic for RtlNic {
     fn make(memory: &HostMemory) -> Self {
         RtlNic::with_timing(memory, 8.0, AxiTiming::default())
     }
-    const PACE: Pace = Pace::Cycles(2000);
+    const PACE: Pace = Pace::Virtual(100);
 }
 
 /// A machine with a chimney against a second stack.
@@ -111,6 +114,25 @@ impl<D: TestNic> Net<D> {
         });
         (ours, theirs.expect("accepted"))
     }
+
+    fn offload(&mut self, id: ConnId) {
+        self.world.switch.offload(id).expect("in the host");
+        self.run_until("the offload", |net| net.world.switch.residence(id) == Residence::Offloaded);
+    }
+
+    /// Sends so many bytes to the peer, which gets them whole.
+    fn send(&mut self, ours: ConnId, theirs: ConnId, len: usize) {
+        let bytes: Vec<u8> = (0..len).map(|i| (i / 7) as u8).collect();
+        let (mut sent, mut got) = (0, Vec::<u8>::new());
+        self.run_until("a transfer", |net| {
+            sent += net.world.switch.send(ours, &bytes[sent..]).expect("open");
+            let mut buffer = [0; 8192];
+            let n = net.peer.recv(theirs, &mut buffer).expect("open");
+            got.extend_from_slice(&buffer[..n]);
+            got.len() >= len
+        });
+        assert!(got == bytes);
+    }
 }
 
 /// Makes two tests of each function that is generic in the NIC: module `golden` and module `rtl`.
@@ -148,6 +170,36 @@ fn an_answer_that_can_never_be_sent_stops_nothing<D: TestNic>() {
     net.connect();
 }
 
+/// IP identifications of the target's half among these frames.
+fn target_ids(frames: &[Vec<u8>]) -> BTreeSet<u16> {
+    let id = |f: &Vec<u8>| u16::from_be_bytes([f[18], f[19]]);
+    frames.iter().filter(|f| f[12..14] == [8, 0]).map(id).filter(|id| *id >= 0x8000).collect()
+}
+
+/// The NIC is lost while it has connections, or while it is asked for them: the next one has identifications of its own.
+///
+/// Verifies: R-280
+fn a_lost_nic_leaves_its_identifications_behind<D: TestNic>() {
+    for is_leaving in [false, true] {
+        let mut net = Net::<D>::new(1500);
+        let (ours, theirs) = net.connect();
+        net.offload(ours);
+        let before = net.seen.len();
+        net.send(ours, theirs, 100_000);
+        let used = target_ids(&net.seen[before..]);
+        assert!(used.len() > 60, "{}", used.len());
+        net.world.stop_device(1);
+        if is_leaving {
+            net.world.switch.upload(ours).expect("offloaded");
+        }
+        net.run_until("the loss", |net| net.world.switch.is_lost());
+        let path = net.world.switch.stack().path_state(ours).expect("known");
+        let next = (0..1000).map(|i| 0x8000 | path.ip_id_counter.wrapping_add(i));
+        assert_eq!(next.filter(|id| used.contains(id)).count(), 0, "leaving: {is_leaving}");
+    }
+}
+
 on_both_nics! {
+    a_lost_nic_leaves_its_identifications_behind,
     an_answer_that_can_never_be_sent_stops_nothing,
 }

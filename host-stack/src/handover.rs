@@ -15,6 +15,7 @@ use crate::tcp::snapshot;
 use crate::wire::tcp::{parse_trusted, TcpSegment};
 use chimney_abi::offload::{NeighborState, PathState, TcpBlockState};
 use chimney_host_stack_core::segment::Flags;
+use std::net::IpAddr;
 
 impl Connection {
     /// Keeps a segment for whoever has the connection in the end; false if there is no room.
@@ -167,14 +168,19 @@ impl Stack {
     /// `NoSuchId`.
     pub fn path_state(&mut self, id: ConnId) -> Result<PathState, StackError> {
         let tuple = self.tcb(id)?.tuple;
-        let path = *self.paths.get(tuple.local.ip(), tuple.remote.ip());
-        Ok(PathState {
+        Ok(self.path_at(tuple.local.ip(), tuple.remote.ip()))
+    }
+
+    /// The path object of two addresses.
+    pub fn path_at(&mut self, src: IpAddr, dst: IpAddr) -> PathState {
+        let path = *self.paths.get(src, dst);
+        PathState {
             src: path.src,
             dst: path.dst,
             mtu: path.mtu,
             ip_id_start: crate::iface::path::Path::TARGET_ID_START,
             ip_id_counter: path.target_counter,
-        })
+        }
     }
 
     /// Keeps the counter that a target handed back with a path, so that the next offload goes on from
@@ -183,19 +189,29 @@ impl Stack {
         self.paths.get(path.src, path.dst).target_counter = path.ip_id_counter;
     }
 
+    /// The counter of a path that a target had does not come back.
+    pub fn lose_path(&mut self, src: IpAddr, dst: IpAddr) {
+        self.paths.get(src, dst).lose_target();
+    }
+
     /// The neighbor object of a connection, for an initiate (spec 4.2); `None` while its MAC address is
     /// not known.
     ///
     /// # Errors
     /// `NoSuchId`.
     pub fn neighbor_state(&self, now_us: u64, id: ConnId) -> Result<Option<NeighborState>, StackError> {
-        let next_hop = self.next_hop(self.tcb(id)?.tuple.remote.ip());
+        Ok(self.neighbor_at(now_us, self.next_hop(self.tcb(id)?.tuple.remote.ip())))
+    }
+
+    /// The neighbor object of a next hop, if its MAC address is known.
+    #[must_use]
+    pub fn neighbor_at(&self, now_us: u64, next_hop: IpAddr) -> Option<NeighborState> {
         let age = self.neighbors.age_us(next_hop, now_us);
-        Ok(self.neighbors.lookup(next_hop).map(|mac| NeighborState {
+        self.neighbors.lookup(next_hop).map(|mac| NeighborState {
             dst_mac: mac.0,
             host_reachability_us: u32::try_from(age.unwrap_or(0)).unwrap_or(u32::MAX),
             ..NeighborState::default()
-        }))
+        })
     }
 
     fn process_held(&mut self, now_us: u64, id: ConnId) {

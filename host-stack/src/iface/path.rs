@@ -37,6 +37,9 @@ pub struct Path {
 impl Path {
     /// First identification of the target's half.
     pub const TARGET_ID_START: u16 = ID_TARGET_START;
+    /// How far a target that is gone may have come, at a guess, as R-280 wants to know it. This is the golden section of its half:
+    /// however many targets are lost one after the other, each begins far from where all before it were.
+    const LOST_STEP: u16 = 0x4F1B;
 
     /// The identification of the host's next packet, in 0x0000 to 0x7FFF.
     pub fn next_id(&mut self) -> u16 {
@@ -48,6 +51,11 @@ impl Path {
     /// Passes over the identifications of `count` packets: segments of a large frame, numbered by a device.
     pub fn skip_ids(&mut self, count: u32) {
         self.host_counter = self.host_counter.wrapping_add(count);
+    }
+
+    /// The target is gone with its count: the next one must not repeat its identifications within a packet's lifetime (R-280, law L3).
+    pub fn lose_target(&mut self) {
+        self.target_counter = self.target_counter.wrapping_add(Self::LOST_STEP);
     }
 
     /// Payload bytes per segment: the peer's MSS and the path, less options on every segment
@@ -91,11 +99,16 @@ impl PathTable {
 
     /// RFC 1191, RFC 8201: a router reported a smaller MTU. Returns true if the path changed.
     pub fn reduce_mtu(&mut self, src: IpAddr, dst: IpAddr, mtu: u16) -> bool {
-        let path = self.get(src, dst);
-        let mtu = mtu.max(min_mtu(dst));
-        let is_smaller = mtu < path.mtu;
-        path.mtu = path.mtu.min(mtu);
+        let is_smaller = self.is_smaller(src, dst, mtu);
+        if is_smaller {
+            self.get(src, dst).mtu = mtu.max(min_mtu(dst));
+        }
         is_smaller
+    }
+
+    /// Whether such a report changes the path.
+    pub fn is_smaller(&mut self, src: IpAddr, dst: IpAddr, mtu: u16) -> bool {
+        mtu.max(min_mtu(dst)) < self.get(src, dst).mtu
     }
 }
 
@@ -114,6 +127,21 @@ mod tests {
         let path = table.get(V4, V4);
         path.host_counter = 0x7FFF;
         assert_eq!([path.next_id(), path.next_id()], [0x7FFF, 0]);
+    }
+
+    /// Verifies: R-280
+    #[test]
+    fn targets_lost_one_after_the_other_repeat_no_identification_soon() {
+        let mut table = PathTable::new(1500);
+        let path = table.get(V4, V4);
+        let mut starts = Vec::new();
+        for _ in 0..10 {
+            let start = ip_id(Path::TARGET_ID_START, path.target_counter.into());
+            let near = |s: &u16| s.abs_diff(start).min(0x8000 - s.abs_diff(start)) < 1500;
+            assert!(!starts.iter().any(near), "{start:#x} after {starts:x?}");
+            starts.push(start);
+            path.lose_target();
+        }
     }
 
     #[test]

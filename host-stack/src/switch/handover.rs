@@ -285,6 +285,13 @@ impl Switch {
 
     fn initiated(&mut self, now_us: u64, target: &mut dyn Offload, tree: Tree) {
         self.is_busy = false;
+        let is_linker = |role| matches!(role, Role::Linker(_));
+        for path in tree.iter().flat_map(|n| &n.paths) {
+            // A target that was lost meanwhile had started connections on it.
+            if !is_linker(path.role) && path.connections.iter().any(|c| is_linker(c.role)) {
+                path.state.into_iter().for_each(|state| self.stack.lose_path(state.src, state.dst));
+            }
+        }
         for block in self.objects.initiated(tree) {
             let id = id(block.handle);
             let Role::Linker(token) = block.role else {
@@ -310,8 +317,11 @@ impl Switch {
     fn terminated(&mut self, now_us: u64, tree: Tree) {
         self.is_busy = false;
         for path in tree.into_iter().flat_map(|n| n.paths) {
-            if let Some(state) = path.state.filter(|_| path.selected && path.status == Status::Success) {
-                self.stack.return_path(&state);
+            match path.state.filter(|_| path.selected) {
+                Some(state) if path.status == Status::Success => self.stack.return_path(&state),
+                // What it was when the target got it.
+                Some(state) => self.stack.lose_path(state.src, state.dst),
+                None => {}
             }
             for block in path.connections {
                 self.take_back(now_us, id(block.handle), Direction::Upload, block.status, block.state);
@@ -350,7 +360,9 @@ impl Switch {
     fn lost(&mut self, now_us: u64, connections: Vec<Rebuilt>) {
         self.is_lost = true;
         self.is_busy = false;
-        self.objects.clear();
+        for (src, dst) in self.objects.clear() {
+            self.stack.lose_path(src, dst);
+        }
         for c in connections {
             self.take_back(now_us, id(c.handle), Direction::Rebuild, Status::Success, Some(c.state));
         }

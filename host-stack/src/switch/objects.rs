@@ -224,9 +224,9 @@ impl Objects {
         }
     }
 
-    /// The target is gone, and all objects with it.
-    pub fn clear(&mut self) {
+    /// The target is gone, and all objects with it; the paths among them.
+    pub fn clear(&mut self) -> Vec<Ends> {
         self.neighbors.clear();
-        self.paths.clear();
+        std::mem::take(&mut self.paths).into_keys().collect()
     }
 }
