@@ -14,7 +14,7 @@ use chimney_sim::host_mem::{DmaPort, HostMemory};
 use chimney_sim::model::RtlNic;
 use chimney_sim::net::impairment::Impairment;
 use chimney_sim::net::wire::{QueueEnd, Wire};
-use etherparse::PacketBuilder;
+use etherparse::{Icmpv4Type, PacketBuilder};
 use std::collections::BTreeSet;
 use std::net::{Ipv4Addr, SocketAddr};
 
@@ -23,6 +23,8 @@ const PEER: Ipv4Addr = Ipv4Addr::new(10, 7, 0, 1);
 const HOST_MAC: [u8; 6] = [2, 0, 0, 0, 0, 1];
 const PEER_MAC: [u8; 6] = [2, 0, 0, 0, 0, 9];
 const PORT: u16 = 7;
+/// Bytes of an Ethernet header.
+const ETHERNET: usize = 14;
 /// Simulated time in which everything here must have happened, microseconds.
 const LIMIT_US: u64 = 10_000_000;
 
@@ -58,6 +60,12 @@ struct Net<D: TestNic> {
     listener: ListenerId,
     /// Frames of the machine, as they went by.
     seen: Vec<Vec<u8>>,
+    /// The next hop, which knows the peer by its own MAC address.
+    router_mac: [u8; 6],
+    /// What it drops is longer, and it says so.
+    router_mtu: usize,
+    /// Frames that it dropped.
+    dropped: usize,
 }
 
 impl<D: TestNic> Net<D> {
@@ -75,7 +83,8 @@ impl<D: TestNic> Net<D> {
         let world = World::new(device, memory, wire, setup).expect("the device comes up");
         let mut peer = Stack::new(stack(PEER, PEER_MAC, mtu));
         let listener = peer.listen(PORT, 4).expect("a free port");
-        Self { world, peer, listener, seen: Vec::new() }
+        let (router_mac, router_mtu) = (PEER_MAC, usize::MAX - ETHERNET);
+        Self { world, peer, listener, seen: Vec::new(), router_mac, router_mtu, dropped: 0 }
     }
 
     /// Puts a frame on the wire to the machine.
@@ -87,11 +96,30 @@ impl<D: TestNic> Net<D> {
         self.world.step().expect("the wire holds");
         let now_us = self.world.now_us();
         while let Some(frame) = self.world.wire.far().arrived.pop_front() {
-            self.peer.handle_frame(now_us, &frame);
-            self.seen.push(frame);
+            self.route(now_us, frame);
         }
-        let frames = self.peer.poll(now_us);
-        self.world.wire.far().to_send.extend(frames);
+        for mut frame in self.peer.poll(now_us) {
+            frame[6..12].copy_from_slice(&self.router_mac);
+            self.give(frame);
+        }
+    }
+
+    fn route(&mut self, now_us: u64, frame: Vec<u8>) {
+        if frame.len() > ETHERNET + self.router_mtu {
+            self.dropped += 1;
+            let report = fragmentation_needed(&frame, self.router_mtu as u16, 0);
+            return self.give(report);
+        }
+        let mut routed = frame.clone();
+        if frame[..6] == self.router_mac {
+            routed[..6].copy_from_slice(&PEER_MAC);
+        }
+        // Nobody has the old address any more.
+        let is_lost = frame[..6] == PEER_MAC && self.router_mac != PEER_MAC;
+        if !is_lost {
+            self.peer.handle_frame(now_us, &routed);
+        }
+        self.seen.push(frame);
     }
 
     fn run_until(&mut self, what: &str, mut is_done: impl FnMut(&mut Self) -> bool) {
@@ -170,6 +198,86 @@ fn an_answer_that_can_never_be_sent_stops_nothing<D: TestNic>() {
     net.connect();
 }
 
+/// The report of a router that `frame` is too long; `seq_change` makes it one that somebody guessed.
+fn fragmentation_needed(frame: &[u8], mtu: u16, seq_change: u8) -> Vec<u8> {
+    let mut quoted = frame[ETHERNET..][..28].to_vec();
+    quoted[24] ^= seq_change;
+    let header = etherparse::icmpv4::DestUnreachableHeader::FragmentationNeeded { next_hop_mtu: mtu };
+    let mut icmp = Vec::new();
+    PacketBuilder::ethernet2(PEER_MAC, HOST_MAC)
+        .ipv4([10, 7, 0, 9], HOST.octets(), 64)
+        .icmpv4(Icmpv4Type::DestinationUnreachable(header))
+        .write(&mut icmp, &quoted)
+        .expect("fits");
+    icmp
+}
+
+/// An ARP request of the peer for itself, with the address that it has now.
+fn announcement(mac: [u8; 6]) -> Vec<u8> {
+    let (ip, zeros) = (PEER.octets(), [0; 6]);
+    let head = [8, 6, 0, 1, 8, 0, 6, 4, 0, 1];
+    [&[0xff; 6][..], &mac, &head, &mac, &ip, &zeros, &ip, &[0; 18]].concat()
+}
+
+/// Verifies
+fn a_next_hop_that_moves_takes_the_nics_connections_along<D: TestNic>() {
+    let mut net = Net::<D>::new(1500);
+    let (ours, theirs) = net.connect();
+    net.offload(ours);
+    net.send(ours, theirs, 20_000);
+    net.router_mac = [2, 0, 0, 0, 0, 0x77];
+    net.give(announcement(net.router_mac));
+    net.send(ours, theirs, 20_000);
+    let before = net.seen.len();
+    net.send(ours, theirs, 20_000);
+    let (other, others) = net.connect();
+    net.offload(other);
+    net.send(other, others, 20_000);
+    assert!(net.seen[before..].iter().all(|frame| frame[..6] == net.router_mac), "all by the new one");
+    assert!(!target_ids(&net.seen[before..]).is_empty());
+    assert_eq!(net.world.switch.residence(ours), Residence::Offloaded);
+}
+
+/// Verifies
+fn a_path_that_shrinks_shortens_the_segments_of_the_nic<D: TestNic>() {
+    let mut net = Net::<D>::new(1500);
+    let (ours, theirs) = net.connect();
+    net.offload(ours);
+    // From here on the host's own numbers are old.
+    net.send(ours, theirs, 20_000);
+    assert!(net.seen.iter().any(|frame| frame.len() == 1514));
+    net.router_mtu = 1000;
+    net.send(ours, theirs, 60_000);
+    assert!(net.dropped > 0);
+    assert_eq!(net.world.switch.stack().path_state(ours).expect("known").mtu, 1000);
+    assert_eq!(net.world.switch.residence(ours), Residence::Offloaded);
+    // Nothing too long is sent any more: by the NIC, by the host after it, by another connection.
+    let dropped = net.dropped;
+    net.send(ours, theirs, 20_000);
+    let (other, others) = net.connect();
+    net.offload(other);
+    net.send(other, others, 20_000);
+    net.world.switch.upload(ours).expect("offloaded");
+    net.run_until("the upload", |net| net.world.switch.residence(ours) == Residence::InHost);
+    net.send(ours, theirs, 20_000);
+    assert_eq!(net.dropped, dropped);
+}
+
+/// RFC 5927 4.1, with the numbers of the NIC (G-26).
+fn a_report_that_quotes_nothing_in_flight_shrinks_nothing<D: TestNic>() {
+    let mut net = Net::<D>::new(1500);
+    let (ours, theirs) = net.connect();
+    net.offload(ours);
+    net.send(ours, theirs, 20_000);
+    let quoted = net.seen.iter().rfind(|frame| frame.len() == 1514).expect("full segments").clone();
+    for seq_change in [0, 0x80] {
+        net.give(fragmentation_needed(&quoted, 700, seq_change)); // acknowledged, and guessed
+        net.send(ours, theirs, 20_000);
+    }
+    assert_eq!(net.world.switch.stack().path_state(ours).expect("known").mtu, 1500);
+    assert_eq!(net.world.switch.residence(ours), Residence::Offloaded);
+}
+
 /// IP identifications of the target's half among these frames.
 fn target_ids(frames: &[Vec<u8>]) -> BTreeSet<u16> {
     let id = |f: &Vec<u8>| u16::from_be_bytes([f[18], f[19]]);
@@ -200,6 +308,9 @@ fn a_lost_nic_leaves_its_identifications_behind<D: TestNic>() {
 }
 
 on_both_nics! {
+    a_next_hop_that_moves_takes_the_nics_connections_along,
+    a_path_that_shrinks_shortens_the_segments_of_the_nic,
+    a_report_that_quotes_nothing_in_flight_shrinks_nothing,
     a_lost_nic_leaves_its_identifications_behind,
     an_answer_that_can_never_be_sent_stops_nothing,
 }

@@ -1,5 +1,6 @@
 //! What a received frame means: whose it is, which protocol, and what ICMP says of paths and neighbors.
 
+use crate::socket::{ConnId, Place};
 use crate::stack::{ipv6_header, Connection, Stack};
 use crate::tcp::tcb::FourTuple;
 use crate::wire::ethernet::{EthernetHeader, MacAddr};
@@ -14,6 +15,7 @@ use chimney_abi::SeqNum;
 use std::net::{IpAddr, SocketAddr};
 
 /// A segment that somebody on the way found too long for the next link.
+#[derive(Clone, Copy, Debug)]
 struct TooLong {
     mtu: u16,
     dst: IpAddr,
@@ -21,6 +23,17 @@ struct TooLong {
     ports: (u16, u16),
     seq: SeqNum,
 }
+
+/// The same, if it quotes a connection that is not in the host: only whoever has it knows what is in flight.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Report {
+    pub id: ConnId,
+    mtu: u16,
+    seq: SeqNum,
+}
+
+/// Reports that may wait; routers repeat them.
+const MAX_REPORTS: usize = 16;
 
 impl Stack {
     /// Processes one received frame (without FCS).
@@ -140,17 +153,35 @@ impl Stack {
         self.send_frame(now_us, dst, frame);
     }
 
-    /// RFC 1191, RFC 8201, and RFC 5927 4.1: believed only if the quoted segment is one that is in flight.
+    /// RFC 1191, RFC 8201: a router reported that a segment of a connection of ours was too long.
     fn on_too_long(&mut self, src: IpAddr, report: &TooLong) {
-        let (dst, ports) = (report.dst, report.ports);
+        let TooLong { mtu, dst, ports, seq } = *report;
         let tuple = FourTuple { local: SocketAddr::new(src, ports.0), remote: SocketAddr::new(dst, ports.1) };
-        let Some(connection) = self.lookup.get(&tuple).and_then(|id| self.connections.get(id)) else {
+        let Some(id) = self.lookup.get(&tuple).copied() else { return };
+        if !self.paths.is_smaller(src, dst, mtu) {
             return;
-        };
-        let snd = connection.tcb.snd;
-        if !report.seq.in_window(snd.snd_una, snd.flight_size())
-            || !self.paths.reduce_mtu(src, dst, report.mtu)
-        {
+        }
+        let report = Report { id, mtu, seq };
+        match self.connections.get(&id).map(|c| (c.place, c.tcb.snd)) {
+            Some((Place::Host, snd)) => self.judge_report(&report, snd.snd_una, snd.flight_size()),
+            Some(_) if self.reports.len() < MAX_REPORTS => self.reports.push_back(report),
+            Some(_) => self.counters.reports_overflow += 1,
+            None => {}
+        }
+    }
+
+    /// Whether the connection that a report quotes is in the host; then its own numbers are the right ones.
+    pub(crate) fn numbers_of(&self, id: ConnId) -> Option<(SeqNum, u32)> {
+        let connection = self.connections.get(&id).filter(|c| c.place == Place::Host)?;
+        Some((connection.tcb.snd.snd_una, connection.tcb.snd.flight_size()))
+    }
+
+    /// RFC 5927 4.1: a report is believed only if the segment that it quotes is one of the `flight` bytes from `snd_una` on, as
+    /// whoever runs the connection counts them (G-26).
+    pub(crate) fn judge_report(&mut self, report: &Report, snd_una: SeqNum, flight: u32) {
+        let Some(tuple) = self.connections.get(&report.id).map(|c| c.tcb.tuple) else { return };
+        let (src, dst) = (tuple.local.ip(), tuple.remote.ip());
+        if !report.seq.in_window(snd_una, flight) || !self.paths.reduce_mtu(src, dst, report.mtu) {
             return;
         }
         let path = *self.paths.get(src, dst);
@@ -158,9 +189,12 @@ impl Stack {
         for connection in self.connections.values_mut().filter(on_path) {
             let n = connection.tcb.negotiated;
             let eff_mss = path.eff_mss(n.remote_mss, n.has_timestamps).min(connection.tcb.eff_mss);
+            // One that is away keeps it for its return; its target hears of the path.
             connection.tcb.set_eff_mss(eff_mss);
-            // G-20: resegment and send again at once, without a congestion response.
-            connection.tcb.send_again();
+            if connection.place != Place::Away {
+                // G-20: resegment and send again at once (a frozen one: if it stays), without a congestion response.
+                connection.tcb.send_again();
+            }
         }
     }
 }

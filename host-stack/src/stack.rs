@@ -14,6 +14,7 @@ use crate::iface::address::{Address, Addresses};
 use crate::iface::frame::Frame;
 use crate::iface::neighbor::NeighborCache;
 use crate::iface::path::PathTable;
+use crate::ingress::Report;
 use crate::socket::{ConnId, ListenerId, Place, StackEvent};
 use crate::tcp::input::Outcome;
 use crate::tcp::isn::Secret;
@@ -73,6 +74,8 @@ pub struct StackCounters {
     pub unsupported: u64,
     /// Not sent, because longer than the link or the target can ever send: answers to echo requests.
     pub too_long: u64,
+    /// Reports of too long segments that could not be kept until whoever has the connection is asked.
+    pub reports_overflow: u64,
     /// TCP segments for no connection, answered with an RST.
     pub no_connection: u64,
     /// SYNs dropped because a listener's backlog was full.
@@ -114,6 +117,8 @@ pub struct Stack {
     pub(crate) lookup: BTreeMap<FourTuple, ConnId>,
     pub(crate) listeners: BTreeMap<ListenerId, Listener>,
     pub(crate) tx: VecDeque<Frame>,
+    /// Reports of segments that were too long, of connections that are not in the host.
+    pub(crate) reports: VecDeque<Report>,
     /// Bytes of the largest frame that somebody divides; 0 = nobody does.
     max_large_frame: usize,
     pub(crate) events: VecDeque<StackEvent>,
@@ -138,6 +143,7 @@ impl Stack {
             lookup: BTreeMap::new(),
             listeners: BTreeMap::new(),
             tx: VecDeque::new(),
+            reports: VecDeque::new(),
             max_large_frame: 0,
             events: VecDeque::new(),
             pending_events: BTreeSet::new(),

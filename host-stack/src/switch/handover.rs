@@ -64,7 +64,8 @@ pub(super) fn handle(id: ConnId) -> HostHandle {
     HostHandle(id.0)
 }
 
-fn id(handle: HostHandle) -> ConnId {
+/// The connection that the target knows under a handle.
+pub(super) fn id(handle: HostHandle) -> ConnId {
     ConnId(handle.0)
 }
 
@@ -94,7 +95,7 @@ impl Handover {
 }
 
 impl Switch {
-    /// Starts one operation for all connections that wait for it: uploads before offloads.
+    /// Starts one operation for all that waits for it: uploads before changes, and those before offloads, which build on them.
     pub(super) fn start_operation(&mut self, now_us: u64, target: &mut dyn Offload) {
         if self.is_busy {
             return;
@@ -112,10 +113,16 @@ impl Switch {
             self.start_upload(target, uploads);
             return;
         }
+        if self.start_update(now_us, target) {
+            return;
+        }
         // What the host has sent leaves first: a frame that still waits here would be overtaken by the target (law L3).
         if !self.is_paused && self.frames.is_empty() {
             let offloads = wanting(&self.links, Wish::Offload, Residence::InHost);
             self.start_offload(now_us, target, offloads);
+        }
+        if !self.is_busy {
+            self.start_query(target);
         }
     }
 
@@ -200,6 +207,8 @@ impl Switch {
         match note {
             Note::Initiated(tree) => self.initiated(now_us, target, tree),
             Note::Terminated(tree) => self.terminated(now_us, tree),
+            Note::Updated(tree) => self.updated(tree),
+            Note::Queried(tree) => self.queried(tree),
             Note::SendDone { handle, buffer } => {
                 let len = self.sends.remove(&buffer).unwrap_or(0) as usize;
                 if let Some(link) = self.links.get_mut(&id(handle)) {
@@ -360,6 +369,7 @@ impl Switch {
     fn lost(&mut self, now_us: u64, connections: Vec<Rebuilt>) {
         self.is_lost = true;
         self.is_busy = false;
+        self.asked.clear();
         for (src, dst) in self.objects.clear() {
             self.stack.lose_path(src, dst);
         }

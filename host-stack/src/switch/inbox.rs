@@ -14,6 +14,8 @@ use std::collections::BTreeMap;
 pub(super) enum Note {
     Initiated(Tree),
     Terminated(Tree),
+    Updated(Tree),
+    Queried(Tree),
     SendDone {
         handle: HostHandle,
         buffer: BufferId,
@@ -54,9 +56,15 @@ impl OffloadClient for Inbox {
         self.notes.push(Note::Initiated(tree));
     }
 
-    // The switch asks for neither; a tree that comes anyway answers nothing.
-    fn query_complete(&mut self, _tree: Tree) {}
-    fn update_complete(&mut self, _tree: Tree) {}
+    fn query_complete(&mut self, tree: Tree) {
+        self.notes.push(Note::Queried(tree));
+    }
+
+    fn update_complete(&mut self, tree: Tree) {
+        self.notes.push(Note::Updated(tree));
+    }
+
+    // The switch never asks for that; a tree that comes anyway answers nothing.
     fn invalidate_complete(&mut self, _tree: Tree) {}
 
     fn terminate_complete(&mut self, tree: Tree) {

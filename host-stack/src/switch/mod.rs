@@ -12,8 +12,10 @@
 //! . When the target is lost the connections that it rebuilt from host memory go on in the stack, and frames
 //! leave by [`Switch::take_frames`] (law L2), or by another target ([`Switch::change_target`]).
 //!
-//! Three files to read: this one (I/O), `handover.rs` (the life of an operation), `objects.rs` (the tree).
+//! Three files to read: this one (I/O), `handover.rs` (the life of an operation), `objects.rs` (the tree). What changes below
+//! connections that the target has is in `changes.rs`.
 
+mod changes;
 mod handover;
 mod inbox;
 mod link;
@@ -22,6 +24,7 @@ mod objects;
 pub use handover::{Direction, Handover, UploadRequest};
 
 use crate::iface::frame::Frame;
+use crate::ingress::Report;
 use crate::socket::{ConnId, StackError};
 use crate::stack::Stack;
 use chimney_abi::cmd::TcpState;
@@ -73,8 +76,10 @@ pub struct Switch {
     inbox: Inbox,
     /// Lengths of the sends that the target has.
     sends: BTreeMap<BufferId, u32>,
-    /// An initiate or a terminate is in flight.
+    /// A state operation is in flight.
     is_busy: bool,
+    /// Reports for which a query is in flight.
+    asked: Vec<Report>,
     is_lost: bool,
     is_paused: bool,
     /// Frames the target had no room for, or, after it was lost, for the plain MAC path.
@@ -95,6 +100,7 @@ impl Switch {
             inbox: Inbox::default(),
             sends: BTreeMap::new(),
             is_busy: false,
+            asked: Vec::new(),
             is_lost: false,
             is_paused: false,
             frames: VecDeque::new(),

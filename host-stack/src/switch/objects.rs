@@ -1,5 +1,6 @@
 //! Neighbors and paths that are offloaded, and how many dependents each has.
 
+use crate::stack::Stack;
 use chimney_abi::cmd::Status;
 use chimney_abi::offload::{
     HostHandle, NeighborBlock, NeighborState, PathBlock, PathState, Role, TcpBlock, Token, Tree,
@@ -7,10 +8,19 @@ use chimney_abi::offload::{
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
+/// `K` is what the target knows of it that may change.
 #[derive(Clone, Copy, Debug)]
-struct Object {
+struct Object<K> {
     token: Token,
     dependents: u32,
+    known: K,
+}
+
+/// A path's MTU, and where its frames go.
+#[derive(Clone, Copy, Debug)]
+struct PathWay {
+    mtu: u16,
+    next_hop: IpAddr,
 }
 
 /// Where a connection hangs in the tree.
@@ -34,8 +44,9 @@ pub(super) struct Leaf {
 /// The objects below the connections.
 #[derive(Debug, Default)]
 pub(super) struct Objects {
-    neighbors: BTreeMap<IpAddr, Object>,
-    paths: BTreeMap<Ends, Object>,
+    /// With MAC addresses.
+    neighbors: BTreeMap<IpAddr, Object<[u8; 6]>>,
+    paths: BTreeMap<Ends, Object<PathWay>>,
     handles: Handles,
 }
 
@@ -47,8 +58,9 @@ struct Handles {
     next: u32,
 }
 
+/// An object by what the host calls it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Name {
+pub(super) enum Name {
     Neighbor(IpAddr),
     Path(Ends),
 }
@@ -92,7 +104,7 @@ impl Handles {
 /// Fewer handles are not worth the walk.
 const MIN_TIDY: usize = 64;
 
-fn role(object: Option<&Object>) -> Role {
+fn role<K>(object: Option<&Object<K>>) -> Role {
     object.map_or(Role::New, |o| Role::Linker(o.token))
 }
 
@@ -143,19 +155,24 @@ impl Objects {
         let mut connections = Vec::new();
         for neighbor in tree {
             let hop = self.handles.neighbor(neighbor.handle);
-            if let (Role::Linker(token), Some(hop)) = (neighbor.role, hop) {
-                self.neighbors.entry(hop).or_insert(Object { token, dependents: 0 });
+            if let (Role::Linker(token), Some(hop), Some(state)) = (neighbor.role, hop, neighbor.state) {
+                let known = state.dst_mac;
+                self.neighbors.entry(hop).or_insert(Object { token, dependents: 0, known });
             }
             for path in neighbor.paths {
-                if let (Role::Linker(token), Some(ends)) = (path.role, self.handles.path(path.handle)) {
-                    let is_new = !self.paths.contains_key(&ends);
-                    let object = self.paths.entry(ends).or_insert(Object { token, dependents: 0 });
+                let ends = self.handles.path(path.handle);
+                let new = (path.role, ends, hop, path.state);
+                if let (Role::Linker(token), Some(ends), Some(next_hop), Some(state)) = new {
+                    let known = PathWay { mtu: state.mtu, next_hop };
+                    self.paths.insert(ends, Object { token, dependents: 0, known });
+                    if let Some(n) = self.neighbors.get_mut(&next_hop) {
+                        n.dependents += 1;
+                    }
+                }
+                if let Some(object) = ends.and_then(|ends| self.paths.get_mut(&ends)) {
                     let live = |b: &&TcpBlock| matches!(b.role, Role::Linker(_));
                     // `as`: bounded by the target's table.
                     object.dependents += path.connections.iter().filter(live).count() as u32;
-                    if let Some(n) = hop.and_then(|hop| self.neighbors.get_mut(&hop)) {
-                        n.dependents += u32::from(is_new);
-                    }
                 }
                 connections.extend(path.connections);
             }
@@ -167,40 +184,110 @@ impl Objects {
     pub fn terminate_tree(&mut self, leaves: Vec<(Route, TcpBlock)>) -> Tree {
         let mut tree = Tree::new();
         for (route, block) in leaves {
-            let (Some(n), Some(p)) = (self.neighbors.get(&route.next_hop), self.paths.get_mut(&route.ends))
-            else {
-                continue; // an offloaded connection has both
-            };
-            p.dependents = p.dependents.saturating_sub(1);
-            let hop = self.handles.of(Name::Neighbor(route.next_hop));
-            let at = tree.iter().position(|b| b.handle == hop).unwrap_or_else(|| {
-                tree.push(NeighborBlock {
-                    role: Role::Linker(n.token),
-                    handle: hop,
-                    state: None,
-                    status: Status::Success,
-                    paths: Vec::new(),
-                    selected: false,
-                });
-                tree.len() - 1
-            });
-            let paths = &mut tree[at].paths;
-            let ends = self.handles.of(Name::Path(route.ends));
-            let at = paths.iter().position(|b| b.handle == ends).unwrap_or_else(|| {
-                paths.push(PathBlock {
-                    role: Role::Linker(p.token),
-                    handle: ends,
-                    state: None,
-                    status: Status::Success,
-                    connections: Vec::new(),
-                    selected: false,
-                });
-                paths.len() - 1
-            });
-            paths[at].connections.push(block);
+            // An offloaded connection has a path.
+            if self.place_leaf(&mut tree, route, block) {
+                if let Some(p) = self.paths.get_mut(&route.ends) {
+                    p.dependents = p.dependents.saturating_sub(1);
+                }
+            }
         }
         self.select_idle(&mut tree);
         tree
+    }
+
+    /// Puts a connection into a tree of offloaded objects. False if it hangs on nothing that is offloaded.
+    pub fn place_leaf(&mut self, tree: &mut Tree, route: Route, block: TcpBlock) -> bool {
+        let Some((n, p)) = self.place_path(tree, route.next_hop, route.ends) else { return false };
+        tree[n].paths[p].connections.push(block);
+        true
+    }
+
+    fn place_path(&mut self, tree: &mut Tree, next_hop: IpAddr, ends: Ends) -> Option<(usize, usize)> {
+        let token = self.paths.get(&ends)?.token;
+        let n = self.place_neighbor(tree, next_hop)?;
+        let handle = self.handles.of(Name::Path(ends));
+        let paths = &mut tree[n].paths;
+        let p = paths.iter().position(|b| b.handle == handle).unwrap_or_else(|| {
+            paths.push(PathBlock {
+                role: Role::Linker(token),
+                handle,
+                state: None,
+                status: Status::Success,
+                connections: Vec::new(),
+                selected: false,
+            });
+            paths.len() - 1
+        });
+        Some((n, p))
+    }
+
+    fn place_neighbor(&mut self, tree: &mut Tree, next_hop: IpAddr) -> Option<usize> {
+        let token = self.neighbors.get(&next_hop)?.token;
+        let handle = self.handles.of(Name::Neighbor(next_hop));
+        let n = tree.iter().position(|b| b.handle == handle).unwrap_or_else(|| {
+            tree.push(NeighborBlock {
+                role: Role::Linker(token),
+                handle,
+                state: None,
+                status: Status::Success,
+                paths: Vec::new(),
+                selected: false,
+            });
+            tree.len() - 1
+        });
+        Some(n)
+    }
+
+    /// The tree that tells the target of every object what it does not know yet.
+    pub fn update_tree(&mut self, now_us: u64, stack: &mut Stack) -> Tree {
+        let mut tree = Tree::new();
+        let moved = |(hop, object): (&IpAddr, &Object<[u8; 6]>)| {
+            let state = stack.neighbor_at(now_us, *hop)?;
+            (state.dst_mac != object.known).then_some((*hop, state))
+        };
+        let moved: Vec<_> = self.neighbors.iter().filter_map(moved).collect();
+        for (hop, state) in moved {
+            if let Some(n) = self.place_neighbor(&mut tree, hop) {
+                (tree[n].state, tree[n].selected) = (Some(state), true);
+            }
+        }
+        let shrunk = |(ends, object): (&Ends, &Object<PathWay>)| {
+            let state = stack.path_at(ends.0, ends.1);
+            (state.mtu != object.known.mtu).then_some((object.known.next_hop, *ends, state))
+        };
+        let shrunk: Vec<_> = self.paths.iter().filter_map(shrunk).collect();
+        for (next_hop, ends, state) in shrunk {
+            if let Some((n, p)) = self.place_path(&mut tree, next_hop, ends) {
+                let path = &mut tree[n].paths[p];
+                (path.state, path.selected) = (Some(state), true);
+            }
+        }
+        tree
+    }
+
+    /// Takes the answer of an update; what the target did not change.
+    pub fn updated(&mut self, tree: &Tree) -> Vec<Name> {
+        let mut failed = Vec::new();
+        for neighbor in tree {
+            let hop = self.handles.neighbor(neighbor.handle);
+            if let (Some(hop), Some(state)) = (hop, neighbor.state.filter(|_| neighbor.selected)) {
+                match self.neighbors.get_mut(&hop) {
+                    Some(object) if neighbor.status == Status::Success => object.known = state.dst_mac,
+                    _ => failed.push(Name::Neighbor(hop)),
+                }
+            }
+            for path in &neighbor.paths {
+                let ends = self.handles.path(path.handle);
+                let (Some(ends), Some(state)) = (ends, path.state.filter(|_| path.selected)) else {
+                    continue;
+                };
+                match self.paths.get_mut(&ends) {
+                    Some(object) if path.status == Status::Success => object.known.mtu = state.mtu,
+                    _ => failed.push(Name::Path(ends)),
+                }
+            }
+        }
+        failed
     }
 
     /// Marks the objects without dependents and forgets them.
@@ -228,5 +315,68 @@ impl Objects {
     pub fn clear(&mut self) -> Vec<Ends> {
         self.neighbors.clear();
         std::mem::take(&mut self.paths).into_keys().collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Address, MacAddr, StackConfig, TcpConfig};
+    use std::net::Ipv4Addr;
+
+    const OURS: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 0, 0, 1));
+    const PEER: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 0, 0, 2));
+    const ROUTE: Route = Route { next_hop: PEER, ends: (OURS, PEER) };
+
+    fn stack() -> Stack {
+        let mac = MacAddr([2, 0, 0, 0, 0, 1]);
+        let addresses = vec![Address::new(Ipv4Addr::new(10, 0, 0, 1), 24)];
+        let mut stack =
+            Stack::new(StackConfig { mac, addresses, mtu: 1500, secret: 1, tcp: TcpConfig::default() });
+        stack.add_neighbor(0, PEER, MacAddr([2, 0, 0, 0, 0, 2]));
+        stack
+    }
+
+    /// Objects with one connection that the target has.
+    fn objects(stack: &mut Stack) -> Objects {
+        let mut objects = Objects::default();
+        let (role, status) = (Role::New, Status::Success);
+        let leaf = Leaf {
+            route: ROUTE,
+            neighbor: stack.neighbor_at(0, PEER).expect("known"),
+            path: stack.path_at(OURS, PEER),
+            block: TcpBlock { role, handle: HostHandle(7), state: None, status },
+        };
+        let mut tree = objects.initiate_tree(vec![leaf]);
+        let linker = Role::Linker(Token { index: 0, generation: 1 });
+        tree[0].role = linker;
+        tree[0].paths[0].role = linker;
+        tree[0].paths[0].connections[0].role = linker;
+        assert_eq!(objects.initiated(tree).len(), 1);
+        objects
+    }
+
+    /// Verifies
+    #[test]
+    fn a_change_is_told_until_the_target_has_it() {
+        let mut stack = stack();
+        let mut objects = objects(&mut stack);
+        assert!(objects.update_tree(1, &mut stack).is_empty(), "it knows all");
+        stack.add_neighbor(2, PEER, MacAddr([2, 0, 0, 0, 0, 3]));
+        let mut tree = objects.update_tree(3, &mut stack);
+        assert_eq!((tree.len(), tree[0].selected, tree[0].paths.len()), (1, true, 0), "the neighbor alone");
+        tree[0].status = Status::Failure;
+        assert_eq!(objects.updated(&tree), [Name::Neighbor(PEER)]);
+        let tree = objects.update_tree(4, &mut stack);
+        assert_eq!(tree[0].state.map(|s| s.dst_mac), Some([2, 0, 0, 0, 0, 3]));
+        assert_eq!(objects.updated(&tree), []);
+        stack.paths.reduce_mtu(OURS, PEER, 1000);
+        let mut tree = objects.update_tree(5, &mut stack);
+        assert!(!tree[0].selected && tree[0].paths[0].selected);
+        tree[0].paths[0].status = Status::Failure;
+        assert_eq!(objects.updated(&tree), [Name::Path((OURS, PEER))]);
+        let tree = objects.update_tree(6, &mut stack);
+        assert_eq!(objects.updated(&tree), []);
+        assert!(objects.update_tree(7, &mut stack).is_empty());
     }
 }
