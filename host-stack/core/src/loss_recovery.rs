@@ -271,6 +271,8 @@ impl LossRecovery {
         self.prr = Prr::start(cw.ssthresh, flight);
         rec.phase = Phase::FastRecovery;
         rec.recover = at.snd.snd_max;
+        // RFC 8985 7.1: what a probe repairs from here on is this loss.
+        self.tlp = Tlp::default();
     }
 
     /// The window grows for `acked` bytes that were delivered while all is well.

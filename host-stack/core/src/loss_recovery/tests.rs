@@ -200,6 +200,25 @@ fn a_probe_that_repaired_the_loss_reduces_the_window() {
     assert!(s.cw.cwnd < before && s.rec.phase == Phase::Open, "{}", s.cw.cwnd);
 }
 
+/// RFC 8985 7.1: fast recovery ends the probe's episode, so its end is no second loss.
+#[test]
+fn what_a_probe_found_reduces_the_window_once() {
+    let mut s = Sender::new(40);
+    s.ack(20_000, &[]);
+    s.loss.on_probe(s.snd.snd_max, true);
+    s.loss.on_resend(&s.rec, range(39_000, 40_000), s.now_us);
+    s.now_us += RTT_US;
+    s.ack(20_000, &[range(39_000, 40_000)]);
+    assert_eq!(s.rec.phase, Phase::FastRecovery);
+    let reduced = s.cw.ssthresh;
+    s.now_us += RTT_US;
+    s.ack(40_000, &[]);
+    s.send();
+    s.now_us += RTT_US;
+    s.ack(41_000, &[]);
+    assert_eq!((s.rec.phase, s.cw.ssthresh), (Phase::Open, reduced));
+}
+
 #[test]
 fn a_mark_reduces_like_a_loss_but_not_during_a_recovery() {
     let mut s = Sender::new(10);

@@ -34,6 +34,9 @@ pub fn decide(p: &mut Asm, at: &Places) {
     p.call(at.reduce);
     p.jump(at.repair);
     p.here(enters);
+    // RFC 8985 7.1: what a probe repairs from here on is this loss.
+    p.and_not(MARKS, MARKS, k(w::FAST | w::PROBED | w::PROBE_RESENT));
+    p.mov(state(w::PROBE_END), k(0));
     p.or(TOLD, TOLD, k(told::REDUCED | told::ENTERED));
     p.call(at.reduce);
     p.or(MARKS, MARKS, k(w::FAST));
