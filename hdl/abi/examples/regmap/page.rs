@@ -21,7 +21,8 @@ fn access(a: Access) -> (&'static str, &'static str) {
 
 /// Bits that a register takes: a counter is followed by its high word.
 fn width_bits(r: &Reg) -> u32 {
-    let counters = regs::CNT_RX_FRAMES.offset..=regs::CNT_BAD_REQUEST.offset;
+    let first = regs::CNT_RX_FRAMES.offset;
+    let counters = first..first + 8 * regs::COUNTERS as u32;
     if counters.contains(&r.offset) {
         64
     } else {
