@@ -358,15 +358,16 @@ mod tests {
         s.w.snd.una = 1000u64.into();
         (s.w.snd.max, s.w.limit) = (3000u64.into(), 5000u64.into());
         let seg = RxSeg { seq: 1u64.into(), ack: 1000u64.into(), wnd: 1u64.into(), ..RxSeg::default() };
+        let params = TcpParams { max_rto_us: 60_000_000u64.into(), ..TcpParams::default() };
         for sack in [false, true] {
             s.w.fixed.flags.sack = sack;
-            let n = acked(s, seg, 50u64.into(), TcpParams::default());
+            let n = acked(s, seg, 50u64.into(), params);
             assert!(!n.w.flags.persist && n.w.tm.on.rtx, "sack: {sack}");
             assert_eq!(n.w.tm.rtx, bits::<32>(300_050));
         }
         // With nothing in flight it is off: what waits has its turn.
         s.w.snd.max = 1000u64.into();
-        let n = acked(s, seg, 50u64.into(), TcpParams::default());
+        let n = acked(s, seg, 50u64.into(), params);
         assert!(!n.w.tm.on.rtx && n.c.want_tx);
     }
 }
