@@ -129,7 +129,41 @@ fn a_device_that_does_not_say_what_it_has_is_given_up<D: TestDevice>() {
     assert_eq!(world.driver.stats().arena_used_bytes, 0);
 }
 
+/// Text that the device could not write is never acknowledged, and the host does not go on from behind it: it has the connection back
+/// where its memory ends, or is told that it is lost.
+///
+/// Verifies: R-157
+fn text_that_could_not_be_written_is_not_the_hosts<D: TestDevice>() {
+    let mut world = World::<D>::make();
+    let tokens = world.offload(established());
+    let (pages, _) = world.driver.bus().writable[5];
+    world.memory.refuse_writes(pages, true);
+    let mut peer = peer();
+    peer.outgoing = stream(1, 0, 5_000);
+    world.talk(&mut peer, 500_000);
+    assert_eq!(peer.max_acknowledged(), 0);
+    world.memory.refuse_writes(pages, false);
+    world.driver.terminate(linker_tree(tokens)).expect("accepted");
+    for _ in 0..64 {
+        world.settle();
+    }
+    let block = &world.host.terminated.pop().expect("completed")[0].paths[0].connections[0];
+    match &block.state {
+        Some(state) => assert_eq!(state.record.rcv_nxt, established().record.rcv_nxt),
+        None => assert_eq!(block.status, Status::Failure),
+    }
+    assert_eq!(world.driver.lost(), None);
+    world.host.stream.clear();
+    let tokens = world.offload(established());
+    let mut peer = self::peer();
+    peer.outgoing = stream(1, 0, 5_000);
+    world.talk(&mut peer, 500_000);
+    assert!(world.host.stream == peer.outgoing);
+    world.upload(tokens);
+}
+
 on_both_devices! {
+    text_that_could_not_be_written_is_not_the_hosts,
     a_connection_that_was_started_is_the_devices_whatever_became_of_the_answer,
     what_carries_nothing_is_terminated_before_its_place_is_used_again,
     a_terminate_that_was_not_answered_is_asked_again,

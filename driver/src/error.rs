@@ -160,6 +160,14 @@ pub enum ConnFault {
         /// Ring index.
         index: u16,
     },
+    /// Text that the device counted and could not write: what lies between is not the peer's.
+    #[error("text from {durable} to {rcv_nxt} is not in host memory")]
+    NotInMemory {
+        /// End of what is.
+        durable: u32,
+        /// What the device counted.
+        rcv_nxt: u32,
+    },
     /// Bytes that should lie in a page that the page map does not name.
     #[error("no page for sequence number {seq}")]
     Page {

@@ -327,10 +327,12 @@ impl<B: Bus> Driver<B> {
                 conn.aborted |= last.flags & chimney_abi::desc::SHADOW_ABORTED != 0;
             }
             conn.aborted |= r.deleg_flags & chimney_abi::state::DELEG_ABORTED != 0;
-            let result = conn.hand_back(r, &Progress::from(&r), &mut self.shared, client);
+            let result = conn
+                .is_in_memory(&r)
+                .and_then(|()| conn.hand_back(r, &Progress::from(&r), &mut self.shared, client));
             state = self.note_fault(result);
         }
-        if state.is_none() {
+        if state.is_none() && image.is_none_or(|image| conn.may_rebuild(&image.tcp())) {
             let result = conn.rebuild(self.now_us, &mut self.shared, client);
             state = self.note_fault(result);
         }

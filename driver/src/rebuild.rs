@@ -29,6 +29,28 @@ impl<M: DmaMemory> Conn<M> {
         self.shadow.is_some()
     }
 
+    /// Everything that the image counts is in host memory. A write that the bus refused is known by its response only; the
+    /// shadow record behind it may have told of text that is not there, but the peer was told nothing (law L2).
+    ///
+    /// # Errors
+    /// [`ConnFault::NotInMemory`].
+    pub fn is_in_memory(&self, r: &TcpRecord) -> Result<(), ConnFault> {
+        let (durable, rcv_nxt) = (r.durable_rcv_nxt, r.rcv_nxt);
+        if durable == rcv_nxt {
+            Ok(())
+        } else {
+            Err(ConnFault::NotInMemory { durable, rcv_nxt })
+        }
+    }
+
+    /// The last shadow record counts nothing that the image knows to be missing: what it says can be built upon, and the peer sends the
+    /// rest again.
+    pub fn may_rebuild(&mut self, r: &TcpRecord) -> bool {
+        self.news();
+        let last = self.shadow.map_or(self.record.rcv_nxt, |last| last.rcv_nxt);
+        !SeqNum(last).after(SeqNum(r.durable_rcv_nxt))
+    }
+
     /// State and data from host memory; completes everything outstanding.
     ///
     /// # Errors

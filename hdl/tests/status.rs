@@ -4,7 +4,7 @@ use chimney_abi::desc::{StatusLine, HEARTBEAT_US};
 use chimney_hdl::host::status::{Consumers, Status, STATUS_TAG};
 use chimney_hdl::prelude::Bits;
 use chimney_hdl::types::{WriteCmd, WriteDone};
-use chimney_hdl_kernel::diff::{long, Diff, Rnd};
+use chimney_hdl_kernel::diff::{long, Bench, Diff, Rnd};
 use std::cell::RefCell;
 use std::collections::VecDeque;
 
@@ -67,6 +67,7 @@ impl Test {
         let report = !self.flying.is_empty() && r.chance(1, 6);
         self.report = if report { self.flying.pop_front() } else { None };
         let is_line = self.report.is_some_and(|f| f.is_some());
+        u.ring_lost.next = false;
         u.done_valid.next = report;
         u.done.next = WriteDone { tag: (u64::from(is_line) << STATUS_TAG).into(), error: false };
     }
@@ -147,4 +148,39 @@ fn lines_tell_all_progress_and_commands_pass_between_them() {
     );
     let seen = t.borrow().seen;
     assert!(seen.iter().all(|n| *n > 100), "{seen:?}");
+}
+
+/// A ring with a hole ends the heartbeat: the host must not take a device for alive that it cannot hear.
+///
+/// Verifies: laws L2 and L5.
+#[test]
+fn an_entry_that_could_not_be_written_stops_the_heart() {
+    let mut b = Bench::new(Status::default(), |u, c| u.clock.next = c.into());
+    let (mut now, mut answer) = (0u64, false);
+    let mut lines = |reset: bool, lost: bool| {
+        b.cycle(|u| (u.reset.next, u.enable.next) = (reset, !reset));
+        b.cycle(|u| u.reset.next = false);
+        let mut seen = 0;
+        for i in 0..1000 {
+            now += 100;
+            b.settle(|u| {
+                u.reset.next = false;
+                u.enable.next = true;
+                u.now_us.next = now.into();
+                u.cmd_ready.next = true;
+                u.ring_lost.next = lost && i == 0;
+                u.done_valid.next = answer;
+                u.done.next = WriteDone { tag: (1u64 << STATUS_TAG).into(), error: false };
+            });
+            answer = b.u.cmd_valid.val();
+            seen += usize::from(answer);
+            b.edge();
+        }
+        seen
+    };
+    let living = lines(true, false);
+    assert!((10..=12).contains(&living), "one in 10 ms: {living}");
+    assert!(lines(false, true) <= 1);
+    assert_eq!(lines(false, false), 0, "until reset");
+    assert_eq!(lines(true, false), living);
 }

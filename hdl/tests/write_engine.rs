@@ -67,11 +67,29 @@ struct Test {
     quiet: u64,
     done: usize,
     errors: usize,
+    lost: Lost,
+    /// Reports that failed for what came before them.
+    reached: usize,
+    resets: usize,
+}
+
+/// What failed and was not reported.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+enum Lost {
+    #[default]
+    None,
+    One {
+        client: usize,
+        tag: u64,
+        told: bool,
+    },
+    Many,
 }
 
 impl Test {
     fn random_cmd(&mut self, client: usize, r: &mut Rnd) -> WriteCmd {
-        self.tag = (self.tag + 1) & 0xffff;
+        // Few tags, so that what was lost under one is met again.
+        self.tag = r.below(4) << 14 | r.below(2);
         let mut c =
             WriteCmd { tag: self.tag.into(), notify: r.chance(1, 2), data: r.any(), ..Default::default() };
         let len = match r.below(4) {
@@ -148,8 +166,22 @@ impl Test {
             for (i, b) in a.bytes.iter().enumerate() {
                 assert_eq!(self.bus.memory.remove(&(a.iova + i as u64)), Some(*b), "byte {i} of {a:x?}");
             }
+            let is_its =
+                matches!(self.lost, Lost::One { client, tag, .. } if (client, tag) == (a.client, a.tag));
             if a.notify {
-                self.reports[a.client].push_back((a.tag, a.error));
+                let reaches = is_its || self.lost == Lost::Many;
+                self.reports[a.client].push_back((a.tag, a.error || reaches));
+                self.reached += usize::from(reaches && !a.error);
+                if let (true, Lost::One { told, .. }) = (is_its, &mut self.lost) {
+                    *told = true;
+                }
+            } else if a.error && !is_its {
+                self.lost = match self.lost {
+                    Lost::None | Lost::One { told: true, .. } => {
+                        Lost::One { client: a.client, tag: a.tag, told: false }
+                    }
+                    _ => Lost::Many,
+                };
             }
         }
     }
@@ -230,7 +262,16 @@ impl Test {
             assert!(self.accepted.is_empty() && self.frees.is_empty(), "idle with work");
         }
         assert!(!u.dma_error.val() || self.any_error);
-        u.reset.next = false;
+        // A memory beyond trust: a new beginning.
+        let fresh = self.lost == Lost::Many && u.idle.val() && r.chance(1, 4);
+        u.reset.next = fresh;
+        if fresh {
+            (self.lost, self.any_error) = (Lost::None, false);
+            self.offered = Default::default();
+            self.resets += 1;
+            (0..CLIENTS).for_each(|i| u.cmd_valid[i].next = false);
+            return;
+        }
         u.mem_data.next = self.read.take().unwrap_or_else(|| r.next_u64()).into();
         if u.mem_re.val() {
             self.read = Some(packet_word(self.seen_frees, u.mem_addr.val().to_u64()));
@@ -256,6 +297,7 @@ fn writes_every_byte_once_and_reports_in_order() {
     diff("write_engine", WriteEngine::default(), steps, |u, r| t.step(u, r), clock);
     eprintln!("{} bursts, {} reports, {} errors, {} frees", t.bus.bursts, t.done, t.errors, t.seen_frees);
     assert!(t.bus.bursts > steps / 60 && t.done > 100 && t.errors > 0 && t.seen_frees > 20);
+    assert!(t.reached > 10 && t.resets > 2, "{} reports reached, {} resets", t.reached, t.resets);
 }
 
 /// Clocks from a command to its address, with nothing else in work.

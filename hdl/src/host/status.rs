@@ -9,6 +9,9 @@
 //! One line is under way at a time; progress meanwhile merges into the next one. Its report has [`STATUS_TAG`], the
 //! command block's have not, and each gets only its own.
 //!
+//! An entry that all connections depend on (an event, a received frame) and that could not be written leaves a hole in its ring, behind
+//! which the host sees nothing. Then the heart stops: no line is written any more, and the host goes on from its own memory (law L2).
+//!
 //! Latency: 2 clocks from a move to the offer of the line. Throughput: a line per write latency.
 //! Back-pressure: the command block waits while a line is offered. Reset: heartbeat 0, nothing written.
 use crate::mirror::StatusLine;
@@ -49,6 +52,8 @@ pub struct Status {
     pub now_us: Signal<In, Bits<32>>,
     /// The rings' consumers.
     pub consumers: Signal<In, Consumers>,
+    /// Pulse: an entry of a ring could not be written.
+    pub ring_lost: Signal<In, Bit>,
     /// Command block: a command.
     pub s_valid: Signal<In, Bit>,
     /// The command.
@@ -82,12 +87,13 @@ pub struct Status {
     /// A line is on its way to memory.
     flying: Dff<Bit>,
     tx_moved: Dff<Bit>,
+    stopped: Dff<Bit>,
 }
 
 #[kernel]
 impl Logic for Status {
     fn update(&mut self) {
-        dff_setup!(self, clock, beats, due_us, last, beat_due, offered, line, flying, tx_moved);
+        dff_setup!(self, clock, beats, due_us, last, beat_due, offered, line, flying, tx_moved, stopped);
         let own = self.offered.q.val();
         self.cmd_valid.next = own || self.s_valid.val();
         self.cmd.next = if own { self.line.q.val() } else { self.s_cmd.val() };
@@ -109,9 +115,11 @@ impl Logic for Status {
 
         let now = self.consumers.val();
         let moved = now != self.last.q.val();
+        self.stopped.d.next = self.stopped.q.val() || self.ring_lost.val();
+        let lives = self.enable.val() && !self.stopped.q.val();
         // The command block's offer must stay until taken, so a line waits for it.
         let is_free = !self.s_valid.val() || self.cmd_ready.val();
-        if self.enable.val() && !self.flying.q.val() && is_free && (moved || self.beat_due.q.val()) {
+        if lives && !self.flying.q.val() && is_free && (moved || self.beat_due.q.val()) {
             let line = StatusLine {
                 heartbeat: self.beats.q.val(),
                 tx_consumer: now.tx,
@@ -143,6 +151,6 @@ impl Logic for Status {
             self.flying.d.next = false;
             self.irq_tx.next = self.tx_moved.q.val();
         }
-        dff_reset!(self, reset, beats, due_us, last, beat_due, offered, flying, tx_moved);
+        dff_reset!(self, reset, beats, due_us, last, beat_due, offered, flying, tx_moved, stopped);
     }
 }

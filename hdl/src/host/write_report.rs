@@ -4,6 +4,10 @@
 //! Responses come in the order of the bursts (one AXI ID); the burst list says what each one answers. A marker in the list
 //! answers itself when it comes to the front.
 //!
+//! Law L2: a command that is not reported and fails makes the reports fail that follow with its tag, since they say that everything
+//! before them is in host memory. One such tag is kept, until another one fails after it was told; when a second fails before that,
+//! the memory is beyond trust and every report fails until reset.
+//!
 //! Latency: 1 cycle per queue. Throughput: one beat, one response or marker per clock. Back-pressure: `*_room`;
 //! `bready` is low while nothing is
 //! outstanding; a report is taken at once. Reset: empty, no error seen.
@@ -11,7 +15,7 @@ use crate::host::dma_write::CLIENTS;
 use crate::host::write_issue::{AwBeat, Burst, WBeat, W_LOG2};
 use crate::prelude::*;
 use crate::stream::Fifo;
-use crate::types::WriteDone;
+use crate::types::{WriteDone, TAG_BITS};
 
 /// log2 of the burst list's length.
 const BURSTS_LOG2: usize = 6;
@@ -83,12 +87,35 @@ pub struct WriteReport {
     count: Dff<Bits<8>>,
     failed: Dff<Bit>,
     error: Dff<Bit>,
+    lost: Dff<Lost>,
+}
+
+/// Commands that failed and were not reported.
+#[derive(Clone, Copy, Debug, Default, PartialEq, LogicStruct)]
+struct Lost {
+    /// There is one.
+    any: Bit,
+    /// A report has told of it.
+    told: Bit,
+    /// There were two at once.
+    many: Bit,
+    /// Port.
+    client: Bits<2>,
+    /// Tag.
+    tag: Bits<TAG_BITS>,
+}
+
+/// What was lost after a command of `burst` failed unreported.
+#[kernel]
+fn lost_too(l: Lost, burst: Burst, same: bool) -> Lost {
+    let many = l.many || (l.any && !l.told && !same);
+    Lost { any: true, told: l.told && same, many, client: burst.client, tag: burst.tag }
 }
 
 #[kernel]
 impl Logic for WriteReport {
     fn update(&mut self) {
-        dff_setup!(self, clock, ahead, count, failed, error, done_of, done_for);
+        dff_setup!(self, clock, ahead, count, failed, error, lost, done_of, done_for);
         clock!(self, clock, aws, ws, bursts);
         reset!(self, reset, aws, ws, bursts);
 
@@ -129,9 +156,15 @@ impl Logic for WriteReport {
             self.failed.d.next = bad && !front.last;
             self.error.d.next = self.error.q.val() || bad;
         }
+        let lost = self.lost.q.val();
+        let same = lost.client == front.client && lost.tag == front.tag;
+        let reaches = lost.many || (lost.any && same);
         let tell = answered && front.last && front.notify;
         if tell {
-            self.done_of.d.next = WriteDone { tag: front.tag, error: bad };
+            self.done_of.d.next = WriteDone { tag: front.tag, error: bad || reaches };
+            self.lost.d.next.told = lost.told || reaches;
+        } else if answered && front.last && bad {
+            self.lost.d.next = lost_too(lost, front, same);
         }
         for i in 0..CLIENTS {
             self.done_for[i].d.next = tell && front.client == (i as u64);
@@ -142,6 +175,6 @@ impl Logic for WriteReport {
         self.count.d.next = self.count.q.val() + self.burst_push.val() - bit_cast::<8, _>(gone);
         self.outstanding.next = self.count.q.val();
         self.dma_error.next = self.error.q.val();
-        dff_reset!(self, reset, ahead, count, failed, error, done_for);
+        dff_reset!(self, reset, ahead, count, failed, error, lost, done_for);
     }
 }

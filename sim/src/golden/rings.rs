@@ -54,6 +54,8 @@ pub(super) struct Rings {
     heartbeat: u32,
     status_dirty: bool,
     tx_moved: bool,
+    /// An entry could not be written: the heart has stopped, until reset.
+    is_lost: bool,
 }
 
 impl Rings {
@@ -195,9 +197,15 @@ impl<D: Dma> Golden<D> {
         };
         let at =
             self.regs.address(&regs::RX_DONE_BASE_LO).wrapping_add(Ring::offset(index, log2, RxDone::BYTES));
-        if self.port.write(at, &done.to_bytes()).is_ok() {
-            self.irq.raise(Cause::Rx);
+        match self.port.write(at, &done.to_bytes()) {
+            Ok(()) => self.irq.raise(Cause::Rx),
+            Err(DmaError) => self.lose_ring(),
         }
+    }
+
+    /// A ring has a hole, behind which the host sees nothing: without a heartbeat it goes on from its own memory (law L2).
+    pub(super) fn lose_ring(&mut self) {
+        self.rings.is_lost = true;
     }
 
     fn write_rx_buffer(&mut self, index: u16, frame: &[u8]) -> Result<(), DmaError> {
@@ -231,7 +239,7 @@ impl<D: Dma> Golden<D> {
 
     /// Rewrites the status line if anything in it moved.
     pub(super) fn write_status_line(&mut self) {
-        if !std::mem::take(&mut self.rings.status_dirty) {
+        if !std::mem::take(&mut self.rings.status_dirty) || self.rings.is_lost {
             return;
         }
         let line = StatusLine {

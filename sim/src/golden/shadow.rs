@@ -153,7 +153,7 @@ impl<D: Dma> Golden<D> {
         let at_iova =
             self.regs.address(&regs::EVENT_BASE_LO).wrapping_add(Ring::offset(index, log2, Event::BYTES));
         if self.port.write(at_iova, &event.to_bytes()).is_err() {
-            return;
+            return self.lose_ring();
         }
         self.events.producer = index.wrapping_add(1);
         self.events.is_pending[at] = true;

@@ -11,6 +11,7 @@ mod golden_rig;
 mod cases;
 mod conn;
 mod dut;
+mod faults;
 mod pair;
 
 use pair::{number, Pair};

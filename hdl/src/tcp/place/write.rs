@@ -3,12 +3,15 @@ use super::order::{Commit, Posts};
 use super::step::{Hand, PlaceState};
 use crate::mirror::{PageMapEntry, RecvDesc, Shadow};
 use crate::prelude::*;
-use crate::types::{TcpParams, WriteCmd, WRITE_FREE, WRITE_INLINE, WRITE_PAYLOAD};
+use crate::tcp::pages::CONN_MOST;
+use crate::types::{TcpParams, WriteCmd, TAG_BITS, WRITE_FREE, WRITE_INLINE, WRITE_PAYLOAD};
 use chimney_abi::desc::{PAGE_MAP_STRIDE, RECV_RETIRED, SHADOW_STRIDE};
 
 const RETIRED: u64 = RECV_RETIRED as u64;
 const SHADOW_BYTES: u64 = SHADOW_STRIDE as u64 / 2;
 const SHADOW_LOG2: u64 = SHADOW_STRIDE.ilog2() as u64;
+/// Bits of the generation in a tag.
+const TURN_BITS: usize = TAG_BITS - CONN_MOST;
 const MAP_LOG2: u64 = PAGE_MAP_STRIDE.ilog2() as u64;
 
 /// The state offers a command to the write engine.
@@ -119,11 +122,17 @@ pub fn frees(h: Hand, turn: bool) -> bool {
     h.st == PlaceState::Piece && turn && h.len == h.left
 }
 
+/// Tag of a connection's commands: what failed of one is not taken for the next one's under the same number.
+#[kernel]
+fn owner(h: Hand) -> Bits<TAG_BITS> {
+    cat::<TAG_BITS, _>((h.o.generation.get_bits::<TURN_BITS>(0), h.o.conn.get_bits::<CONN_MOST>(0)))
+}
+
 /// The command of a state that [`writes`].
 #[kernel]
 fn command(h: Hand, frees: bool, shadow_base: Bits<64>, page_map_base: Bits<64>) -> WriteCmd {
     let slot = cat::<9, _>((h.p.tag.get_bit(0), bits::<8>(0))) >> bits::<2>(3);
-    let mut cmd = WriteCmd { tag: h.o.conn, ..WriteCmd::default() };
+    let mut cmd = WriteCmd { tag: owner(h), ..WriteCmd::default() };
     if h.st == PlaceState::Piece {
         cmd.kind = bits::<2>(WRITE_PAYLOAD);
         cmd.iova = h.iova;
