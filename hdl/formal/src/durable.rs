@@ -13,7 +13,7 @@ use chimney_hdl::prelude::*;
 use chimney_hdl::tcp::proto::admit::Image;
 use chimney_hdl::tcp::proto::record::Work;
 use chimney_hdl::tcp::proto::step::{Pick, Step};
-use chimney_hdl::tcp::proto::tx::job;
+use chimney_hdl::tcp::proto::tx::{came_again, job};
 use chimney_hdl::tcp::seq::at_or_before;
 use chimney_hdl::tcp::window::MAX_SHIFT;
 use chimney_hdl::types::TxJob;
@@ -45,7 +45,7 @@ impl Logic for PassChecker {
         let (e, w) = (g.what, g.w);
         let s = planned(taken(g, pick, self.image.val()), late);
         let s: Step = s;
-        let sent = job::<0>(s.w, s.c.plan, s.c.conn, late.env.now_ms);
+        let sent = job::<0>(s.w, s.c.plan, s.c.conn, came_again(s.c), late.env.now_ms);
         let sent: TxJob = sent;
         let end = left_by(s, late);
         let end: Work = end;

@@ -81,6 +81,19 @@ pub fn touches(a: SeqRange, b: SeqRange) -> bool {
     a.start != a.end && !before(a.end, b.start) && !before(b.end, a.start)
 }
 
+/// All of `r` is there already; it is not empty.
+#[kernel]
+pub fn covers(l: Ranges, r: SeqRange) -> bool {
+    let list = [l.r0, l.r1, l.r2, l.r3];
+    let mut any = false;
+    for x in list {
+        if x.start != x.end && !before(r.start, x.start) && !before(x.end, r.end) {
+            any = true;
+        }
+    }
+    any
+}
+
 /// No more room for a range that touches none of the others.
 #[kernel]
 pub fn is_full_for(l: Ranges, r: SeqRange) -> bool {
@@ -179,19 +192,37 @@ fn block(r: SeqRange, nxt: Bits<32>) -> Bits<64> {
     cat::<64, _>((far(r.end, nxt), far(r.start, nxt)))
 }
 
-/// The ranges ahead of `nxt` as SACK blocks, the one that changed last first (RFC 2018 4), at most `max`.
+/// Text that had arrived before, whole (RFC 2883).
+#[derive(Clone, Copy, Debug, Default, PartialEq, LogicStruct)]
+pub struct Again {
+    /// There is some.
+    pub any: Bit,
+    /// First byte.
+    pub start: Bits<32>,
+    /// One past the last byte.
+    pub end: Bits<32>,
+}
+
+/// The ranges ahead of `nxt` as SACK blocks, the one that changed last first (RFC 2018 4), at most `max`. Before them all what came again
+/// (RFC 2883 4).
 #[kernel]
-pub fn sack_blocks(l: Ranges, nxt: Bits<32>, max: Bits<3>) -> Sack {
+pub fn sack_blocks(l: Ranges, nxt: Bits<32>, max: Bits<3>, again: Again) -> Sack {
     let list = [l.r0, l.r1, l.r2, l.r3];
     let used = one_if(list[0].start != list[0].end)
         + one_if(list[1].start != list[1].end)
         + one_if(list[2].start != list[2].end)
         + one_if(list[3].start != list[3].end);
-    let b0 = block(select(list, l.recent), nxt);
-    let b1 = block(if l.recent > 0 { list[0] } else { list[1] }, nxt);
-    let b2 = block(if l.recent > 1 { list[1] } else { list[2] }, nxt);
-    let b3 = block(if l.recent > 2 { list[2] } else { list[3] }, nxt);
-    Sack { count: if used < max { used } else { max }, blocks: cat::<256, _>((b3, b2, b1, b0)) }
+    let first = select(list, l.recent);
+    let second = if l.recent > 0 { list[0] } else { list[1] };
+    let third = if l.recent > 1 { list[1] } else { list[2] };
+    let fourth = if l.recent > 2 { list[2] } else { list[3] };
+    let any = again.any;
+    let b0 = if any { cat::<64, _>((again.end, again.start)) } else { block(first, nxt) };
+    let b1 = block(if any { first } else { second }, nxt);
+    let b2 = block(if any { second } else { third }, nxt);
+    let b3 = block(if any { third } else { fourth }, nxt);
+    let all = used + any;
+    Sack { count: if all < max { all } else { max }, blocks: cat::<256, _>((b3, b2, b1, b0)) }
 }
 
 /// The record has room for as many ranges as these functions.

@@ -4,6 +4,7 @@
 //! blind-attack rules of RFC 5961. What is left to the caller: TIME-WAIT's own rules for SYN, and the
 //! limits on how often a challenge ACK may be sent.
 
+use crate::ranges::SeqRange;
 use crate::segment::{Flags, Segment};
 use chimney_abi::SeqNum;
 
@@ -111,6 +112,13 @@ pub fn trim(seg: &Segment, rcv_nxt: SeqNum, rcv_wnd: u32) -> Trimmed {
         fin: seg.flags.has(Flags::FIN) && !cut && fin_is_new,
         cut,
     }
+}
+
+/// The text of a segment, if all of it had arrived before: what the acknowledgment of such a segment tells the peer first (RFC 2883 4).
+#[must_use]
+pub fn came_before(seg: &Segment, rcv_nxt: SeqNum) -> Option<SeqRange> {
+    let text = SeqRange::new(seg.seq, seg.data_len);
+    (!text.is_empty() && rcv_nxt.at_or_after(text.end)).then_some(text)
 }
 
 #[cfg(test)]

@@ -11,7 +11,7 @@ use super::reassembly::Placed;
 use super::tcb::{ConnectionError, Tcb, CAPACITY_SLACK};
 use crate::wire::tcp::TcpSegment;
 use chimney_abi::cmd::{Phase, TcpState};
-use chimney_host_stack_core::acceptable::{check, trim, Disposition, Trimmed};
+use chimney_host_stack_core::acceptable::{came_before, check, trim, Disposition, Trimmed};
 use chimney_host_stack_core::ack::{advance, classify, is_duplicate, update_window, AckClass};
 use chimney_host_stack_core::congestion::Control;
 use chimney_host_stack_core::delayed_ack::{decide, AckDecision, Arrival};
@@ -175,6 +175,7 @@ impl Tcb {
             self.challenge(now_us);
         } else {
             self.owed.ack = true;
+            self.owed.again = came_before(numbers, self.rcv_nxt);
         }
     }
 
@@ -337,7 +338,8 @@ impl Tcb {
                     self.unacked_bytes += next - self.rcv_nxt;
                     self.rcv_nxt = next;
                 }
-                Placed::Ahead => {
+                Placed::Ahead { again } => {
+                    self.owed.again = again;
                     self.stats.out_of_order += 1;
                     is_irregular = true;
                 }

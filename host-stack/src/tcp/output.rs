@@ -256,6 +256,8 @@ impl Tcb {
         self.owed.ack |= still_owes;
         // What is sent again and what has no text is not ECN-capable, but may carry the echo.
         let (ecn, echo) = if is_syn { (ecn::NOT_ECT, Flags::NONE) } else { self.ecn.on_send(false) };
+        let options = self.options_for(now_us, flags, text.is_empty());
+        self.owed.again = None;
         OutSegment {
             src_port: self.tuple.local.port(),
             dst_port: self.tuple.remote.port(),
@@ -263,7 +265,7 @@ impl Tcb {
             ack: if has_ack { self.rcv_nxt } else { SeqNum(0) },
             flags: flags.with(echo),
             window,
-            options: self.options_for(now_us, flags, text.is_empty()),
+            options,
             text,
             ecn,
             mss: 0,
@@ -309,7 +311,7 @@ impl Tcb {
         }
         let mut sack = SackBlocks::default();
         if n.has_sack && is_bare && !flags.has(Flags::RST) {
-            for block in self.receive.sack_blocks() {
+            for block in self.owed.again.into_iter().chain(self.receive.sack_blocks()) {
                 sack.push(block);
             }
         }

@@ -17,7 +17,10 @@ pub enum Placed {
     /// RCV.NXT moves to this number.
     InOrder(SeqNum),
     /// Kept for later.
-    Ahead,
+    Ahead {
+        /// All of it, if it was there already.
+        again: Option<SeqRange>,
+    },
     /// Dropped: it would need one range too many.
     NoRange,
 }
@@ -80,11 +83,12 @@ impl ReceiveBuffer {
         // `as`: a segment is shorter than 64 KiB.
         let range = SeqRange::new(seq, text.len() as u32);
         if seq != rcv_nxt {
+            let again = self.ranges.covers(&range).then_some(range);
             if self.ranges.insert(range).is_err() {
                 return Placed::NoRange;
             }
             self.overlay((seq - rcv_nxt) as usize, text);
-            return Placed::Ahead;
+            return Placed::Ahead { again };
         }
         self.received += text.len() as u64;
         if self.ranges.is_empty() {
@@ -162,8 +166,8 @@ mod tests {
     fn a_filled_hole_releases_everything_behind_it() {
         let mut buffer = ReceiveBuffer::new(100);
         let nxt = SeqNum(0xFFFF_FFFE);
-        assert_eq!(buffer.place(nxt, nxt + 3, b"def"), Placed::Ahead);
-        assert_eq!(buffer.place(nxt, nxt + 8, b"ij"), Placed::Ahead);
+        assert_eq!(buffer.place(nxt, nxt + 3, b"def"), Placed::Ahead { again: None });
+        assert_eq!(buffer.place(nxt, nxt + 8, b"ij"), Placed::Ahead { again: None });
         assert_eq!(buffer.ahead_to_vec(nxt)[0], Range { seq: 1, bytes: b"def".to_vec() });
         assert_eq!(buffer.place(nxt, nxt, b"abc"), Placed::InOrder(nxt + 6));
         assert_eq!(buffer.unread_to_vec(), b"abcdef");

@@ -13,6 +13,7 @@ use chimney_host_stack_core::cwnd::Cwnd;
 use chimney_host_stack_core::ecn::Ecn;
 use chimney_host_stack_core::loss_recovery::{LossRecovery, TimerKind};
 use chimney_host_stack_core::options::TcpOptions;
+use chimney_host_stack_core::ranges::SeqRange;
 use chimney_host_stack_core::recovery::Recovery;
 use chimney_host_stack_core::rtt::{RtoBounds, Rtt, RttTimer};
 use chimney_host_stack_core::timestamps::TsRecent;
@@ -122,6 +123,8 @@ pub struct Owed {
     pub tail_probe: bool,
     /// Whatever the window takes, however small (the SWS override of RFC 9293 3.8.6.2.1).
     pub small: bool,
+    /// With the acknowledgment: text that had arrived before, whole (RFC 2883).
+    pub again: Option<SeqRange>,
 }
 
 impl Owed {

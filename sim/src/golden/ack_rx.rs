@@ -2,14 +2,15 @@
 //! zero window (programmer's guide, section 8).
 
 use super::conn::Conn;
+use super::engine_rx::answer;
 use super::loss::News;
 use super::{Dma, DmaError, Golden};
 use chimney_abi::cmd::{Phase, TcpState};
 use chimney_abi::layout::Reg;
 use chimney_abi::regs;
 use chimney_abi::state::{
-    CONST_TIMESTAMPS, DELEG_ACK_NOW, DELEG_FIN_POSTED, DELEG_FIN_SENT, DELEG_PERSIST, DELEG_PROBE,
-    DELEG_RETRANSMIT, DELEG_RTT_RUNNING, TIMER_RTX,
+    CONST_TIMESTAMPS, DELEG_FIN_POSTED, DELEG_FIN_SENT, DELEG_PERSIST, DELEG_PROBE, DELEG_RETRANSMIT,
+    DELEG_RTT_RUNNING, TIMER_RTX,
 };
 use chimney_abi::SeqNum;
 use chimney_host_stack_core::ack::{self, AckClass};
@@ -40,7 +41,7 @@ impl<D: Dma> Golden<D> {
     pub(super) fn check_ack(&mut self, conn: &mut Conn, seg: &Segment) -> bool {
         match ack::classify(&conn.send_vars(), seg.ack) {
             AckClass::New(_) | AckClass::Current | AckClass::Old => return true,
-            AckClass::Unsent => conn.set(DELEG_ACK_NOW),
+            AckClass::Unsent => answer(conn, seg),
             AckClass::TooOld => self.challenge(conn),
         }
         self.count_unacceptable(conn);

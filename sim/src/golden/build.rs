@@ -145,7 +145,7 @@ impl<D: Dma> Golden<D> {
             options.timestamps = Some(Timestamps { val, ecr: conn.rec.ts_recent });
         }
         if may_sack(conn) && out.text.is_empty() && !out.flags.has(Flags::RST) {
-            for range in conn.ooo.recent_first() {
+            for range in conn.again.into_iter().chain(conn.ooo.recent_first()) {
                 options.sack.push(range);
             }
         }
@@ -154,6 +154,7 @@ impl<D: Dma> Golden<D> {
 
     fn after_emit(&mut self, conn: &mut Conn, frame_len: u64, out: &Outgoing<'_>) {
         conn.rec.cnt_segs_out = conn.rec.cnt_segs_out.wrapping_add(1);
+        conn.again = None;
         // A probe is not acceptable, so the peer does not look at what it acknowledges (RFC 9293 3.10.7.4).
         if !out.seq.before(conn.snd_una()) {
             acknowledged(conn, !out.text.is_empty());

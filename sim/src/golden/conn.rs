@@ -11,7 +11,7 @@ use chimney_host_stack_core::ack::SendVars;
 use chimney_host_stack_core::cwnd::{Cwnd, MAX_CWND};
 use chimney_host_stack_core::ecn::Ecn;
 use chimney_host_stack_core::loss_recovery::{LossRecovery, TimerKind};
-use chimney_host_stack_core::ranges::RangeList;
+use chimney_host_stack_core::ranges::{RangeList, SeqRange};
 use chimney_host_stack_core::recovery::Recovery;
 use chimney_host_stack_core::rtt::Rtt;
 use chimney_host_stack_core::watchdog::Sample;
@@ -23,6 +23,8 @@ pub(super) struct Conn {
     /// The record; out-of-order range fields are in `ooo` instead while the connection lives.
     pub rec: TcpRecord,
     pub ooo: RangeList,
+    /// Text of the segment in hand that had arrived before, whole: told with its acknowledgment (RFC 2883).
+    pub again: Option<SeqRange>,
     /// The right edge that the host rang last.
     pub limit: SeqNum,
     /// Which page holds the bytes of each slot; a copy of the page map in host memory.

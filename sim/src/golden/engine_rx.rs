@@ -137,7 +137,7 @@ impl<D: Dma> Golden<D> {
         };
         if timestamps::paws_rejects(&self.ts_recent(conn), ts.val, self.clock_us()) {
             self.count_unacceptable(conn);
-            conn.set(DELEG_ACK_NOW);
+            answer(conn, seg);
             return false;
         }
         true
@@ -160,7 +160,7 @@ impl<D: Dma> Golden<D> {
             Disposition::Accept | Disposition::DropSilently => self.count_unacceptable(conn),
             Disposition::DropAndAck => {
                 self.count_unacceptable(conn);
-                conn.set(DELEG_ACK_NOW);
+                answer(conn, seg);
             }
             Disposition::ChallengeAck => {
                 self.count_unacceptable(conn);
@@ -368,4 +368,10 @@ impl<D: Dma> Golden<D> {
             AckDecision::Delayed | AckDecision::None => {}
         }
     }
+}
+
+/// The segment is dropped and answered; the peer hears that its text had arrived before.
+pub(super) fn answer(conn: &mut Conn, seg: &Segment) {
+    conn.set(DELEG_ACK_NOW);
+    conn.again = acceptable::came_before(seg, conn.rcv_nxt());
 }

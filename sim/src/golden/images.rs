@@ -39,6 +39,7 @@ impl<D: Dma> Golden<D> {
             id: header.id,
             rec: TcpRecord { path: header.parent, generation: header.generation, ..*image },
             ooo,
+            again: None,
             limit: SeqNum(image.rcv_right),
             pages,
             is_queued: false,

@@ -261,6 +261,7 @@ impl<D: Dma> Golden<D> {
         }
         self.flush_shadow(conn)?;
         self.output(conn)?;
+        conn.again = None;
         self.flush_shadow(conn)
     }
 

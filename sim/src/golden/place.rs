@@ -85,6 +85,7 @@ impl<D: Dma> Golden<D> {
     ) -> Result<bool, DmaError> {
         // `as`: at most the length of a frame.
         let range = SeqRange::new(seq, text.len() as u32);
+        conn.again = conn.ooo.covers(&range).then_some(range);
         let mut trial = conn.ooo;
         if trial.insert(range).is_err() {
             self.regs.count(&regs::CNT_DROP_NO_RANGE, 1);

@@ -190,6 +190,37 @@ fn text_does_not_take_the_place_of_an_acknowledgment_with_sack_blocks() {
     assert_eq!(pair.both(sent), 3, "the second segment, and what lies beyond the hole");
 }
 
+/// Text of the peer's at this place of the stream, and the SACK blocks that answer it.
+fn blocks_for(pair: &mut Pair, at: u32, len: usize) -> Vec<(u32, u32)> {
+    let blocks = pair.both(|rig| {
+        rig.sent();
+        rig.peer(Seg::new(IRS + at, ISS).text(&pattern(IRS + at, len)));
+        rig.settle();
+        rig.sent().iter().flat_map(|s| s.sack.clone()).map(|(a, b)| (a - IRS, b - IRS)).collect::<Vec<_>>()
+    });
+    pair.compare();
+    blocks
+}
+
+/// RFC 2883 4: the first block of the acknowledgment says what came again, and no later one does.
+#[test]
+fn text_that_came_again_is_told_once() {
+    let mut pair = open(|r| r.const_flags = CONST_SACK);
+    assert_eq!(blocks_for(&mut pair, 0, 1000), []);
+    assert_eq!(blocks_for(&mut pair, 1000, 1000), []);
+    assert_eq!(blocks_for(&mut pair, 500, 1000), [(500, 1500)], "below RCV.NXT");
+    assert_eq!(blocks_for(&mut pair, 3000, 1000), [(3000, 4000)]);
+    assert_eq!(blocks_for(&mut pair, 6000, 1000), [(6000, 7000), (3000, 4000)]);
+    assert_eq!(blocks_for(&mut pair, 3200, 300), [(3200, 3500), (3000, 4000), (6000, 7000)], "in a range");
+    assert_eq!(blocks_for(&mut pair, 0, 100), [(0, 100), (3000, 4000), (6000, 7000)]);
+    assert_eq!(blocks_for(&mut pair, 3500, 1000), [(3000, 4500), (6000, 7000)], "new in part");
+    assert_eq!(blocks_for(&mut pair, 9000, 1000), [(9000, 10_000), (3000, 4500), (6000, 7000)]);
+    // Without the option nobody hears of it.
+    let mut pair = open(|r| r.const_flags = 0);
+    assert_eq!(blocks_for(&mut pair, 0, 1000), []);
+    assert_eq!(blocks_for(&mut pair, 0, 1000), []);
+}
+
 /// Nothing could be sent, so it was no pause (RFC 5681 4.1).
 #[test]
 fn a_closed_window_is_no_pause_that_costs_the_window() {

@@ -20,6 +20,8 @@ pub const CONNS: u16 = 6;
 const LOOK_STEPS: u64 = 64;
 /// SACK blocks beside timestamps (RFC 2018 3).
 const MOST_WITH_TIMESTAMPS: usize = 3;
+/// Without.
+const MOST_BLOCKS: usize = chimney_abi::wire::tcp::MAX_SACK_BLOCKS;
 /// Stimuli and segments that a failure shows.
 const SHOWN: usize = 200;
 
@@ -334,10 +336,21 @@ fn meaning(frames: &[Seg]) -> Vec<Seg> {
         if s.ts.is_some() && s.sack.len() == MOST_WITH_TIMESTAMPS {
             s.sack.fill((0, 0));
         }
+        // The same when text that came again takes the place of one of four.
+        if s.sack.len() == MOST_BLOCKS && came_again(s) {
+            s.sack.truncate(1);
+        }
         s.sack.sort_unstable();
     }
     all.sort_by_key(|s| s.conn);
     // Two timers of one moment, a delayed acknowledgment and a probe for example, may send one or two.
     all.dedup_by(|a, b| a == b && a.text.is_empty());
     all
+}
+
+/// RFC 2883 4.2: the first block lies below the acknowledgment, or in the second.
+fn came_again(s: &Seg) -> bool {
+    let [first, second, ..] = s.sack[..] else { return false };
+    let is_before = |a: u32, b: u32| (b.wrapping_sub(a) as i32) >= 0;
+    is_before(first.1, s.ack) || (is_before(second.0, first.0) && is_before(first.1, second.1))
 }

@@ -21,7 +21,7 @@ use super::records::{Records, Store};
 use super::room::{smss, Rooms};
 use super::stages::{enter, left, stage1, stage2, stage3, stage4, stage5, stage6, went, Told};
 use super::step::{clocked, Env, Pick, Step, Why};
-use super::tx::{foretells, job, leaves_it, told};
+use super::tx::{came_again, foretells, job, leaves_it, told};
 use crate::mem::SdpRam;
 use crate::mirror::TcpRecord;
 use crate::prelude::*;
@@ -223,7 +223,11 @@ fn issued<const EARLY: usize>(s6: Step, end: Step, acts: bool, now_ms: Bits<32>)
     let sends = acts && has_plan && !s6.c.is_acked;
     let keeps = acts && !has_plan && foretells(end);
     let w = if has_plan { s6.w } else { told::<1>(s6.w) };
-    let job = if sends || keeps { job::<EARLY>(w, s6.c.plan, s6.c.conn, now_ms) } else { unread::<TxJob>() };
+    let job = if sends || keeps {
+        job::<EARLY>(w, s6.c.plan, s6.c.conn, came_again(s6.c), now_ms)
+    } else {
+        unread::<TxJob>()
+    };
     let ends = acts && (has_plan || !leaves_it(end));
     Issued { conn: s6.c.conn, ends, sends, keeps, job, pending: s6.w.rcv.ack_pending }
 }

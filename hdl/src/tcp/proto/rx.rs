@@ -163,8 +163,11 @@ pub fn arrive(s: Step, seg: RxSeg, v: Env) -> Step {
         n.c.counts.rx_offloaded = true;
         n.c.counts.rx_offloaded_bytes = seg.frame_len;
         n.c.counts.unacceptable = f != Fate::Take && f != Fate::Reset;
-        n.c.cur = text.seq;
-        n.c.end = text.end;
+        let came = seg.seq + len;
+        let is_old = f == Fate::Answer && len != 0 && at_or_after(s.w.rcv.nxt, came);
+        n.c.again = is_old;
+        n.c.cur = if is_old { seg.seq } else { text.seq };
+        n.c.end = if is_old { came } else { text.end };
         n.c.src = seg.payload_src + bit_cast::<16, 32>(text.skip);
         n.c.fin = text.fin;
         n.c.push = has(seg, TCP_PSH) && !text.cut && seg_len(seg) != 0;

@@ -220,6 +220,8 @@ pub struct Ctx {
     pub end: Bits<32>,
     /// Where `cur` lies in packet memory.
     pub src: Bits<16>,
+    /// All of it had arrived before (RFC 2883).
+    pub again: Bit,
     /// The text begins after RCV.NXT.
     pub is_ooo: Bit,
     /// A FIN follows the text.

@@ -6,7 +6,7 @@ use super::step::{
     reason, Step, CLOSE_WAIT, CLOSING, ESTABLISHED, FIN_WAIT_1, FIN_WAIT_2, REQUESTED, TIME_WAIT,
 };
 use crate::prelude::*;
-use crate::tcp::ranges::{before, far, insert, is_full_for, near, remove_first, SeqRange};
+use crate::tcp::ranges::{before, covers, far, insert, is_full_for, near, remove_first, SeqRange};
 use crate::tcp::seq::later;
 use crate::tcp::window::aligned_edge;
 use crate::types::{RxSeg, TcpParams, ECN_CE, TCP_CWR};
@@ -115,6 +115,7 @@ fn placed(s: Step, now: Bits<32>, p: TcpParams) -> Step {
         let mut n = s;
         n.w.ooo = insert(w.ooo, range);
         n.w.cnt.ooo = w.cnt.ooo + has_text;
+        n.c.again = has_text && covers(w.ooo, range);
         n.c.push = false;
         n
     } else {

@@ -2,12 +2,12 @@
 use super::guard::{again, edge, is_silent, owes, resent};
 use super::record::{Fixed, Work};
 use super::step::{
-    is_active, Pick, Plan, Step, Why, CLOSED, CLOSE_WAIT, CLOSING, ESTABLISHED, FIN_WAIT_1, LAST_ACK,
+    is_active, Ctx, Pick, Plan, Step, Why, CLOSED, CLOSE_WAIT, CLOSING, ESTABLISHED, FIN_WAIT_1, LAST_ACK,
 };
 use super::text::has_ranges;
 use crate::prelude::*;
 use crate::tcp::ack::bare_seq;
-use crate::tcp::ranges::{sack_blocks, Sack};
+use crate::tcp::ranges::{sack_blocks, Again, Sack};
 use crate::tcp::seq::{ahead, before, later, min32};
 use crate::tcp::window::{segment_len, update_due, window_field, SendInput};
 use crate::types::{TxJob, TCP_ACK, TCP_CWR, TCP_ECE, TCP_FIN, TCP_PSH, TCP_RST};
@@ -318,13 +318,19 @@ fn tos(w: Work, p: Plan) -> Bits<8> {
     }
 }
 
+/// The text of the segment that is answered, if it had arrived before: the peer is told once, at once.
+#[kernel]
+pub fn came_again(c: Ctx) -> Again {
+    Again { any: c.again, start: c.cur, end: c.end }
+}
+
 /// The job of a plan. `ack` and `wnd` are durable values (law L2).
 #[kernel]
-pub fn job<const EARLY: usize>(w: Work, p: Plan, conn: Bits<16>, now_ms: Bits<32>) -> TxJob {
+pub fn job<const EARLY: usize>(w: Work, p: Plan, conn: Bits<16>, again: Again, now_ms: Bits<32>) -> TxJob {
     let w = told::<EARLY>(w);
     let f: Fixed = w.fixed;
     let room = if f.flags.timestamps { bits::<3>(3) } else { bits::<3>(4) };
-    let sack: Sack = sack_blocks(w.ooo, w.rcv.nxt, room);
+    let sack: Sack = sack_blocks(w.ooo, w.rcv.nxt, room, again);
     let with_sack = f.flags.sack && p.len == 0 && p.why != Why::Reset && !w.flags.arriving;
     TxJob {
         conn,
