@@ -9,7 +9,9 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use chimney_abi::desc::{RX_IP_CSUM_OK, RX_L4_CSUM_OK};
-use chimney_abi::offload::{FrameInfo, HostHandle, NeighborState, OffloadClient, PathState, Token};
+use chimney_abi::offload::{
+    FrameInfo, HostHandle, NeighborState, OffloadClient, PathState, Token, NCE_STALE_MS,
+};
 use chimney_abi::regs;
 
 use crate::bus::Bus;
@@ -20,6 +22,7 @@ use crate::forward::Forward;
 use crate::mmio::{Mmio, MmioCounts, ALL_ONES};
 use crate::nic::{self, Heartbeat, Identity, Pulse, Queues, ALL_CAUSES};
 use crate::ops::Op;
+use crate::reach::Reach;
 use crate::table::Table;
 use crate::tree::Operation;
 
@@ -30,7 +33,11 @@ const ALARM_US: u64 = 5000;
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Neighbor {
     pub handle: HostHandle,
+    /// The ages in it are old.
     pub state: NeighborState,
+    pub reach: Reach,
+    /// The device sends nothing through it.
+    pub is_invalid: bool,
     pub phase: Phase,
 }
 
@@ -62,6 +69,8 @@ pub struct DriverStats {
     pub double_frees: u64,
     /// Events for no connection.
     pub stale_events: u64,
+    /// Times that the host was asked whether a neighbor is reachable.
+    pub reachability_queries: u64,
     /// Buffer memory in use, the driver's own pieces included, bytes.
     pub arena_used_bytes: u32,
     /// Pages with the driver.
@@ -96,6 +105,11 @@ pub struct Driver<B: Bus> {
     pub(crate) now_us: u64,
     pub(crate) lost: Option<DriverError>,
     pub(crate) last_fault: Option<ConnFault>,
+    /// NceStaleTicks of the host, milliseconds.
+    pub(crate) nce_stale_ms: u32,
+    pub(crate) reachability_queries: u64,
+    /// When the neighbors of connections that send were looked at.
+    pub(crate) reach_checked_us: u64,
     heartbeat: Heartbeat,
     /// When the transport was last asked for an alarm.
     asked_us: u64,
@@ -141,6 +155,9 @@ impl<B: Bus> Driver<B> {
             now_us: 0,
             lost: None,
             last_fault: None,
+            nce_stale_ms: NCE_STALE_MS,
+            reachability_queries: 0,
+            reach_checked_us: 0,
             heartbeat: Heartbeat::default(),
             asked_us: 0,
             stale_events: 0,
@@ -191,6 +208,7 @@ impl<B: Bus> Driver<B> {
             bad_frames: self.queues.rx.bad_entries(),
             double_frees: self.shared.pool.double_frees(),
             stale_events: self.stale_events,
+            reachability_queries: self.reachability_queries,
             arena_used_bytes: self.shared.buffers.used_bytes(),
             spare_pages: self.shared.pool.spare(),
             connections: self.conns.tokens().len(),
@@ -224,8 +242,9 @@ impl<B: Bus> Driver<B> {
         self.poll_events();
         any |= self.progress_due(client);
         any |= self.finish_ops(client);
+        any |= self.check_reach(client);
         let writes = self.mmio.counts().writes;
-        self.flush();
+        any |= self.flush(client);
         any |= self.mmio.counts().writes != writes; // the device has something to do
         if let Some(error) = self.check_pulse() {
             any |= self.lose(error, client);
@@ -314,17 +333,27 @@ impl<B: Bus> Driver<B> {
         for index in self.due.clone() {
             let Some(token) = self.conns.token(index) else { continue };
             let Some(conn) = self.conns.get_mut(token) else { continue };
+            let before = conn.marks();
             any |= conn.progress(&mut self.shared, client);
+            if conn.marks() != before && conn.fault.is_none() {
+                let path = conn.path;
+                self.confirm(path);
+            }
         }
         any
     }
 
     /// Rings every doorbell that is due, each at most once; commands last, because a command sees all doorbells before it.
-    fn flush(&mut self) {
+    fn flush(&mut self, client: &mut dyn OffloadClient) -> bool {
+        let mut any = false;
         for index in std::mem::take(&mut self.due) {
             let Some(token) = self.conns.token(index) else { continue };
             let Some(conn) = self.conns.get_mut(token) else { continue };
             let (send, receive) = conn.flush(&mut self.shared);
+            if conn.is_sending() {
+                let path = conn.path;
+                any |= self.ask_below(path, client);
+            }
             if let Some(bell) = send {
                 self.mmio.doorbell(index, false, bell.low, bell.limit);
             }
@@ -335,6 +364,7 @@ impl<B: Bus> Driver<B> {
         self.submit_waiting();
         self.queue_forwards();
         self.ring_producers();
+        any
     }
 
     fn ring_producers(&mut self) {

@@ -6,7 +6,8 @@ use std::collections::BTreeMap;
 use chimney_abi::cmd::Status;
 use chimney_abi::layout::Reg;
 use chimney_abi::offload::{
-    BufferId, ConnectionEvent, Consumed, FrameInfo, HostHandle, OffloadClient, Rebuilt, TargetStatus, Tree,
+    BufferId, ConnectionEvent, Consumed, FrameInfo, HostHandle, NeighborBlock, OffloadClient, Rebuilt,
+    TargetStatus, Tree,
 };
 
 use crate::bus::{Bus, DeviceAccess, DmaMemory};
@@ -154,6 +155,7 @@ impl OffloadClient for Notes {
         self.news.push(News::Bytes(data.to_vec()));
         Consumed::All
     }
+    fn neighbor_reachability(&mut self, _: &mut NeighborBlock) {}
     fn event(&mut self, _: HostHandle, _: ConnectionEvent) {}
     fn status(&mut self, _: TargetStatus) {}
     fn frame(&mut self, _: &[u8], _: FrameInfo) {}

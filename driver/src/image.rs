@@ -73,8 +73,8 @@ impl Image {
             vlan: n.vlan,
             llc_snap: n.flags & NEIGHBOR_LLC_SNAP != 0,
             dst_mac: to_mac(n.dst_mac),
-            host_reachability_us: n.host_reachability_us,
-            nic_reachability_us: n.nic_reachability_us,
+            host_reachability_ms: n.host_reachability_ms,
+            nic_reachability_ms: n.nic_reachability_ms,
         }
     }
 
@@ -120,8 +120,8 @@ pub fn neighbor_body(n: &NeighborState) -> [u8; NeighborImage::BYTES] {
         vlan: n.vlan,
         src_mac: from_mac(n.src_mac),
         flags: if n.llc_snap { NEIGHBOR_LLC_SNAP } else { 0 },
-        host_reachability_us: n.host_reachability_us,
-        nic_reachability_us: n.nic_reachability_us,
+        host_reachability_ms: n.host_reachability_ms,
+        nic_reachability_ms: n.nic_reachability_ms,
     }
     .to_bytes()
 }

@@ -1,7 +1,7 @@
 //! The miniport: the chimney functions ([`Offload`](chimney_abi::offload::Offload)) over [`bus::Bus`].
 //!
 //! ```text
-//!   driver     open, poll, the trait           <- offload, ops (tree -> images), doubt, forward, loss
+//!   driver     open, poll, the trait           <- offload, ops (tree -> images), doubt, forward, loss, reach
 //!   conn       one connection                  <- prepare, receive, deliver, upload, rebuild
 //!   nic        bring-up, heartbeat             <- mailbox, queue::frames, pool
 //!   ring       every ring, fences, phase bit   <- dma, mmio, bus
@@ -42,6 +42,7 @@ mod plan;
 pub mod pool;
 pub mod prepare;
 pub mod queue;
+mod reach;
 mod rebuild;
 pub mod receive;
 pub mod record;

@@ -43,6 +43,7 @@ impl<B: Bus> Offload for Driver<B> {
 
     fn set_parameters(&mut self, p: &Parameters) -> Result<(), OffloadError> {
         self.check_alive()?;
+        self.nce_stale_ms = p.nce_stale_ms;
         nic::set_parameters(&mut self.mmio, p).map_err(|_| OffloadError::DeviceLost)
     }
 

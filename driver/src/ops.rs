@@ -12,6 +12,7 @@ use crate::doubt::Doubt;
 use crate::driver::Driver;
 use crate::error::{ConnFault, DriverError};
 use crate::image::{Image, STRIDE};
+use crate::reach::{clock_ms, Marks};
 use crate::record;
 use crate::shadow::Progress;
 use crate::tree::{self, Entry, Operation, Place};
@@ -149,7 +150,7 @@ impl<B: Bus> Driver<B> {
             Opcode::Query => self.settle_query(&mut operation, client),
             Opcode::Update => self.settle_update(&mut operation),
             Opcode::Terminate => self.settle_terminate(&mut operation, client),
-            _ => flatten_statuses(&mut operation),
+            _ => self.settle_invalidate(&mut operation),
         }
         let tree = operation.tree;
         match operation.opcode {
@@ -199,11 +200,15 @@ impl<B: Bus> Driver<B> {
     }
 
     fn settle_query(&mut self, operation: &mut Operation, client: &mut dyn OffloadClient) {
+        let now_ms = clock_ms(self.now_us);
         for entry in &operation.entries {
             let tree = &mut operation.tree;
             let failed = status_of(tree, entry.place) != Status::Success;
             match entry.place {
-                Place::Neighbor(n) if !failed => tree[n].state = Some(entry.image.neighbor()),
+                Place::Neighbor(n) if !failed => {
+                    let own = self.neighbors.get(entry.token);
+                    tree[n].state = own.map(|own| own.reach.stamp(entry.image.neighbor(), now_ms));
+                }
                 Place::Path(n, p) if !failed => {
                     let like = self.paths.get(entry.token).map(|path| path.state);
                     tree[n].paths[p].state = like.map(|like| entry.image.path(&like));
@@ -234,6 +239,7 @@ impl<B: Bus> Driver<B> {
     }
 
     fn settle_update(&mut self, operation: &mut Operation) {
+        let now_ms = clock_ms(self.now_us);
         for entry in &operation.entries {
             if status_of(&operation.tree, entry.place) != Status::Success {
                 continue; // the old values stay
@@ -243,8 +249,8 @@ impl<B: Bus> Driver<B> {
                     if let (Some(own), Some(new)) =
                         (self.neighbors.get_mut(entry.token), operation.tree[n].state)
                     {
-                        (own.state.dst_mac, own.state.host_reachability_us) =
-                            (new.dst_mac, new.host_reachability_us);
+                        own.state.dst_mac = new.dst_mac;
+                        own.reach.host_said(now_ms, new.host_reachability_ms);
                     }
                 }
                 Place::Path(n, p) => self.path_updated(operation, entry, n, p),
@@ -285,13 +291,26 @@ impl<B: Bus> Driver<B> {
         self.due.insert(token.index);
     }
 
+    fn settle_invalidate(&mut self, operation: &mut Operation) {
+        for entry in &operation.entries {
+            let is_invalid = status_of(&operation.tree, entry.place) == Status::Success;
+            if let (Place::Neighbor(_), Some(own)) = (entry.place, self.neighbors.get_mut(entry.token)) {
+                own.is_invalid |= is_invalid;
+            }
+        }
+        flatten_statuses(operation);
+    }
+
     fn settle_terminate(&mut self, operation: &mut Operation, client: &mut dyn OffloadClient) {
+        let now_ms = clock_ms(self.now_us);
         for entry in &operation.entries {
             let failed = status_of(&operation.tree, entry.place) != Status::Success;
             match entry.place {
                 Place::Neighbor(n) => {
-                    let own = self.neighbors.vacate(entry.token).map(|neighbor| neighbor.state);
-                    operation.tree[n].state = if failed { own } else { Some(entry.image.neighbor()) };
+                    operation.tree[n].state = self.neighbors.vacate(entry.token).map(|own| {
+                        let state = if failed { own.state } else { entry.image.neighbor() };
+                        own.reach.stamp(state, now_ms)
+                    });
                 }
                 Place::Path(n, p) => {
                     let own = self.paths.vacate(entry.token).map(|path| path.state);
@@ -322,6 +341,7 @@ impl<B: Bus> Driver<B> {
         let mut state = None;
         if let Some(image) = image {
             let r = image.tcp();
+            let is_further = conn.marks() != Marks::from(&r);
             conn.tally.add(&r);
             if let Some(last) = conn.news() {
                 conn.aborted |= last.flags & chimney_abi::desc::SHADOW_ABORTED != 0;
@@ -331,6 +351,9 @@ impl<B: Bus> Driver<B> {
                 .is_in_memory(&r)
                 .and_then(|()| conn.hand_back(r, &Progress::from(&r), &mut self.shared, client));
             state = self.note_fault(result);
+            if is_further && state.is_some() {
+                self.confirm(conn.path);
+            }
         }
         if state.is_none() && image.is_none_or(|image| conn.may_rebuild(&image.tcp())) {
             let result = conn.rebuild(self.now_us, &mut self.shared, client);

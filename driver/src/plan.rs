@@ -12,6 +12,7 @@ use crate::conn::Phase;
 use crate::driver::{Driver, Neighbor, Path};
 use crate::image::{neighbor_body, path_body, Image};
 use crate::prepare::{prepare, Identity};
+use crate::reach::{clock_ms, Reach};
 use crate::record;
 use crate::tree::{self, Entry, Operation, Place};
 
@@ -60,7 +61,14 @@ impl<B: Bus> Driver<B> {
             block.status = Status::NeighborEntries;
             return None;
         };
-        self.neighbors.put(token, Neighbor { handle: block.handle, state, phase: Phase::Offloading });
+        let own = Neighbor {
+            handle: block.handle,
+            state,
+            reach: Reach::of(&state, clock_ms(self.now_us)),
+            is_invalid: false,
+            phase: Phase::Offloading,
+        };
+        self.neighbors.put(token, own);
         let image = Image::new(ImageKind::Neighbor, token, None, block.handle).with(&neighbor_body(&state));
         entries.push(Entry { place: Place::Neighbor(n), token, image });
         Some(token)

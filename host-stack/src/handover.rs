@@ -206,10 +206,14 @@ impl Stack {
     /// The neighbor object of a next hop, if its MAC address is known.
     #[must_use]
     pub fn neighbor_at(&self, now_us: u64, next_hop: IpAddr) -> Option<NeighborState> {
-        let age = self.neighbors.age_us(next_hop, now_us);
+        let age_ms = self.neighbors.age_us(next_hop, now_us).unwrap_or(0) / 1000;
+        let age_ms = u32::try_from(age_ms).unwrap_or(u32::MAX);
+        // Spec 16.1: the target begins with the host's confirmation as its own.
+        let (host_reachability_ms, nic_reachability_ms) = (age_ms, age_ms);
         self.neighbors.lookup(next_hop).map(|mac| NeighborState {
             dst_mac: mac.0,
-            host_reachability_us: u32::try_from(age.unwrap_or(0)).unwrap_or(u32::MAX),
+            host_reachability_ms,
+            nic_reachability_ms,
             ..NeighborState::default()
         })
     }

@@ -304,6 +304,29 @@ fn an_invalid_neighbor_stops_sending_and_a_relink_moves_all_dependents() {
     assert_eq!(rig.path(0, Opcode::Query), Status::Stale);
 }
 
+/// The driver keeps the ages; the device gives back what it was given, as the RTL does.
+#[test]
+fn a_neighbor_comes_back_as_it_was_stored() {
+    let mut rig = Rig::established();
+    let h = header(ImageKind::Neighbor, 1, 0, NeighborImage::BYTES);
+    let given = NeighborImage {
+        dst_mac: 0xAB,
+        vlan: 7,
+        host_reachability_ms: 11,
+        nic_reachability_ms: 12,
+        ..NeighborImage::default()
+    };
+    assert_eq!(rig.image(Opcode::Initiate, h, &given.to_bytes()).0, Status::Success);
+    rig.run_for(5_000_000);
+    let new = NeighborImage { dst_mac: 0xCD, vlan: 8, host_reachability_ms: 21, ..given };
+    assert_eq!(rig.image(Opcode::Update, h, &new.to_bytes()).0, Status::Success);
+    for op in [Opcode::Query, Opcode::Terminate] {
+        let (status, body) = rig.image(op, h, &[0; NeighborImage::BYTES]);
+        let body = NeighborImage::from_bytes(&body);
+        assert_eq!((status, body), (Status::Success, NeighborImage { dst_mac: 0xCD, ..given }), "{op:?}");
+    }
+}
+
 /// Verifies
 #[test]
 fn abort_sends_one_reset_and_stops() {

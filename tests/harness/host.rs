@@ -2,8 +2,8 @@
 
 use chimney_abi::cmd::Status;
 use chimney_abi::offload::{
-    BufferId, ConnectionEvent, Consumed, FrameInfo, HostHandle, Offload, OffloadClient, Rebuilt,
-    TargetStatus, Tree,
+    BufferId, ConnectionEvent, Consumed, FrameInfo, HostHandle, NeighborBlock, Offload, OffloadClient,
+    Rebuilt, TargetStatus, Tree,
 };
 use chimney_driver::{Bus, Driver};
 
@@ -36,6 +36,10 @@ pub struct Host {
     pub disconnects: Vec<Status>,
     pub forwards: Vec<(Status, Vec<u8>)>,
     pub events: Vec<ConnectionEvent>,
+    /// Questions about neighbors, as they came.
+    pub reach_questions: Vec<NeighborBlock>,
+    /// The answer to them, milliseconds.
+    pub reach_answer_ms: u32,
     pub frames: Vec<Vec<u8>>,
     pub rebuilt: Option<Vec<Rebuilt>>,
     /// Lengths of indications, accepted or not.
@@ -124,6 +128,13 @@ impl OffloadClient for Host {
         };
         self.pieces.push(Piece::Bytes(data[..taken].to_vec()));
         answer
+    }
+
+    fn neighbor_reachability(&mut self, neighbor: &mut NeighborBlock) {
+        self.reach_questions.push(neighbor.clone());
+        if let Some(state) = &mut neighbor.state {
+            state.host_reachability_ms = self.reach_answer_ms;
+        }
     }
 
     fn event(&mut self, _handle: HostHandle, event: ConnectionEvent) {

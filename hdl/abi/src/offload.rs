@@ -3,7 +3,7 @@
 //! ```text
 //!   host stack --- Offload:  initiate query update invalidate terminate ---------> driver
 //!              --- Offload:  send receive receive_return disconnect forward -----> driver
-//!              <-- OffloadClient: completions, indications, events (inside poll) --
+//!              <-- OffloadClient: completions, indications, questions, events (inside poll) --
 //! ```
 //! Every call returns at once; results come through [`OffloadClient`] while the host runs
 //! [`Offload::poll`] (R-033, R-034). Payload lies in buffers of the driver's registered arenas
@@ -56,10 +56,10 @@ pub struct NeighborState {
     pub llc_snap: bool,
     /// CACHED: next hop's MAC.
     pub dst_mac: [u8; 6],
-    /// CACHED: age of the host's reachability confirmation, microseconds.
-    pub host_reachability_us: u32,
-    /// DELEGATED: age of the device's confirmation, microseconds.
-    pub nic_reachability_us: u32,
+    /// CACHED: age of the host's reachability confirmation, milliseconds modulo 2^32 (HRD, R-274).
+    pub host_reachability_ms: u32,
+    /// DELEGATED: age of the target's confirmation, the same (NRD).
+    pub nic_reachability_ms: u32,
 }
 
 /// Path state (spec 4.3).
@@ -199,7 +199,7 @@ pub struct Capabilities {
     pub max_large_frame: u32,
 }
 
-/// What the host sets (spec 2.6), microseconds instead of ticks.
+/// What the host sets (spec 2.6), in the units that the names have instead of ticks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Parameters {
     /// Segments before an ACK must be sent.
@@ -216,9 +216,15 @@ pub struct Parameters {
     pub max_rto_us: u32,
     /// FIN_WAIT_2 time-out.
     pub fin_wait_2_us: u32,
+    /// A neighbor whose confirmations are older is stale, milliseconds (NceStaleTicks); `u32::MAX` = never. With less than the host's own
+    /// limit the host may be asked as often as something is sent.
+    pub nce_stale_ms: u32,
     /// When to ask for uploads that need not be granted.
     pub watch: WatchLimits,
 }
+
+/// [`Parameters::nce_stale_ms`] if the host says nothing: RFC 4861's REACHABLE_TIME.
+pub const NCE_STALE_MS: u32 = 30_000;
 
 impl Default for Parameters {
     fn default() -> Self {
@@ -231,6 +237,7 @@ impl Default for Parameters {
             min_rto_us: regs::MIN_RTO_US.reset,
             max_rto_us: regs::MAX_RTO_US.reset,
             fin_wait_2_us: regs::FIN_WAIT_2_US.reset,
+            nce_stale_ms: NCE_STALE_MS,
             watch: WatchLimits::default(),
         }
     }
@@ -481,6 +488,10 @@ pub trait OffloadClient {
     fn forward_complete(&mut self, handle: HostHandle, status: Status, segment: Vec<u8>);
     /// Received data for which nothing is posted (spec 9.2).
     fn receive_indicate(&mut self, handle: HostHandle, data: &[u8]) -> Consumed;
+    /// Something is to be sent through a neighbor that neither side has confirmed for long (R-269). Its block has all of its state,
+    /// both ages as they are now, no dependents, and `Success` (R-276). The host answers in the block before it returns:
+    /// `host_reachability_ms` is the age of its own confirmation, or 0, after which it is not asked again for as long (R-270).
+    fn neighbor_reachability(&mut self, neighbor: &mut NeighborBlock);
     /// Something happened to a connection.
     fn event(&mut self, handle: HostHandle, event: ConnectionEvent);
     /// Target-wide status.

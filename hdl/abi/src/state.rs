@@ -143,10 +143,10 @@ macro_rules! neighbor_fields {
             src_mac: 48, u64;
             /// CACHED: `NEIGHBOR_*`.
             flags: 16, u16;
-            /// CACHED: age of the host's reachability confirmation, microseconds.
-            host_reachability_us: 32, u32;
-            /// DELEGATED: age of the device's confirmation, microseconds.
-            nic_reachability_us: 32, u32;
+            /// CACHED: age of the host's reachability confirmation, milliseconds; the device stores it and no more.
+            host_reachability_ms: 32, u32;
+            /// DELEGATED: age of the target's confirmation, milliseconds; the driver keeps it, the device stores what it is given.
+            nic_reachability_ms: 32, u32;
         }
     };
 }

@@ -5,7 +5,8 @@
 
 use chimney_abi::cmd::Status;
 use chimney_abi::offload::{
-    BufferId, ConnectionEvent, Consumed, FrameInfo, HostHandle, OffloadClient, Rebuilt, TargetStatus, Tree,
+    BufferId, ConnectionEvent, Consumed, FrameInfo, HostHandle, NeighborBlock, OffloadClient, Rebuilt,
+    TargetStatus, Tree,
 };
 use std::collections::BTreeMap;
 
@@ -103,6 +104,13 @@ impl OffloadClient for Inbox {
         let bytes = data[..taken].to_vec();
         self.notes.push(Note::Indicated { handle, bytes, to_return: count, refused });
         answer
+    }
+
+    fn neighbor_reachability(&mut self, neighbor: &mut NeighborBlock) {
+        // what is not looked up counts as stale.
+        if let Some(state) = &mut neighbor.state {
+            state.host_reachability_ms = 0;
+        }
     }
 
     fn event(&mut self, handle: HostHandle, event: ConnectionEvent) {

@@ -130,7 +130,6 @@ impl<D: Dma> Golden<D> {
         self.advance_una_desc(conn)?;
         conn.rec.retransmit_count = 0;
         conn.rec.total_rt_us = 0;
-        self.confirm_neighbor(conn);
         conn.shadow_dirty = true;
         conn.event_due = true;
         if conn.loss.is_some() {

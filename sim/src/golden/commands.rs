@@ -22,9 +22,6 @@ pub(super) struct Neighbor {
     pub image: NeighborImage,
     pub generation: u8,
     pub is_invalid: bool,
-    /// Clock at the host's and at our last reachability confirmation.
-    host_confirmed_us: u32,
-    nic_confirmed_us: u32,
 }
 
 impl Neighbor {
@@ -84,15 +81,6 @@ impl<D: Dma> Golden<D> {
     pub(super) fn count_ip_id(&mut self, path: u16) {
         if let Some(Some(path)) = self.paths.get_mut(usize::from(path)) {
             path.image.ip_id_counter = path.image.ip_id_counter.wrapping_add(1);
-        }
-    }
-
-    /// an acknowledgment of new data is forward progress through the neighbor.
-    pub(super) fn confirm_neighbor(&mut self, conn: &Conn) {
-        let now = self.now32();
-        let Some(neighbor) = self.path_of(conn).map(|p| usize::from(p.neighbor)) else { return };
-        if let Some(Some(neighbor)) = self.neighbors.get_mut(neighbor) {
-            neighbor.nic_confirmed_us = now;
         }
     }
 
@@ -178,7 +166,6 @@ impl<D: Dma> Golden<D> {
 
     fn neighbor_image(&mut self, opcode: Opcode, image: &Image) -> Result<(), Status> {
         let (id, generation) = (usize::from(image.header.id), image.header.generation);
-        let now = self.now32();
         if opcode == Opcode::Initiate {
             let body = NeighborImage::from_bytes(&self.port.record(image.body())?);
             let slot = self.neighbors.get_mut(id).filter(|n| n.is_none()).ok_or(Status::NeighborEntries)?;
@@ -186,31 +173,20 @@ impl<D: Dma> Golden<D> {
             if body.vlan > ethernet::MAX_VLAN_ID {
                 return Err(Status::VlanMismatch);
             }
-            *slot = Some(Neighbor {
-                image: body,
-                generation,
-                is_invalid: false,
-                host_confirmed_us: now.wrapping_sub(body.host_reachability_us),
-                nic_confirmed_us: now.wrapping_sub(body.nic_reachability_us),
-            });
+            *slot = Some(Neighbor { image: body, generation, is_invalid: false });
             return Ok(());
         }
         let slot = self.neighbors.get_mut(id).ok_or(Status::Stale)?;
         let neighbor = slot.as_mut().filter(|n| n.generation == generation).ok_or(Status::Stale)?;
         match opcode {
             Opcode::Update => {
+                // Ages are the driver's.
                 let body = NeighborImage::from_bytes(&self.port.record(image.body())?);
                 (neighbor.image.dst_mac, neighbor.image.flags) = (body.dst_mac, body.flags);
-                neighbor.host_confirmed_us = now.wrapping_sub(body.host_reachability_us);
             }
             Opcode::Invalidate => neighbor.is_invalid = true,
             _ => {
-                let body = NeighborImage {
-                    host_reachability_us: now.wrapping_sub(neighbor.host_confirmed_us),
-                    nic_reachability_us: now.wrapping_sub(neighbor.nic_confirmed_us),
-                    ..neighbor.image
-                };
-                self.port.write(image.body(), &body.to_bytes())?;
+                self.port.write(image.body(), &neighbor.image.to_bytes())?;
                 if opcode == Opcode::Terminate {
                     *slot = None;
                 }
