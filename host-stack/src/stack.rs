@@ -234,7 +234,7 @@ impl Stack {
         if before.3 != after.3 {
             self.report(StackEvent::Writable(id));
             let next_hop = self.next_hop(tuple.remote.ip());
-            self.neighbors.confirm(now_us, next_hop);
+            self.neighbors.confirm(now_us, next_hop, &mut self.tx);
         }
         let was_opening = matches!(before.0, TcpState::SynSent | TcpState::SynRcvd);
         if was_opening
@@ -376,8 +376,13 @@ impl Stack {
         for id in ids {
             self.poll_connection(now_us, id);
         }
+        self.take_queued().into()
+    }
+
+    /// The frames that wait for the next poll.
+    pub(crate) fn take_queued(&mut self) -> VecDeque<Frame> {
         self.counters.frames_out += self.tx.len() as u64;
-        self.tx.drain(..).collect()
+        std::mem::take(&mut self.tx)
     }
 
     fn poll_connection(&mut self, now_us: u64, id: ConnId) {

@@ -5,9 +5,11 @@
 //!                        | 3 requests, 1 s apart, no answer           | no answer
 //!                        `-----> waiting frames dropped, counted <----'
 //! ```
-//! Acknowledged progress of a connection also confirms its neighbor (R-268's rule on the host side).
+//! Acknowledged progress of a connection also confirms its neighbor (R-268's rule on the host side). What becomes of a stale
+//! one that a target asks about is in `delay.rs`.
 
 use super::address::Addresses;
+use super::delay::Delay;
 use super::frame::Frame;
 use crate::wire::arp::{ArpPacket, Operation};
 use crate::wire::ethernet::{self, EthernetHeader, MacAddr};
@@ -23,17 +25,19 @@ const RETRY_US: u64 = 1_000_000;
 /// Requests before an address counts as unreachable.
 const MAX_TRIES: u8 = 3;
 /// A confirmation older than this makes an entry stale (RFC 4861's REACHABLE_TIME).
-const REACHABLE_US: u64 = 30_000_000;
+pub(super) const REACHABLE_US: u64 = 30_000_000;
 /// Frames that may wait for one address; the oldest goes first.
 const MAX_WAITING: usize = 16;
 
 #[derive(Debug, Default)]
-struct Entry {
-    mac: Option<MacAddr>,
-    confirmed_us: u64,
+pub(super) struct Entry {
+    pub mac: Option<MacAddr>,
+    pub confirmed_us: u64,
     tries: u8,
-    retry_us: Option<u64>,
-    waiting: VecDeque<Frame>,
+    pub retry_us: Option<u64>,
+    /// For the address, or for the end of DELAY.
+    pub waiting: VecDeque<Frame>,
+    pub delay: Option<Delay>,
 }
 
 /// The cache of one interface.
@@ -41,7 +45,7 @@ struct Entry {
 pub struct NeighborCache {
     mac: MacAddr,
     addresses: Addresses,
-    entries: BTreeMap<IpAddr, Entry>,
+    pub(super) entries: BTreeMap<IpAddr, Entry>,
     /// Frames dropped because nobody answered.
     pub unreachable_drops: u64,
 }
@@ -66,7 +70,7 @@ impl NeighborCache {
         Some(now_us.saturating_sub(entry.confirmed_us))
     }
 
-    /// Sends a frame whose Ethernet header is still empty, or keeps it until the address is known.
+    /// Sends a frame whose Ethernet header is still empty, or keeps it until the address is known, or DELAY has ended.
     pub fn send(
         &mut self,
         now_us: u64,
@@ -74,7 +78,7 @@ impl NeighborCache {
         frame: impl Into<Frame>,
         out: &mut VecDeque<Frame>,
     ) {
-        let frame = frame.into();
+        let Some(frame) = self.hold(now_us, next_hop, frame.into(), out) else { return };
         let entry = self.entries.entry(next_hop).or_default();
         let is_stale = now_us.saturating_sub(entry.confirmed_us) > REACHABLE_US;
         let mac = entry.mac;
@@ -88,9 +92,25 @@ impl NeighborCache {
             }
         }
         if (is_stale || mac.is_none()) && entry.retry_us.is_none() {
-            entry.tries = 1;
-            entry.retry_us = Some(now_us + RETRY_US);
-            out.extend(self.request(next_hop, mac).map(Frame::from));
+            self.probe(now_us, next_hop, out);
+        }
+    }
+
+    /// Begins to ask for a neighbor.
+    pub(super) fn probe(&mut self, now_us: u64, next_hop: IpAddr, out: &mut VecDeque<Frame>) {
+        let Some(entry) = self.entries.get_mut(&next_hop) else { return };
+        entry.tries = 1;
+        entry.retry_us = Some(now_us + RETRY_US);
+        let mac = entry.mac;
+        out.extend(self.request(next_hop, mac).map(Frame::from));
+    }
+
+    /// Sends what waited for a neighbor.
+    pub(super) fn send_waiting(&mut self, next_hop: IpAddr, out: &mut VecDeque<Frame>) {
+        let Some(entry) = self.entries.get_mut(&next_hop) else { return };
+        let Some(mac) = entry.mac else { return };
+        for frame in entry.waiting.drain(..) {
+            out.push_back(address(frame, self.mac, mac, next_hop));
         }
     }
 
@@ -125,16 +145,17 @@ impl NeighborCache {
         entry.confirmed_us = now_us;
         entry.tries = 0;
         entry.retry_us = None;
-        for frame in entry.waiting.drain(..) {
-            out.push_back(address(frame, self.mac, mac, ip));
-        }
+        entry.delay = None;
+        self.send_waiting(ip, out);
     }
 
     /// Forward progress through a neighbor: it is reachable.
-    pub fn confirm(&mut self, now_us: u64, ip: IpAddr) {
+    pub fn confirm(&mut self, now_us: u64, ip: IpAddr, out: &mut VecDeque<Frame>) {
         if let Some(entry) = self.entries.get_mut(&ip).filter(|entry| entry.mac.is_some()) {
             entry.confirmed_us = now_us;
             entry.retry_us = None;
+            entry.delay = None;
+            self.send_waiting(ip, out);
         }
     }
 
@@ -181,10 +202,11 @@ impl NeighborCache {
         self.addresses.all().map(announce).collect()
     }
 
-    /// When [`NeighborCache::poll`] has something to do.
+    /// When [`NeighborCache::poll`] has something to do, or [`NeighborCache::undecided`] something to say.
     #[must_use]
     pub fn next_deadline(&self) -> Option<u64> {
-        self.entries.values().filter_map(|entry| entry.retry_us).min()
+        let due = |entry: &Entry| entry.retry_us.or_else(|| entry.delay.and_then(|delay| delay.deadline()));
+        self.entries.values().filter_map(due).min()
     }
 
     /// The question for an address, by unicast if it is only to be confirmed; none without an address of its family.
@@ -348,7 +370,7 @@ mod tests {
         cache.send(REACHABLE_US + 1, PEER, vec![0; 60], &mut out);
         assert_eq!(out.len(), 2);
         assert_eq!(out[1][..6], PEER_MAC.0, "unicast request");
-        cache.confirm(REACHABLE_US + 2, PEER);
+        cache.confirm(REACHABLE_US + 2, PEER, &mut out);
         assert_eq!(cache.next_deadline(), None);
     }
 

@@ -76,8 +76,9 @@ impl Switch {
         }
     }
 
-    pub(super) fn queried(&mut self, tree: Tree) {
+    pub(super) fn queried(&mut self, now_us: u64, tree: Tree) {
         self.is_busy = false;
+        self.hear_ages(now_us, &tree);
         let asked = std::mem::take(&mut self.asked);
         for block in tree.into_iter().flat_map(|n| n.paths).flat_map(|p| p.connections) {
             let Some(state) = block.state.filter(|_| block.status == Status::Success) else { continue };

@@ -108,12 +108,16 @@ impl Switch {
                     .map(|(id, _)| *id)
                     .collect()
             };
+        self.leave_invalid();
         let uploads = wanting(&self.links, Wish::Upload, Residence::Offloaded);
         if !uploads.is_empty() {
             self.start_upload(target, uploads);
             return;
         }
-        if self.start_update(now_us, target) {
+        let is_started = self.start_update(now_us, target)
+            || self.start_invalidate(target)
+            || self.start_age_query(now_us, target);
+        if is_started {
             return;
         }
         // What the host has sent leaves first: a frame that still waits here would be overtaken by the target (law L3).
@@ -133,7 +137,7 @@ impl Switch {
             // Bytes that still wait at the switch follow those of the stack, wherever the connection is.
             match self.leaf(now_us, id, &can) {
                 Ok(Some(leaf)) => leaves.push(leaf),
-                Ok(None) => {} // no MAC address yet: later
+                Ok(None) => {} // no MAC address yet, or one in doubt: later
                 Err(_) => self.refuse(now_us, id, Status::Rejected),
             }
         }
@@ -157,6 +161,9 @@ impl Switch {
         let tuple = self.stack.tcb(id)?.tuple;
         let ends = (tuple.local.ip(), tuple.remote.ip());
         let route = Route { next_hop: self.stack.next_hop(ends.1), ends };
+        if !self.may_use(route.next_hop) {
+            return Ok(None);
+        }
         let Some(neighbor) = self.stack.neighbor_state(now_us, id)? else { return Ok(None) };
         let path = self.stack.path_state(id)?;
         let tcb = self.stack.tcb(id)?;
@@ -208,7 +215,9 @@ impl Switch {
             Note::Initiated(tree) => self.initiated(now_us, target, tree),
             Note::Terminated(tree) => self.terminated(now_us, tree),
             Note::Updated(tree) => self.updated(tree),
-            Note::Queried(tree) => self.queried(tree),
+            Note::Queried(tree) => self.queried(now_us, tree),
+            Note::Invalidated(tree) => self.invalidated(&tree),
+            Note::InDoubt { handle, target_ms } => self.in_doubt(now_us, handle, target_ms),
             Note::SendDone { handle, buffer } => {
                 let len = self.sends.remove(&buffer).unwrap_or(0) as usize;
                 if let Some(link) = self.links.get_mut(&id(handle)) {
@@ -325,6 +334,10 @@ impl Switch {
 
     fn terminated(&mut self, now_us: u64, tree: Tree) {
         self.is_busy = false;
+        let returned = self.objects.returned(&tree);
+        for (hop, target_ms) in returned {
+            self.stack.neighbors.give_back(now_us, hop, target_ms, &mut self.stack.tx);
+        }
         for path in tree.into_iter().flat_map(|n| n.paths) {
             match path.state.filter(|_| path.selected) {
                 Some(state) if path.status == Status::Success => self.stack.return_path(&state),
@@ -373,6 +386,7 @@ impl Switch {
         for (src, dst) in self.objects.clear() {
             self.stack.lose_path(src, dst);
         }
+        self.stack.neighbors.decide_all(now_us, &mut self.stack.tx);
         for c in connections {
             self.take_back(now_us, id(c.handle), Direction::Rebuild, Status::Success, Some(c.state));
         }

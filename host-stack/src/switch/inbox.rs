@@ -1,7 +1,8 @@
 //! Call-backs of the target, written down during its poll and acted on afterwards.
 //!
-//! The only answer that cannot wait is that to a receive indication: as many bytes are accepted as the
-//! connection's application queue has room for (spec 9.2).
+//! Two answers cannot wait. To a receive indication: as many bytes are accepted as the connection's application queue has
+//! room for (spec 9.2). To the question about a neighbor: the age of the host's own confirmation. Both are known
+//! before the poll.
 
 use chimney_abi::cmd::Status;
 use chimney_abi::offload::{
@@ -17,6 +18,12 @@ pub(super) enum Note {
     Terminated(Tree),
     Updated(Tree),
     Queried(Tree),
+    Invalidated(Tree),
+    /// The target asked about a neighbor that it has not confirmed for so long; it was told that the host has not either.
+    InDoubt {
+        handle: HostHandle,
+        target_ms: u32,
+    },
     SendDone {
         handle: HostHandle,
         buffer: BufferId,
@@ -50,6 +57,8 @@ pub(super) struct Inbox {
     pub notes: Vec<Note>,
     /// Bytes each connection accepts now.
     pub room: BTreeMap<HostHandle, usize>,
+    /// What the target hears of its neighbors, milliseconds; 0 = stale.
+    pub ages_ms: BTreeMap<HostHandle, u32>,
 }
 
 impl OffloadClient for Inbox {
@@ -65,8 +74,9 @@ impl OffloadClient for Inbox {
         self.notes.push(Note::Updated(tree));
     }
 
-    // The switch never asks for that; a tree that comes anyway answers nothing.
-    fn invalidate_complete(&mut self, _tree: Tree) {}
+    fn invalidate_complete(&mut self, tree: Tree) {
+        self.notes.push(Note::Invalidated(tree));
+    }
 
     fn terminate_complete(&mut self, tree: Tree) {
         self.notes.push(Note::Terminated(tree));
@@ -107,9 +117,12 @@ impl OffloadClient for Inbox {
     }
 
     fn neighbor_reachability(&mut self, neighbor: &mut NeighborBlock) {
-        // what is not looked up counts as stale.
-        if let Some(state) = &mut neighbor.state {
-            state.host_reachability_ms = 0;
+        let Some(state) = &mut neighbor.state else { return };
+        let (handle, target_ms) = (neighbor.handle, state.nic_reachability_ms);
+        // One that the host does not know is as good as stale.
+        state.host_reachability_ms = self.ages_ms.get(&handle).copied().unwrap_or(0);
+        if state.host_reachability_ms == 0 {
+            self.notes.push(Note::InDoubt { handle, target_ms });
         }
     }
 

@@ -13,13 +13,14 @@
 //! leave by [`Switch::take_frames`] (law L2), or by another target ([`Switch::change_target`]).
 //!
 //! Three files to read: this one (I/O), `handover.rs` (the life of an operation), `objects.rs` (the tree). What changes below
-//! connections that the target has is in `changes.rs`.
+//! connections that the target has is in `changes.rs`, and whether its neighbors still answer in `reach.rs`.
 
 mod changes;
 mod handover;
 mod inbox;
 mod link;
 mod objects;
+mod reach;
 
 pub use handover::{Direction, Handover, UploadRequest};
 
@@ -287,6 +288,9 @@ impl Switch {
     pub fn poll(&mut self, now_us: u64, target: &mut dyn Offload) -> bool {
         self.pump_host();
         if !self.is_lost {
+            // What the stack has let go meanwhile is not overtaken by a hand-over (law L3).
+            self.frames.extend(self.stack.take_queued());
+            self.give_frames(target);
             self.start_operation(now_us, target);
             self.pump_target(target);
         }
@@ -295,6 +299,7 @@ impl Switch {
             return false;
         }
         self.set_room();
+        self.set_ages(now_us);
         let mut any = target.poll(now_us, &mut self.inbox);
         for note in std::mem::take(&mut self.inbox.notes) {
             any = true;
@@ -349,6 +354,10 @@ impl Switch {
         let most = if self.is_lost { 0 } else { target.capabilities().max_large_frame as usize };
         self.stack.set_max_large_frame(most);
         self.frames.extend(self.stack.poll_frames(now_us));
+        self.give_frames(target);
+    }
+
+    fn give_frames(&mut self, target: &mut dyn Offload) {
         while !self.is_lost {
             let Some(frame) = self.frames.front() else { break };
             let sent = match frame.mss {

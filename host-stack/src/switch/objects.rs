@@ -16,6 +16,13 @@ struct Object<K> {
     known: K,
 }
 
+/// A neighbor's MAC address, and whether it was invalidated.
+#[derive(Clone, Copy, Debug)]
+struct Hop {
+    mac: [u8; 6],
+    is_invalid: bool,
+}
+
 /// A path's MTU, and where its frames go.
 #[derive(Clone, Copy, Debug)]
 struct PathWay {
@@ -44,8 +51,7 @@ pub(super) struct Leaf {
 /// The objects below the connections.
 #[derive(Debug, Default)]
 pub(super) struct Objects {
-    /// With MAC addresses.
-    neighbors: BTreeMap<IpAddr, Object<[u8; 6]>>,
+    neighbors: BTreeMap<IpAddr, Object<Hop>>,
     paths: BTreeMap<Ends, Object<PathWay>>,
     handles: Handles,
 }
@@ -156,7 +162,7 @@ impl Objects {
         for neighbor in tree {
             let hop = self.handles.neighbor(neighbor.handle);
             if let (Role::Linker(token), Some(hop), Some(state)) = (neighbor.role, hop, neighbor.state) {
-                let known = state.dst_mac;
+                let known = Hop { mac: state.dst_mac, is_invalid: false };
                 self.neighbors.entry(hop).or_insert(Object { token, dependents: 0, known });
             }
             for path in neighbor.paths {
@@ -241,9 +247,9 @@ impl Objects {
     /// The tree that tells the target of every object what it does not know yet.
     pub fn update_tree(&mut self, now_us: u64, stack: &mut Stack) -> Tree {
         let mut tree = Tree::new();
-        let moved = |(hop, object): (&IpAddr, &Object<[u8; 6]>)| {
+        let moved = |(hop, object): (&IpAddr, &Object<Hop>)| {
             let state = stack.neighbor_at(now_us, *hop)?;
-            (state.dst_mac != object.known).then_some((*hop, state))
+            (state.dst_mac != object.known.mac).then_some((*hop, state))
         };
         let moved: Vec<_> = self.neighbors.iter().filter_map(moved).collect();
         for (hop, state) in moved {
@@ -272,7 +278,7 @@ impl Objects {
             let hop = self.handles.neighbor(neighbor.handle);
             if let (Some(hop), Some(state)) = (hop, neighbor.state.filter(|_| neighbor.selected)) {
                 match self.neighbors.get_mut(&hop) {
-                    Some(object) if neighbor.status == Status::Success => object.known = state.dst_mac,
+                    Some(object) if neighbor.status == Status::Success => object.known.mac = state.dst_mac,
                     _ => failed.push(Name::Neighbor(hop)),
                 }
             }
@@ -288,6 +294,56 @@ impl Objects {
             }
         }
         failed
+    }
+
+    /// The neighbors that the target has, with the handles that it knows them by.
+    pub fn hops(&self) -> impl Iterator<Item = (HostHandle, IpAddr)> + '_ {
+        let number = |hop: &IpAddr| self.handles.numbers.get(&Name::Neighbor(*hop));
+        self.neighbors.keys().filter_map(move |hop| Some((HostHandle(*number(hop)?), *hop)))
+    }
+
+    /// The neighbor that the target has under a handle.
+    pub fn hop(&self, handle: HostHandle) -> Option<IpAddr> {
+        self.handles.neighbor(handle).filter(|hop| self.neighbors.contains_key(hop))
+    }
+
+    /// Puts a neighbor itself into a tree. False if it is not offloaded.
+    pub fn select_hop(&mut self, tree: &mut Tree, hop: IpAddr) -> bool {
+        let place = self.place_neighbor(tree, hop);
+        place.map(|n| tree[n].selected = true).is_some()
+    }
+
+    /// The tree that invalidates the neighbors of which `is_silent` says that they do not answer any more.
+    pub fn invalidate_tree(&mut self, is_silent: impl Fn(IpAddr) -> bool) -> Tree {
+        let is_due = |(hop, object): &(&IpAddr, &Object<Hop>)| !object.known.is_invalid && is_silent(**hop);
+        let silent: Vec<IpAddr> = self.neighbors.iter().filter(is_due).map(|(hop, _)| *hop).collect();
+        let mut tree = Tree::new();
+        for hop in silent {
+            self.select_hop(&mut tree, hop);
+        }
+        tree
+    }
+
+    /// Takes the answer of an invalidate: nothing more goes there, whatever the target says.
+    pub fn invalidated(&mut self, tree: &Tree) {
+        for neighbor in tree {
+            let hop = self.handles.neighbor(neighbor.handle);
+            if let Some(object) = hop.and_then(|hop| self.neighbors.get_mut(&hop)) {
+                object.known.is_invalid = true;
+            }
+        }
+    }
+
+    /// The neighbors in the answer of a terminate, with the ages of the target's confirmations, milliseconds.
+    pub fn returned(&self, tree: &Tree) -> Vec<(IpAddr, u32)> {
+        let is_back = |n: &&NeighborBlock| n.selected && n.status == Status::Success;
+        let age = |n: &NeighborBlock| Some((self.handles.neighbor(n.handle)?, n.state?.nic_reachability_ms));
+        tree.iter().filter(is_back).filter_map(age).collect()
+    }
+
+    /// The neighbors that were invalidated and are still there.
+    pub fn invalid_hops(&self) -> Vec<IpAddr> {
+        self.neighbors.iter().filter(|(_, object)| object.known.is_invalid).map(|(hop, _)| *hop).collect()
     }
 
     /// Marks the objects without dependents and forgets them.
@@ -378,5 +434,19 @@ mod tests {
         let tree = objects.update_tree(6, &mut stack);
         assert_eq!(objects.updated(&tree), []);
         assert!(objects.update_tree(7, &mut stack).is_empty());
+    }
+
+    /// Verifies: R-272
+    #[test]
+    fn a_neighbor_that_does_not_answer_is_invalidated_once() {
+        let mut stack = stack();
+        let mut objects = objects(&mut stack);
+        assert!(objects.invalidate_tree(|_| false).is_empty());
+        let tree = objects.invalidate_tree(|hop| hop == PEER);
+        assert_eq!((tree.len(), tree[0].selected, tree[0].paths.len()), (1, true, 0), "the neighbor alone");
+        assert_eq!((tree[0].state, objects.hop(tree[0].handle)), (None, Some(PEER)));
+        objects.invalidated(&tree);
+        assert_eq!(objects.invalid_hops(), [PEER]);
+        assert!(objects.invalidate_tree(|_| true).is_empty());
     }
 }
