@@ -13,6 +13,7 @@ use chimney_sim::golden::{self, Golden};
 use chimney_sim::host_mem::{DmaPort, HostMemory};
 use chimney_sim::net::impairment::Impairment;
 use chimney_sim::net::wire::{QueueEnd, Wire};
+use etherparse::PacketBuilder;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 const HOST_MAC: [u8; 6] = [2, 0, 0, 0, 0, 1];
@@ -60,6 +61,8 @@ struct Net {
     listener: ListenerId,
     /// The peer hears nothing and says nothing.
     is_silent: bool,
+    /// The peer does not answer questions for its address.
+    is_shy: bool,
     /// Frames of the machine since somebody looked.
     seen: Vec<(u64, Vec<u8>)>,
 }
@@ -79,7 +82,7 @@ impl Net {
         let world = World::new(device, memory, wire, setup).expect("the device comes up");
         let mut peer = stack(peer, prefix_len, PEER_MAC);
         let listener = peer.listen(PORT, 4).expect("a free port");
-        Self { world, family, peer, listener, is_silent: false, seen: Vec::new() }
+        Self { world, family, peer, listener, is_silent: false, is_shy: false, seen: Vec::new() }
     }
 
     fn step(&mut self) {
@@ -88,7 +91,7 @@ impl Net {
         // The peer knows us all the time: a question of its own would tell us that it is there.
         self.peer.add_neighbor(now_us, self.family.host, MacAddr(HOST_MAC));
         while let Some(frame) = self.world.wire.far().arrived.pop_front() {
-            if !self.is_silent {
+            if !self.is_silent && !(self.is_shy && is_question(&frame)) {
                 self.peer.handle_frame(now_us, &frame);
             }
             self.seen.push((now_us, frame));
@@ -177,6 +180,15 @@ impl Net {
     }
 }
 
+/// A ping of the peer, which we answer by way of it.
+fn echo_request() -> Vec<u8> {
+    let (IpAddr::V4(peer), IpAddr::V4(host)) = (FAMILIES[0].peer, FAMILIES[0].host) else { unreachable!() };
+    let builder = PacketBuilder::ethernet2(PEER_MAC, HOST_MAC).ipv4(peer.octets(), host.octets(), 64);
+    let mut frame = Vec::new();
+    builder.icmpv4_echo_request(7, 9).write(&mut frame, &[5; 40]).expect("fits");
+    frame
+}
+
 /// An ARP request, or a neighbor solicitation.
 fn is_question(frame: &[u8]) -> bool {
     match (frame[12], frame[13]) {
@@ -255,6 +267,36 @@ fn a_neighbor_that_falls_silent_is_probed_and_invalidated_and_its_connections_go
         let log = net.world.switch.upload_requests();
         assert_eq!(log.len(), 1, "{family:?}: the target has a neighbor that is not invalid");
     }
+}
+
+/// The host has something to send and gets no answer of its own, but the target hears from the neighbor all the time.
+///
+/// Verifies: R-272
+#[test]
+fn a_neighbor_that_answers_the_nic_is_not_given_up_for_not_answering_the_host() {
+    let (mut net, ours, theirs) = Net::stale(FAMILIES[0]);
+    net.is_shy = true;
+    net.post(ours, 100);
+    net.take(theirs, 100);
+    net.run_for(2 * DELAY_US);
+    net.run_for(STALE_US / 2);
+    net.post(ours, 100);
+    net.take(theirs, 100);
+    net.run_for(STALE_US / 2);
+    // The host's confirmation is stale again, and the target's is not.
+    assert_eq!(net.questions(), 1);
+    assert!(net.host_age_ms() > 30_000);
+    net.probes();
+    net.world.wire.far().to_send.push_back(echo_request());
+    for _ in 0..20 {
+        net.post(ours, 100);
+        net.take(theirs, 100);
+        net.run_for(SECOND_US / 2);
+    }
+    assert_eq!(net.probes().iter().filter(|(_, is_unicast)| *is_unicast).count(), 3, "nobody answers");
+    assert!(net.host_age_ms() < 10_000);
+    assert_eq!(net.world.switch.residence(ours), Residence::Offloaded);
+    assert_eq!(net.world.switch.upload_requests().len(), 0);
 }
 
 /// Verifies: R-273

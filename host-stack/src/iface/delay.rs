@@ -12,6 +12,7 @@
 
 use super::frame::Frame;
 use super::neighbor::{NeighborCache, REACHABLE_US};
+use crate::wire::ethernet::MacAddr;
 use std::collections::VecDeque;
 use std::net::IpAddr;
 
@@ -140,6 +141,18 @@ impl NeighborCache {
             entry.confirmed_us = at_us;
         }
     }
+
+    /// Nobody answered here, but the target has seen progress since: the address that it uses is right (RFC 4861 7.3.1).
+    pub fn restore(
+        &mut self,
+        now_us: u64,
+        next_hop: IpAddr,
+        mac: MacAddr,
+        target_ms: u32,
+        out: &mut VecDeque<Frame>,
+    ) {
+        self.learn(confirmation_us(now_us, target_ms), next_hop, mac, out);
+    }
 }
 
 fn confirmation_us(now_us: u64, age_ms: u32) -> u64 {
@@ -150,7 +163,6 @@ fn confirmation_us(now_us: u64, age_ms: u32) -> u64 {
 mod tests {
     use super::*;
     use crate::iface::address::{Address, Addresses};
-    use crate::wire::ethernet::MacAddr;
     use std::net::{Ipv4Addr, Ipv6Addr};
 
     const V4: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 0, 0, 2));

@@ -24,6 +24,8 @@ use std::net::{IpAddr, Ipv6Addr};
 const RETRY_US: u64 = 1_000_000;
 /// Requests before an address counts as unreachable.
 const MAX_TRIES: u8 = 3;
+/// Time that a neighbor is probed, milliseconds.
+pub(crate) const PROBE_MS: u32 = RETRY_US as u32 / 1000 * MAX_TRIES as u32;
 /// A confirmation older than this makes an entry stale (RFC 4861's REACHABLE_TIME).
 pub(super) const REACHABLE_US: u64 = 30_000_000;
 /// Frames that may wait for one address; the oldest goes first.

@@ -16,11 +16,22 @@ struct Object<K> {
     known: K,
 }
 
-/// A neighbor's MAC address, and whether it was invalidated.
+/// A neighbor's MAC address, and what became of it.
 #[derive(Clone, Copy, Debug)]
 struct Hop {
     mac: [u8; 6],
-    is_invalid: bool,
+    standing: Standing,
+}
+
+/// How a neighbor that does not answer the host stands with the target.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Standing {
+    /// Nothing is known against it.
+    Good,
+    /// The target has seen no progress either.
+    Silent,
+    /// The target sends nothing through it any more.
+    Invalid,
 }
 
 /// A path's MTU, and where its frames go.
@@ -162,7 +173,7 @@ impl Objects {
         for neighbor in tree {
             let hop = self.handles.neighbor(neighbor.handle);
             if let (Role::Linker(token), Some(hop), Some(state)) = (neighbor.role, hop, neighbor.state) {
-                let known = Hop { mac: state.dst_mac, is_invalid: false };
+                let known = Hop { mac: state.dst_mac, standing: Standing::Good };
                 self.neighbors.entry(hop).or_insert(Object { token, dependents: 0, known });
             }
             for path in neighbor.paths {
@@ -313,13 +324,15 @@ impl Objects {
         place.map(|n| tree[n].selected = true).is_some()
     }
 
-    /// The tree that invalidates the neighbors of which `is_silent` says that they do not answer any more.
+    /// The tree that invalidates the neighbors that are silent, to the host (`is_silent`) and to the target.
     pub fn invalidate_tree(&mut self, is_silent: impl Fn(IpAddr) -> bool) -> Tree {
-        let is_due = |(hop, object): &(&IpAddr, &Object<Hop>)| !object.known.is_invalid && is_silent(**hop);
-        let silent: Vec<IpAddr> = self.neighbors.iter().filter(is_due).map(|(hop, _)| *hop).collect();
         let mut tree = Tree::new();
-        for hop in silent {
-            self.select_hop(&mut tree, hop);
+        for hop in self.of_standing(Standing::Silent) {
+            if is_silent(hop) {
+                self.select_hop(&mut tree, hop);
+            } else {
+                self.set_standing(hop, Standing::Good);
+            }
         }
         tree
     }
@@ -327,10 +340,35 @@ impl Objects {
     /// Takes the answer of an invalidate: nothing more goes there, whatever the target says.
     pub fn invalidated(&mut self, tree: &Tree) {
         for neighbor in tree {
-            let hop = self.handles.neighbor(neighbor.handle);
-            if let Some(object) = hop.and_then(|hop| self.neighbors.get_mut(&hop)) {
-                object.known.is_invalid = true;
+            if let Some(hop) = self.handles.neighbor(neighbor.handle) {
+                self.set_standing(hop, Standing::Invalid);
             }
+        }
+    }
+
+    /// The neighbors against which nothing is known.
+    pub fn good_hops(&self) -> Vec<IpAddr> {
+        self.of_standing(Standing::Good)
+    }
+
+    /// The target has seen no progress either.
+    pub fn set_silent(&mut self, hop: IpAddr) {
+        self.set_standing(hop, Standing::Silent);
+    }
+
+    /// The MAC address by which the target sends to a neighbor.
+    pub fn mac(&self, hop: IpAddr) -> Option<[u8; 6]> {
+        self.neighbors.get(&hop).map(|object| object.known.mac)
+    }
+
+    fn of_standing(&self, standing: Standing) -> Vec<IpAddr> {
+        let is_so = |(_, object): &(&IpAddr, &Object<Hop>)| object.known.standing == standing;
+        self.neighbors.iter().filter(is_so).map(|(hop, _)| *hop).collect()
+    }
+
+    fn set_standing(&mut self, hop: IpAddr, standing: Standing) {
+        if let Some(object) = self.neighbors.get_mut(&hop) {
+            object.known.standing = standing;
         }
     }
 
@@ -343,7 +381,7 @@ impl Objects {
 
     /// The neighbors that were invalidated and are still there.
     pub fn invalid_hops(&self) -> Vec<IpAddr> {
-        self.neighbors.iter().filter(|(_, object)| object.known.is_invalid).map(|(hop, _)| *hop).collect()
+        self.of_standing(Standing::Invalid)
     }
 
     /// Marks the objects without dependents and forgets them.
@@ -441,7 +479,12 @@ mod tests {
     fn a_neighbor_that_does_not_answer_is_invalidated_once() {
         let mut stack = stack();
         let mut objects = objects(&mut stack);
-        assert!(objects.invalidate_tree(|_| false).is_empty());
+        assert_eq!((objects.good_hops(), objects.mac(PEER)), (vec![PEER], Some([2, 0, 0, 0, 0, 2])));
+        assert!(objects.invalidate_tree(|_| true).is_empty(), "the target has not been asked");
+        objects.set_silent(PEER);
+        assert!(objects.invalidate_tree(|_| false).is_empty(), "it answers again");
+        assert!(objects.invalidate_tree(|_| true).is_empty(), "and all begins anew");
+        objects.set_silent(PEER);
         let tree = objects.invalidate_tree(|hop| hop == PEER);
         assert_eq!((tree.len(), tree[0].selected, tree[0].paths.len()), (1, true, 0), "the neighbor alone");
         assert_eq!((tree[0].state, objects.hop(tree[0].handle)), (None, Some(PEER)));

@@ -1,8 +1,10 @@
 //! Neighbors below connections that the target has, and whether they still answer (spec 16.1).
 //!
 //! ```text
-//!   target asks ---> hears our age, or 0: DELAY --due--> query: its own age ---> Reachable, or Probe --no answer--> invalidate
-//!                                                                               back again --> what still hangs there is uploaded
+//!   target asks --> hears our age, or 0: DELAY --due--> query: how old is its own? --younger than then--> Reachable
+//!                                                                                  --not--> Probe --no answer--> gone here
+//!   gone here --> query: how old is its own? --younger than the probes--> Reachable, by the MAC address that it uses
+//!                                            --not--> invalidate --answers again--> what still hangs there is uploaded
 //! ```
 //! What the states mean is in `iface/delay.rs`; here they meet the target. Connections below an invalid neighbor ask for their
 //! upload when they have something to send (R-135); those that have not are taken back when the neighbor answers again, so that
@@ -10,6 +12,8 @@
 
 use super::link::Wish;
 use super::Switch;
+use crate::iface::neighbor::PROBE_MS;
+use crate::wire::ethernet::MacAddr;
 use chimney_abi::cmd::Status;
 use chimney_abi::offload::{HostHandle, Offload, Residence, Tree};
 use std::net::IpAddr;
@@ -29,10 +33,16 @@ impl Switch {
         }
     }
 
-    /// Asks the target for its confirmations that decide something (R-272, R-273). True if it is under way.
+    /// Asks the target for its confirmations that decide something: the end of DELAY (R-272, R-273), and whether a neighbor is
+    /// really gone that has not answered here. True if it is under way.
     pub(super) fn start_age_query(&mut self, now_us: u64, target: &mut dyn Offload) -> bool {
         let undecided = self.stack.neighbors.undecided(now_us);
         let mut tree = Tree::new();
+        for hop in self.objects.good_hops() {
+            if self.stack.neighbors.lookup(hop).is_none() {
+                self.objects.select_hop(&mut tree, hop);
+            }
+        }
         let (asked, alone): (Vec<IpAddr>, Vec<IpAddr>) =
             undecided.into_iter().partition(|hop| self.objects.select_hop(&mut tree, *hop));
         self.is_busy = !tree.is_empty() && target.query(tree).is_ok();
@@ -54,9 +64,22 @@ impl Switch {
             let state = neighbor.state.filter(|_| neighbor.status == Status::Success);
             let target_ms = state.map(|state| state.nic_reachability_ms);
             self.stack.neighbors.decide(now_us, hop, target_ms, &mut self.stack.tx);
+            if self.stack.neighbors.lookup(hop).is_none() {
+                self.judge(now_us, hop, target_ms);
+            }
             if state.is_none() {
                 self.leave_hop(hop); // R-123
             }
+        }
+    }
+
+    /// A neighbor has not answered; the target saw progress within the time of the requests, or not.
+    fn judge(&mut self, now_us: u64, hop: IpAddr, target_ms: Option<u32>) {
+        match (target_ms.filter(|ms| *ms <= PROBE_MS), self.objects.mac(hop)) {
+            (Some(ms), Some(mac)) => {
+                self.stack.neighbors.restore(now_us, hop, MacAddr(mac), ms, &mut self.stack.tx);
+            }
+            _ => self.objects.set_silent(hop),
         }
     }
 
