@@ -90,7 +90,8 @@ impl<M: DmaMemory> Conn<M> {
     /// The device has something that the peer has not acknowledged, so it sends or may send again at any time.
     pub(crate) fn is_sending(&self) -> bool {
         let has_fin = self.close == Close::Told && !self.fin_acked;
-        self.phase == Phase::Offloaded && !self.aborted && (has_fin || self.send.una() != self.send.limit())
+        let is_stopped = self.aborted || self.reason.is_some_and(|reason| reason.is_mandatory());
+        self.phase == Phase::Offloaded && !is_stopped && (has_fin || self.send.una() != self.send.limit())
     }
 }
 

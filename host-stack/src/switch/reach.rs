@@ -120,9 +120,9 @@ impl Switch {
         }
     }
 
-    /// A connection may be handed over by way of this neighbor: not one that is invalid in the target, nor one in DELAY, because a
-    /// hand-over sends, too, and what waits there must not be overtaken (law L3).
+    /// A connection may be handed over by way of this neighbor. Not while it is in DELAY: a hand-over sends, too, and
+    /// what waits there must not be overtaken (law L3). One that is invalid has no address, or is about to be uploaded.
     pub(super) fn may_use(&mut self, hop: IpAddr) -> bool {
-        !self.objects.invalid_hops().contains(&hop) && !self.stack.neighbors.want(hop)
+        !self.stack.neighbors.want(hop)
     }
 }
