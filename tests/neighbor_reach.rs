@@ -91,7 +91,7 @@ impl Net {
         // The peer knows us all the time: a question of its own would tell us that it is there.
         self.peer.add_neighbor(now_us, self.family.host, MacAddr(HOST_MAC));
         while let Some(frame) = self.world.wire.far().arrived.pop_front() {
-            if !self.is_silent && !(self.is_shy && is_question(&frame)) {
+            if !(self.is_silent || self.is_shy && is_question(&frame)) {
                 self.peer.handle_frame(now_us, &frame);
             }
             self.seen.push((now_us, frame));
