@@ -218,6 +218,17 @@ fn a_timeout_sends_all_again_and_a_second_one_forgets_the_reports() {
     assert_eq!((n(at.rc.cw.ssthresh), s.ranges(), n(at.lost)), (4500, 0, 0));
 }
 
+/// RFC 2018 8: the left edge goes out again, whether or not it was reported.
+#[test]
+fn a_timeout_sends_the_left_edge_again_also_if_it_was_reported() {
+    let mut s = sender(6);
+    s.ack(0, Some((1000, 4000)));
+    s.ack(2000, None);
+    assert_eq!(s.ranges(), 1, "the peer had less than it reported");
+    let at = s.event(LossKind::Rto, true);
+    assert_eq!((s.ranges(), at.has_lost, n(at.lost)), (0, true, 2000));
+}
+
 /// RFC 9937 6.1: 20 segments in flight, the first is lost; every second acknowledgment of the rest lets a segment go.
 #[test]
 fn one_loss_of_twenty_sends_every_second_acknowledgment() {

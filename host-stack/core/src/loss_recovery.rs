@@ -329,8 +329,9 @@ impl LossRecovery {
             if rec.phase == Phase::Open {
                 self.control.on_congestion(cw, flight, at.smss);
             }
-        } else {
-            // RFC 2018 8: the peer may have reneged.
+        }
+        if !is_first || self.board.has_first(at.snd.snd_una) {
+            // RFC 2018 8: the peer may have reneged, and what lies at the left edge goes out again, reported or not.
             self.board.clear(at.snd.snd_una);
         }
         self.board.mark_all_lost(&at.snd);

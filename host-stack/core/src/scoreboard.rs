@@ -105,6 +105,12 @@ impl Scoreboard {
         self.is_empty() && self.lost_to.at_or_before(snd.snd_una)
     }
 
+    /// True if the byte at SND.UNA was reported: an acknowledgment ended inside a range.
+    #[must_use]
+    pub fn has_first(&self, snd_una: SeqNum) -> bool {
+        self.ranges().first().is_some_and(|first| first.start.at_or_before(snd_una))
+    }
+
     /// Bytes in all ranges.
     #[must_use]
     pub fn sacked_bytes(&self) -> u32 {

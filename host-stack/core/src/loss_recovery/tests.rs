@@ -255,6 +255,18 @@ fn a_timeout_sends_everything_again_but_what_was_reported() {
     assert!(s.loss.board.is_empty() && s.cw.ssthresh == 2500);
 }
 
+/// RFC 2018 8: after a timeout the left edge goes out again, whether or not it was reported.
+#[test]
+fn a_timeout_sends_the_left_edge_again_also_if_it_was_reported() {
+    let mut s = Sender::new(6);
+    s.ack(0, &[range(1000, 4000)]);
+    s.ack(2000, &[]);
+    assert_eq!(s.loss.board.ranges(), [range(2000, 4000)], "the peer had less than it reported");
+    s.loss.on_rto(&s.at(), &mut s.cw, &mut s.rec, true);
+    assert!(s.loss.board.is_empty());
+    assert_eq!(s.output().0, [range(2000, 3000)]);
+}
+
 #[test]
 fn a_connection_handed_over_while_it_went_back_goes_on_there() {
     let snd = SendVars { snd_nxt: SeqNum(5000), snd_max: SeqNum(5000), ..SendVars::default() };

@@ -106,7 +106,8 @@ fn forget(p: &mut Asm) {
 }
 
 /// The retransmission timer fired. RFC 5681 3.1 (7): the window falls once for each loss; with SACK a recovery that fails has reduced it already.
-/// Without progress the peer may have reneged (RFC 2018 8), else all that was not reported is lost, also what was sent again.
+/// Without progress the peer may have reneged, and if it has reported the byte at SND.UNA it has (RFC 2018 8): nothing is reported then. Else all that was
+/// not reported is lost, also what was sent again.
 fn timed_out(p: &mut Asm, at: &Places) {
     let reneged = p.label();
     p.has(F1, k(fact::FLAG), input(i::FACTS));
@@ -115,6 +116,9 @@ fn timed_out(p: &mut Asm, at: &Places) {
     p.when(F2).compare(Join::AndNot, Op::Has, F1, MARKS, k(w::FAST | w::RTO));
     p.when(F1).call(at.reduce);
     p.has_not(F2, k(fact::FLAG), input(i::FACTS));
+    p.has_not(F1, RANGES, range(0));
+    p.compare(Join::Or, Op::Before, F1, UNA, start(0));
+    p.unless(F1).equal(F2, k(0), k(0));
     p.and_not(MARKS, MARKS, k(w::FAST | w::PROBED | w::PROBE_RESENT));
     p.or(MARKS, MARKS, k(w::RTO | w::REDUCED));
     p.mov(state(w::PROBE_END), k(0));
