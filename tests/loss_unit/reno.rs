@@ -29,6 +29,8 @@ const CONNS: usize = 8;
 #[derive(Clone, Copy, Debug)]
 struct Conn {
     is_born: bool,
+    /// What the unit knows is another connection's.
+    is_fresh: bool,
     /// The unit hears nothing of it.
     is_calm: bool,
     cw: Cwnd,
@@ -49,6 +51,8 @@ struct Did {
     entered: bool,
     marked: bool,
     moved: bool,
+    /// Enough duplicates came, but the window of data is that of the last recovery.
+    held: bool,
 }
 
 impl Conn {
@@ -59,9 +63,10 @@ impl Conn {
         ecn.is_on = true;
         Conn {
             is_born: false,
+            is_fresh: true,
             is_calm: false,
             cw: Cwnd { cwnd: (1 + r.below(60) as u32) * smss, ssthresh: MAX_CWND, acked_sum: 0 },
-            rec: Recovery::new(una),
+            rec: Recovery::new(una - 1),
             snd: SendVars { snd_una: una, snd_nxt: una, snd_max: una, ..SendVars::default() },
             first: false,
             lost_to: una,
@@ -153,11 +158,12 @@ impl Conn {
                 _ => self.acknowledge(r, &mut job),
             };
             let says = job.kind != LossKind::Ack || job.flag || did.marked;
+            self.is_fresh |= kind == 0;
             if self.is_calm && kind != 0 && !says || kind == 0 && self.finds_calm() {
                 (self.is_born, self.is_calm) = (true, true);
                 continue;
             }
-            job.is_fresh = kind == 0;
+            job.is_fresh = std::mem::take(&mut self.is_fresh);
             job.is_first = kind == 0 || self.is_calm;
             job.rc = if kind == 0 { self.variables() } else { before.variables() };
             if !job.is_first {
@@ -180,7 +186,8 @@ impl Conn {
             _ => self.snd.snd_max,
         };
         let phase = [Phase::Open, Phase::Open, Phase::FastRecovery, Phase::RtoRecovery][r.below(4) as usize];
-        let bits = r.below(8) as u8;
+        // A recovery that goes on has reduced the window.
+        let bits = r.below(8) as u8 | if phase == Phase::Open { 0 } else { ECN_REDUCED };
         // In phase Open it is a mark's.
         let is_ahead = phase != Phase::Open || bits & ECN_REDUCED != 0;
         let recover = self.snd.snd_una + if is_ahead { r.below(2) as u32 * self.flight() } else { 0 };
@@ -240,7 +247,9 @@ impl Conn {
             job.flag = true;
             let threshold = [1, 2, DUP_ACK_THRESHOLD, DUP_ACK_THRESHOLD, u8::MAX][r.below(5) as usize];
             job.threshold = b(threshold.into());
+            let is_open = self.rec.phase == Phase::Open;
             did.entered = self.duplicate(threshold);
+            did.held = is_open && !did.entered && self.rec.dup_acks >= threshold;
         }
         self.ecn.advance(self.snd.snd_una);
         let (una_now, max) = (self.snd.snd_una, self.snd.snd_max);
@@ -346,6 +355,7 @@ fn without_sack_the_program_decides_as_the_core_does() {
             format!("first {} calm {}", job.is_first, got.is_calm),
             format!("lost {} room {}", got.has_lost, got.has_room),
             format!("marked {}", got.is_marked),
+            format!("held {}", did.held),
         ] {
             *seen.entry(what).or_default() += 1;
         }
@@ -361,6 +371,7 @@ fn without_sack_the_program_decides_as_the_core_does() {
         "RtoRecovery entered false",
         "lost true room false",
         "marked true",
+        "held true",
         "first true calm true",
         "first false calm true",
     ];

@@ -98,7 +98,8 @@ impl Ecn {
         (bits, if is_of_mark { self.recover } else { recovery.recover })
     }
 
-    /// What an image says, with the state of recovery that it says too; `snd_una`: of it. In phase Open that recovery is over.
+    /// What an image says, with the state of recovery that it says too; `snd_una`: of it. In phase Open that recovery is over, and keeps
+    /// none from beginning: its point may be a mark's, or where the connection began.
     #[must_use]
     pub fn load(is_on: bool, bits: u8, snd_una: SeqNum, recovery: &mut Recovery) -> Ecn {
         let bits = if is_on { bits } else { 0 };
@@ -109,8 +110,8 @@ impl Ecn {
             has_reduced: bits & ECN_REDUCED != 0,
             recover: recovery.recover,
         };
-        if ecn.has_reduced && recovery.phase == Phase::Open {
-            recovery.recover = snd_una;
+        if recovery.phase == Phase::Open {
+            recovery.recover = snd_una - 1;
         }
         ecn
     }
@@ -189,9 +190,10 @@ mod tests {
             assert_eq!((bits, recover), (ECN_ECHO | ECN_CWR | ECN_REDUCED, SeqNum(1000)));
             let mut there = Recovery { recover, ..recovery };
             assert_eq!(Ecn::load(true, bits, snd_una, &mut there), ecn);
-            let kept = if phase == Phase::Open { snd_una } else { SeqNum(1000) };
+            let kept = if phase == Phase::Open { snd_una - 1 } else { SeqNum(1000) };
             assert_eq!(there, Recovery { recover: kept, ..recovery }, "a loss may begin recovery");
             assert_eq!(Ecn::load(false, bits, snd_una, &mut there), Ecn { recover: kept, ..Ecn::default() });
+            assert_eq!(there, Recovery { recover: kept, ..recovery });
         }
     }
 

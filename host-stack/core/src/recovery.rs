@@ -3,7 +3,7 @@
 //! flight is counted by the scoreboard (RFC 6675), so the window is not inflated.
 //!
 //! ```text
-//!            3rd duplicate ACK, snd_una >= recover
+//!            3rd duplicate ACK, snd_una != recover
 //!   Open ------------------------------------> FastRecovery --- ACK >= recover ---> Open
 //!    |  \                                             |
 //!    |   `------------------ RTO --------------------.|
@@ -24,7 +24,8 @@ pub const DUP_ACK_THRESHOLD: u8 = 3;
 pub struct Recovery {
     /// The phase.
     pub phase: Phase,
-    /// Recovery ends when SND.UNA reaches this: SND.MAX at the moment of the loss.
+    /// Recovery ends when SND.UNA reaches this: SND.MAX at the moment of the loss. RFC 6582 means the byte before it, the last
+    /// one sent.
     pub recover: SeqNum,
     /// Duplicate ACKs for SND.UNA so far (R-082 `DupAckCount`).
     pub dup_acks: u8,
@@ -79,8 +80,9 @@ impl Recovery {
         if self.dup_acks < DUP_ACK_THRESHOLD && !sack.first_is_lost {
             return DupAckAction::MaySendNew;
         }
-        // RFC 6582 3.2 (2): do not enter twice for one window of data.
-        if snd.snd_una.before(self.recover) {
+        // RFC 6582 3.2 (2), 4: do not enter twice for one window of data; SND.UNA has to cover more than that. It is never
+        // below while the phase is Open, and a point long passed comes back after half of the sequence space.
+        if snd.snd_una == self.recover {
             return DupAckAction::None;
         }
         self.phase = Phase::FastRecovery;
@@ -200,7 +202,7 @@ mod tests {
     fn third_duplicate_starts_recovery_and_a_full_ack_ends_it() {
         let mut snd = sent(0, 10_000);
         let mut cw = Cwnd { cwnd: 10_000, ssthresh: 50_000, acked_sum: 0 };
-        let mut rec = Recovery::new(SeqNum(0));
+        let mut rec = Recovery::new(SeqNum(u32::MAX));
         for _ in 0..2 {
             assert_eq!(rec.on_dup_ack(&snd, &mut cw, SMSS, RENO), DupAckAction::MaySendNew);
         }
@@ -217,14 +219,24 @@ mod tests {
         assert_eq!((cw.cwnd, rec.phase), (2000, Phase::Open));
     }
 
+    /// RFC 6582 3.2 (2), 4: the acknowledgment has to cover more than `recover`.
     #[test]
     fn duplicates_of_a_window_already_repaired_start_nothing() {
-        let snd = sent(5000, 10_000);
-        let mut cw = Cwnd { cwnd: 1000, ssthresh: 5000, acked_sum: 0 };
-        let mut rec = Recovery::new(SeqNum(0));
-        rec.recover = SeqNum(8000);
+        let mut snd = sent(0, 5000);
+        let mut cw = Cwnd { cwnd: 5000, ssthresh: 50_000, acked_sum: 0 };
+        let mut rec = Recovery::new(SeqNum(u32::MAX));
+        rec.on_rto(&snd, &mut cw, SMSS, true);
+        snd = sent(5000, 10_000);
+        rec.on_new_ack(&snd, &mut cw, 5000, 5000, STEP);
         for _ in 0..5 {
             assert_ne!(rec.on_dup_ack(&snd, &mut cw, SMSS, RENO), DupAckAction::FastRetransmit);
+        }
+        assert_eq!((rec.phase, cw.ssthresh), (Phase::Open, 2500));
+        // One byte more, and it is another window; also much later.
+        for una in [5001, 5000 + (1 << 31), 4999] {
+            let (mut rec, mut cw) = (Recovery { dup_acks: 2, ..rec }, cw);
+            let snd = sent(una, una.wrapping_add(9000));
+            assert_eq!(rec.on_dup_ack(&snd, &mut cw, SMSS, RENO), DupAckAction::FastRetransmit);
         }
     }
 
@@ -232,7 +244,7 @@ mod tests {
     fn timeout_sets_the_threshold_once() {
         let snd = sent(0, 10_000);
         let mut cw = Cwnd { cwnd: 10_000, ssthresh: 50_000, acked_sum: 0 };
-        let mut rec = Recovery::new(SeqNum(0));
+        let mut rec = Recovery::new(SeqNum(u32::MAX));
         rec.on_rto(&snd, &mut cw, SMSS, true);
         assert_eq!((cw.ssthresh, cw.cwnd), (5000, 1000));
         cw.ssthresh = 4444;
@@ -247,7 +259,7 @@ mod tests {
     fn sack_recovery_does_not_inflate_the_window() {
         let snd = sent(0, 10_000);
         let mut cw = Cwnd { cwnd: 10_000, ssthresh: 50_000, acked_sum: 0 };
-        let mut rec = Recovery::new(SeqNum(0));
+        let mut rec = Recovery::new(SeqNum(u32::MAX));
         let view = SackView { is_enabled: true, first_is_lost: true };
         assert_eq!(rec.on_dup_ack(&snd, &mut cw, SMSS, view), DupAckAction::FastRetransmit);
         assert_eq!(cw.cwnd, 5000);

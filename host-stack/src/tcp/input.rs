@@ -78,7 +78,8 @@ impl Tcb {
         }
         advance(&mut self.snd, seg.ack);
         self.snd.snd_wl2 = seg.ack;
-        self.recovery.recover = seg.ack;
+        // RFC 6582 3.2 (1): nothing before the first byte of text.
+        self.recovery.recover = seg.ack - 1;
         self.loss = LossRecovery::new(&self.snd, Control::new(self.config.congestion));
         if self.retransmit_count > 1 {
             // RFC 5681 3.1: after a lost SYN start with one segment.

@@ -120,6 +120,9 @@ pub const REORDERED: u32 = 1 << 27;
 /// Bit 24 of the clock when this window of round trips began.
 pub const ODD: u32 = 1 << 28;
 
+/// [`RECOVER`] is no loss's: a mark's, or of an image in phase Open.
+pub const NO_LOSS: u32 = 1 << 30;
+
 /// Inputs: words of the job.
 pub mod input {
     /// SND.UNA.

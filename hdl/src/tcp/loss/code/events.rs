@@ -119,7 +119,7 @@ fn timed_out(p: &mut Asm, at: &Places) {
     p.has_not(F1, RANGES, range(0));
     p.compare(Join::Or, Op::Before, F1, UNA, start(0));
     p.unless(F1).equal(F2, k(0), k(0));
-    p.and_not(MARKS, MARKS, k(w::FAST | w::PROBED | w::PROBE_RESENT));
+    p.and_not(MARKS, MARKS, k(w::FAST | w::PROBED | w::PROBE_RESENT | w::NO_LOSS));
     p.or(MARKS, MARKS, k(w::RTO | w::REDUCED));
     p.mov(state(w::PROBE_END), k(0));
     p.mov(state(w::CWND), input(i::SMSS));

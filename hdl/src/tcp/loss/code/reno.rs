@@ -33,20 +33,20 @@ pub fn acknowledgment(p: &mut Asm, at: &Places) {
     p.jump(at.holes);
 }
 
-/// A duplicate. In recovery it is a segment that left the network (RFC 5681 3.2 (4)). RFC 6582 3.2 (2): none begins twice for one window of data; the
-/// recovery point of phase Open may be a mark's, which no loss needs. Goes on if one begins.
+/// A duplicate. In recovery it is a segment that left the network (RFC 5681 3.2 (4)). RFC 6582 3.2 (2), 4: none begins twice for one window of data, which
+/// SND.UNA has to be beyond; the recovery point of phase Open may be a mark's, which no loss needs. Goes on if one begins.
 fn duplicate(p: &mut Asm, at: &Places) {
     p.not_equal(F1, DUPS, k(255 << w::TOP));
     p.when(F1).add(DUPS, DUPS, k(1 << w::TOP));
-    p.mov(T0, state(w::RECOVER));
     p.when(F2).add(state(w::CWND), state(w::CWND), input(i::SMSS));
-    p.before(F1, UNA, T0);
-    p.compare(Join::AndNot, Op::Has, F1, MARKS, k(w::REDUCED));
+    p.equal(F1, state(w::RECOVER), UNA);
+    p.compare(Join::AndNot, Op::Has, F1, MARKS, k(w::NO_LOSS));
     p.compare(Join::Or, Op::Less, F1, DUPS, input(i::THRESHOLD_TOP));
     p.compare(Join::Or, Op::Has, F1, MARKS, k(w::FAST | w::RTO));
     p.mov(FLIGHT, IN_FLIGHT);
     p.when(F1).jump(at.holes);
     p.or(TOLD, TOLD, k(told::REDUCED | told::ENTERED));
+    p.and_not(MARKS, MARKS, k(w::NO_LOSS));
     p.call(at.reduce);
     p.or(MARKS, MARKS, k(w::FAST));
     // Three segments have left the network (RFC 5681 3.2 (3)).

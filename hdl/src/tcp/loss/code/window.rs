@@ -35,7 +35,7 @@ pub fn decide(p: &mut Asm, at: &Places) {
     p.jump(at.repair);
     p.here(enters);
     // RFC 8985 7.1: what a probe repairs from here on is this loss.
-    p.and_not(MARKS, MARKS, k(w::FAST | w::PROBED | w::PROBE_RESENT));
+    p.and_not(MARKS, MARKS, k(w::FAST | w::PROBED | w::PROBE_RESENT | w::NO_LOSS));
     p.mov(state(w::PROBE_END), k(0));
     p.or(TOLD, TOLD, k(told::REDUCED | told::ENTERED));
     p.call(at.reduce);
@@ -153,6 +153,7 @@ pub fn echo(p: &mut Asm, at: &Places) {
     p.unless(F1).jump(at.answer);
     p.sub_limited(FLIGHT, IN_FLIGHT, SACKED);
     p.or(TOLD, TOLD, k(told::REDUCED | told::MARKED));
+    p.or(MARKS, MARKS, k(w::NO_LOSS));
     p.call(at.reduce);
     p.here(at.repair);
     p.mov(state(w::CWND), state(w::SSTHRESH));
