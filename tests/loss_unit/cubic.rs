@@ -31,16 +31,18 @@ struct Known {
 impl Known {
     /// The answer.
     fn answer(&mut self, ask: &GrowthAsk) -> Growth {
-        let (prior, cwnd, smss) = (n(ask.prior), n(ask.cwnd), n(ask.smss));
+        let (prior, cwnd, smss) = (n(ask.prior) & !row::TIMED_OUT, n(ask.cwnd), n(ask.smss));
+        let has_timed_out = n(ask.prior) & row::TIMED_OUT != 0;
         let cw = Cwnd { cwnd, ssthresh: cwnd, acked_sum: 0 };
         let c = &mut self.cubic;
         if n(ask.epoch) != self.epoch {
             self.epoch = n(ask.epoch);
             if prior == 0 {
                 (c.w_max, c.cwnd_prior) = (0, 0);
-            } else if prior != c.cwnd_prior {
+            } else if (prior, has_timed_out) != (c.cwnd_prior, c.has_timed_out) {
                 c.on_congestion(&mut Cwnd { cwnd: prior, ..cw }, prior, smss);
             }
+            c.has_timed_out = has_timed_out;
             c.restart_epoch();
         } else {
             c.est_sum += n(ask.credit);
@@ -68,6 +70,7 @@ struct Askers {
     now_us: u32,
     answers: u64,
     converged: u64,
+    timed_out: u64,
 }
 
 impl Askers {
@@ -90,6 +93,9 @@ impl Askers {
                 let used = n(ask.cwnd).max(2);
                 (ask.prior, ask.cwnd) = (b(used), b(used / 10 * 7 + 1));
             }
+            if r.chance(1, 4) {
+                ask.prior = ask.prior | bits::<32>(row::TIMED_OUT.into());
+            }
         }
         let cwnd = n(ask.cwnd);
         ask.cwnd = b((cwnd + r.below(u64::from(cwnd / 8 + 1)) as u32).min(MAX_CWND));
@@ -108,7 +114,8 @@ impl Askers {
         let want = known.answer(ask);
         assert_eq!(*got, want, "{before:?} {ask:?}");
         self.answers += 1;
-        self.converged += u64::from(known.cubic.w_max < known.cubic.cwnd_prior);
+        self.converged += u64::from(!known.cubic.has_timed_out && known.cubic.w_max < known.cubic.cwnd_prior);
+        self.timed_out += u64::from(known.cubic.has_timed_out && known.cubic.cwnd_prior > 0);
         before.epoch != known.epoch
     }
 }
@@ -119,7 +126,7 @@ pub fn inputs(ask: &GrowthAsk) -> Vec<u32> {
     (0..input::FIRST.into()).map(|_| 0).chain(own).collect()
 }
 
-/// RFC 9438 4.2, 4.3, 4.6, 4.7.
+/// RFC 9438 4.2, 4.3, 4.6 to 4.8.
 #[test]
 fn the_program_of_cubic_says_how_fast_the_core_would_grow() {
     let mut r = Rnd::new(Rnd::seed_for("loss_cubic_program"));
@@ -138,7 +145,7 @@ fn the_program_of_cubic_says_how_fast_the_core_would_grow() {
         let word = |at: u8| words[usize::from(at)];
         let c = askers.known[ask.conn.index()].cubic;
         assert_eq!(
-            (word(row::W_MAX), word(row::PRIOR), word(row::ORIGIN)),
+            (word(row::W_MAX), word(row::PRIOR) & !row::TIMED_OUT, word(row::ORIGIN)),
             (c.w_max, c.cwnd_prior, c.origin)
         );
         assert_eq!((word(row::W_EST), word(row::EST_SUM)), (c.w_est, c.est_sum));
@@ -151,7 +158,12 @@ fn the_program_of_cubic_says_how_fast_the_core_would_grow() {
         "clocks of a question, and of one that begins an epoch: on average {:?}, at most {slowest:?}",
         sums.map(|(sum, all)| sum / all)
     );
-    assert!(askers.converged > 100 && slowest[0] <= USUAL_CLOCKS && slowest[1] <= EPOCH_CLOCKS);
+    assert!(
+        askers.converged > 100
+            && askers.timed_out > 100
+            && slowest[0] <= USUAL_CLOCKS
+            && slowest[1] <= EPOCH_CLOCKS
+    );
 }
 
 /// Who asks the block.

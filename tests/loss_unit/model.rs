@@ -415,6 +415,10 @@ impl Conn {
         (job.kind, job.flag) = (LossKind::Rto, r.chance(1, 2));
         self.forget(self.snd.snd_una);
         let (at, mut rec) = (self.at(now_us), self.rec());
+        if let Control::Cubic(cubic) = &mut self.loss.control {
+            // The hand-over's, if this is no reduction.
+            cubic.cwnd_prior = self.prior;
+        }
         self.loss.on_rto(&at, &mut self.cw, &mut rec, job.flag);
         self.rec = Some(rec);
     }

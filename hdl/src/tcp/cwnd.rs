@@ -17,6 +17,9 @@ pub const PHASE_FAST: u64 = Phase::FastRecovery.code() as u64;
 /// `Phase::RtoRecovery`.
 pub const PHASE_RTO: u64 = Phase::RtoRecovery.code() as u64;
 
+/// Of `prior`: the last reduction was a timeout's (RFC 9438 4.8).
+pub const TIMED_OUT: u64 = 1 << 31;
+
 /// Bits of the number of an epoch.
 pub const EPOCH: usize = 6;
 
@@ -42,7 +45,7 @@ pub struct Recovery {
     pub recover: Bits<32>,
     /// Duplicate ACKs for SND.UNA so far.
     pub dup_acks: Bits<8>,
-    /// CUBIC: the window before the last reduction, as far as it was in use; 0 = none since the hand-over.
+    /// CUBIC: the window before the last reduction, as far as it was in use; 0 = none since the hand-over. Also [`TIMED_OUT`].
     pub prior: Bits<32>,
     /// ECN: the window was reduced, for a mark or a loss, and SND.UNA is not beyond `recover` yet: no mark counts until then.
     pub reduced: Bit,

@@ -67,6 +67,13 @@ impl Control {
         }
     }
 
+    /// The retransmission timer fired. What the window falls to is the caller's, and so is the congestion event, which goes before.
+    pub fn on_timeout(&mut self) {
+        if let Control::Cubic(cubic) = self {
+            cubic.on_timeout();
+        }
+    }
+
     /// The window grows, if it is used.
     pub fn on_ack(&mut self, cw: &mut Cwnd, g: &Growth) {
         match self {

@@ -17,7 +17,7 @@
 //! | (1 + beta) / 2 = 0.85 | 55705 / 2^16 | below 10^-5 |
 //!
 //! Width: 30 `w_max`, 30 `cwnd_prior`, 30 `origin`, 30 `w_est`, 31 `est_sum`, 31 `per_increment`, 16 `k`, 24 epoch, 24 last
-//! run, 2 flags = 248 bits.
+//! run, 3 flags = 249 bits.
 
 use crate::cwnd::{Cwnd, MAX_CWND};
 
@@ -60,6 +60,8 @@ pub struct Cubic {
     pub updated_us: u32,
     /// Congestion avoidance has begun.
     pub has_epoch: bool,
+    /// The last reduction was a timeout's.
+    pub has_timed_out: bool,
 }
 
 /// Floor of the cube root of a number below 2^48. 16 steps of one bit: slow unit.
@@ -111,10 +113,16 @@ impl Cubic {
         self.w_max = if used < self.w_max { scaled(used, FAST_CONVERGENCE) } else { used };
         cw.ssthresh = scaled(used, BETA).max(2 * smss);
         cw.acked_sum = 0;
-        self.has_epoch = false;
+        (self.has_epoch, self.has_timed_out) = (false, false);
     }
 
-    /// The connection was idle, or a timeout ended: the next congestion avoidance begins a new epoch (RFC 9438 4.8, 5.8).
+    /// The retransmission timer fired; the reduction, if it has one, goes before. RFC 9438 4.8: until the next one the plateau is where
+    /// congestion avoidance begins.
+    pub fn on_timeout(&mut self) {
+        (self.has_epoch, self.has_timed_out) = (false, true);
+    }
+
+    /// The connection was idle: the next congestion avoidance begins a new epoch (RFC 9438 5.8).
     pub fn restart_epoch(&mut self) {
         self.has_epoch = false;
     }
@@ -125,7 +133,10 @@ impl Cubic {
         self.epoch_us = now_us;
         self.w_est = cw.cwnd;
         self.est_sum = 0;
-        // 4.8: after slow start without a loss the plateau is where it ended.
+        if self.has_timed_out {
+            self.w_max = cw.cwnd;
+        }
+        // After slow start without a loss the plateau is where it ended.
         self.origin = self.w_max.max(cw.cwnd);
         self.k = plateau_units(self.origin - cw.cwnd, smss);
     }
@@ -238,6 +249,26 @@ mod tests {
         assert!(target(4217).abs_diff(100 * SMSS) < SMSS / 50);
         assert!(target(2000) - target(1000) > target(4000) - target(3000));
         assert!(target(6000) - target(5000) < target(8000) - target(7000));
+    }
+
+    /// RFC 9438 4.8.
+    #[test]
+    fn after_a_timeout_the_plateau_is_where_congestion_avoidance_begins() {
+        let (mut cubic, mut cw) = at(100 * SMSS, 0);
+        cubic.on_congestion(&mut cw, 100 * SMSS, SMSS);
+        cubic.on_timeout();
+        cw.cwnd = cw.ssthresh;
+        cubic.update(&cw, 0, SMSS, 0);
+        assert_eq!((cubic.k, cubic.origin, cubic.w_max), (0, cw.cwnd, cw.cwnd));
+        assert_eq!((cubic.w_est, cubic.cwnd_prior), (cw.cwnd, 100 * SMSS));
+        assert!(cubic.target(3_000_000, 0, SMSS) > cw.cwnd + 10 * SMSS, "0.4 * 27");
+        // Fast retransmit, for the sake of comparison.
+        let (mut cubic, mut cw) = at(100 * SMSS, 0);
+        cubic.on_timeout();
+        cubic.on_congestion(&mut cw, 100 * SMSS, SMSS);
+        cw.cwnd = cw.ssthresh;
+        cubic.update(&cw, 0, SMSS, 0);
+        assert_eq!(cubic.origin, 100 * SMSS);
     }
 
     #[test]

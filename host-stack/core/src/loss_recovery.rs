@@ -330,6 +330,7 @@ impl LossRecovery {
                 self.control.on_congestion(cw, flight, at.smss);
             }
         }
+        self.control.on_timeout();
         if !is_first || self.board.has_first(at.snd.snd_una) {
             // RFC 2018 8: the peer may have reneged, and what lies at the left edge goes out again, reported or not.
             self.board.clear(at.snd.snd_una);

@@ -58,7 +58,7 @@ pub struct GrowthAsk {
     pub conn: Bits<16>,
     /// Its epoch.
     pub epoch: Bits<EPOCH>,
-    /// The window before the last reduction; 0 = none since the hand-over.
+    /// The window before the last reduction; 0 = none since the hand-over. Also [`TIMED_OUT`](crate::tcp::cwnd::TIMED_OUT).
     pub prior: Bits<32>,
     /// The window.
     pub cwnd: Bits<32>,

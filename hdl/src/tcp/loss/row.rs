@@ -4,7 +4,7 @@
 //! | word | what |
 //! |---|---|
 //! | [`W_MAX`] | the window before the last reduction, bytes (after fast convergence) |
-//! | [`PRIOR`] | `cwnd` before the last reduction |
+//! | [`PRIOR`] | 30:0 `cwnd` before the last reduction; 31 that was a timeout's ([`TIMED_OUT`]) |
 //! | [`ORIGIN`] | the window at which the cubic function has its plateau |
 //! | [`W_EST`] | the window that Reno would have (`W_est`) |
 //! | [`EST_SUM`] | bytes acknowledged since that grew |
@@ -42,6 +42,9 @@ pub const SWEPT: u64 = EPOCH as u64;
 
 /// Of [`EPOCH`].
 pub const K: u32 = 0xffff;
+/// Of [`PRIOR`].
+pub const TIMED_OUT: u32 = 1 << 31;
+const _: () = assert!(TIMED_OUT as u64 == cwnd::TIMED_OUT);
 /// Of [`EPOCH`].
 pub const KNOWN: u32 = 1 << KNOWN_AT;
 /// Its bit.
@@ -52,7 +55,7 @@ pub mod input {
     use crate::tcp::loss::words::input;
     /// The first of them.
     pub const FIRST: u8 = 40;
-    /// The window before the last reduction; 0: none.
+    /// The window before the last reduction; 0: none. Also [`TIMED_OUT`](super::TIMED_OUT).
     pub const PRIOR: u8 = FIRST;
     /// The window.
     pub const CWND: u8 = FIRST + 1;

@@ -14,7 +14,7 @@ use super::record::{Guard, Work};
 use super::rx::is_pending;
 use super::step::{Ask, Ctx, Pick, Plan, Step, Waits, Why, FIN_WAIT_2};
 use crate::prelude::*;
-use crate::tcp::cwnd::{Recovery, PHASE_FAST, PHASE_OPEN};
+use crate::tcp::cwnd::{Recovery, PHASE_FAST, PHASE_OPEN, TIMED_OUT};
 use crate::tcp::loss::job::{LossJob, LossKind, LossResult, LossTimer};
 use crate::tcp::loss::rack::{self, limit, SendLog};
 use crate::tcp::loss::tlp::{self, limited};
@@ -98,7 +98,11 @@ pub fn answered(s: Step, r: LossResult, now: Bits<32>) -> Step {
     let tells =
         (r.kind == LossKind::Ack && (is_other || r.has_moved)) || (r.kind == LossKind::Resend && r.has_moved);
     let mut n = s;
-    n.w.rc = Recovery { prior: if r.has_prior { r.rc.prior } else { w.rc.prior }, ..r.rc };
+    let prior = if r.has_prior { r.rc.prior } else { w.rc.prior };
+    n.w.rc = Recovery {
+        prior: if r.kind == LossKind::Rto { prior | bits::<32>(TIMED_OUT) } else { prior },
+        ..r.rc
+    };
     n.w.guard = Guard {
         is_guarded: !(is_last && r.is_calm),
         asked: g.asked - 1,

@@ -3,7 +3,6 @@
 use super::names::*;
 use super::Places;
 use crate::micro::asm::Asm;
-use crate::micro::isa::{Join, Op};
 use crate::tcp::loss::words::{self as w, fact, input as i};
 
 /// From the start to where acknowledgments go on.
@@ -33,17 +32,14 @@ pub fn begin(p: &mut Asm, at: &Places) {
 }
 
 /// The record of a connection that was calm: what was learnt of the path stays, times are old. A round counts as long as its end is in
-/// flight. If the record was another's, nothing stays, and a recovery that was over keeps none from beginning.
+/// flight. If the record was another's, nothing stays, and a recovery that is over keeps none from beginning.
 fn first(p: &mut Asm) {
     p.has(F3, k(fact::FRESH), input(i::FACTS));
     p.and(T0, state(w::MARKS), k(w::RATE | w::HAS_ROUND | w::REORDERED | w::NO_LOSS));
     p.sub(T1, state(w::ROUND), UNA);
     p.less(F2, IN_FLIGHT, T1);
     p.when(F2).and_not(T0, T0, k(w::HAS_ROUND));
-    p.when(F3).mov(T0, k(0));
-    p.has_not(F1, k(w::FAST | w::RTO), input(i::MARKS));
-    p.compare(Join::And, Op::Has, F1, k(fact::FRESH), input(i::FACTS));
-    p.when(F1).mov(T0, k(w::NO_LOSS));
+    p.when(F3).mov(T0, k(w::NO_LOSS));
     p.or(state(w::MARKS), T0, input(i::MARKS));
     p.mov(state(w::XMIT), input(i::DUP_ACKS));
     p.and_not(state(w::RTT), state(w::RTT), k(w::TIME));

@@ -10,7 +10,7 @@ use super::long::{C_FACTOR, MOST, ROOT};
 use super::names::{input, k, state, F1, F2, F3, T0, T1, T2};
 use crate::micro::asm::{Asm, Flag, Label, Loc};
 use crate::micro::isa::{Join, Op};
-use crate::tcp::loss::row::{self, input as i, K, KNOWN};
+use crate::tcp::loss::row::{self, input as i, K, KNOWN, TIMED_OUT};
 
 /// Where the program begins; the one of loss recovery is in front of it.
 pub const ENTRY: usize = 1536;
@@ -58,7 +58,7 @@ pub fn cubic(p: &mut Asm) {
 }
 
 /// RFC 9438 4.6, 4.7: what the reduction that ended the last epoch means. [`T0`]: the row says something. A window smaller than the one before
-/// leaves room for others.
+/// leaves room for others. 4.8: after a timeout the plateau is here.
 fn prior(p: &mut Asm) {
     p.has_not(F1, T0, k(KNOWN));
     p.mov(W_MAX, state(row::W_MAX));
@@ -81,7 +81,9 @@ fn prior(p: &mut Asm) {
             p.add(W_MAX, T0, T1);
         });
     });
+    p.has(F1, PRIOR, k(TIMED_OUT));
     p.mov(state(row::PRIOR), PRIOR);
+    p.when(F1).mov(W_MAX, CWND);
     p.mov(state(row::W_MAX), W_MAX);
 }
 
@@ -135,6 +137,7 @@ fn plateau(p: &mut Asm, division: Label) {
 /// RFC 9438 4.3: what Reno with this beta would have; its own alpha (8 / 15) until the old window is reached, then 1.
 fn reno(p: &mut Asm) {
     let (more, done) = (p.label(), p.label());
+    p.and_not(PRIOR, PRIOR, k(TIMED_OUT));
     p.mov(W_EST, state(row::W_EST));
     p.add(EST_SUM, state(row::EST_SUM), input(i::CREDIT));
     p.mov(T2, k(MOST_STEPS));

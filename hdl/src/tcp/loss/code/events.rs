@@ -114,7 +114,11 @@ fn timed_out(p: &mut Asm, at: &Places) {
     p.has(F2, k(fact::SACK), input(i::FACTS));
     p.sub_limited(FLIGHT, IN_FLIGHT, BEFORE);
     p.when(F2).compare(Join::AndNot, Op::Has, F1, MARKS, k(w::FAST | w::RTO));
+    // RFC 9438 4.8: with or without a reduction it ends CUBIC's epoch.
+    p.has(F3, k(fact::CUBIC), input(i::FACTS));
+    p.when(F1).clear(F3);
     p.when(F1).call(at.reduce);
+    p.when(F3).call(at.epoch);
     p.has_not(F2, k(fact::FLAG), input(i::FACTS));
     p.has_not(F1, RANGES, range(0));
     p.compare(Join::Or, Op::Before, F1, UNA, start(0));
@@ -157,7 +161,9 @@ fn hand_over(p: &mut Asm, at: &Places) {
     p.mov(TAIL_LOST, UNA);
     p.when(F1).add(TAIL_LOST, UNA, T0);
     p.here(done);
+    p.has(F2, MARKS, k(w::FAST | w::RTO));
     p.has(F1, MARKS, k(w::FAST));
+    p.when(F2).and_not(MARKS, MARKS, k(w::NO_LOSS));
     p.mov(FLIGHT, IN_FLIGHT);
     p.when(F1).call(at.divide);
     p.jump(at.holes);
