@@ -191,6 +191,26 @@ fn a_lost_retransmission_is_sent_again() {
     assert_eq!((s.rc.cw.ssthresh, s.rc.phase), (ssthresh, PHASE_FAST.into()));
 }
 
+/// RFC 8985 6.2 step 3: only what was never sent again shows reordering.
+#[test]
+fn what_was_sent_again_shows_no_reordering() {
+    let mut s = sender(10);
+    let at = s.ack(0, Some((1000, 4000)));
+    assert_eq!(s.resend(at), [(0, 1000)]);
+    s.now_us += 2000;
+    s.send();
+    s.now_us += RTT_US;
+    let at = s.ack(0, Some((1000, 11_000)));
+    assert!(at.has_lost && n(at.lost) == 0, "lost again");
+    s.ack(11_000, None);
+    assert!(!record(&s.unit.u, 0).rack.4);
+    // What is sent from here on has nothing to do with it.
+    (0..3).for_each(|_| s.send());
+    s.ack(11_000, Some((12_000, 13_000)));
+    s.ack(13_000, None);
+    assert!(record(&s.unit.u, 0).rack.4);
+}
+
 /// RFC 8985 7.4.2: the probe filled a hole that nobody had noticed; the window falls.
 #[test]
 fn a_probe_that_repaired_a_loss_halves_the_window() {

@@ -23,7 +23,7 @@ use chimney_abi::SeqNum;
 pub struct Hole {
     /// One past the last byte that was sent again; before the start of the hole: nothing was.
     pub rxt_end: SeqNum,
-    /// When the last byte was sent again, low 24 bits of the clock.
+    /// When the last byte was sent again, low 24 bits of the clock; 0 = nothing of it ever was.
     pub rxt_us: u32,
     /// The first transmission counts as lost.
     pub is_lost: bool,
@@ -58,7 +58,7 @@ pub struct Delivery {
     pub first_sent_end: Option<SeqNum>,
     /// The retransmission that was sent last, of those that were delivered.
     pub resent: Option<Resent>,
-    /// Bytes below the highest reported arrived without having been sent again.
+    /// Bytes below the highest reported arrived, of a hole of which nothing was ever sent again (RFC 8985 6.2 step 3).
     pub is_reordered: bool,
     /// The first block reports a duplicate (RFC 2883).
     pub is_dsack: bool,
@@ -134,7 +134,7 @@ impl Scoreboard {
             let (from, to) = (block.start - snd.snd_una, block.end - snd.snd_una);
             let is_sane = 0 < from && from < to && to <= snd.flight_size();
             if is_sane {
-                self.insert(*block);
+                self.insert(*block, snd.snd_una);
             }
         }
         let sacked = self.sacked_bytes();
@@ -160,7 +160,7 @@ impl Scoreboard {
                 if is_there(resent_end - 1) {
                     delivery.add_resent(resent_end, hole.rxt_us);
                 }
-            } else if is_there(start) || is_there(end - 1) {
+            } else if hole.rxt_us == 0 && (is_there(start) || is_there(end - 1)) {
                 delivery.is_reordered = true;
             }
             start = self.ranges[i].end;
@@ -202,11 +202,11 @@ impl Scoreboard {
     }
 
     /// Adds a block, merging it with every range that it touches.
-    fn insert(&mut self, block: SeqRange) {
+    fn insert(&mut self, block: SeqRange, snd_una: SeqNum) {
         let first = self.ranges().iter().take_while(|r| r.end.before(block.start)).count();
         let touched = self.ranges()[first..].iter().take_while(|r| r.start.at_or_before(block.end)).count();
         if touched == 0 {
-            return self.split(first, block);
+            return self.split(first, block, snd_una);
         }
         let last = self.ranges[first + touched - 1];
         let range = &mut self.ranges[first];
@@ -219,7 +219,7 @@ impl Scoreboard {
     }
 
     /// A new range in the middle of hole `at`: both parts keep what is known of it.
-    fn split(&mut self, at: usize, block: SeqRange) {
+    fn split(&mut self, at: usize, block: SeqRange, snd_una: SeqNum) {
         let len = usize::from(self.len);
         let mut ranges = [SeqRange::default(); MAX_RANGES + 1];
         let mut holes = [Hole::default(); MAX_RANGES + 2];
@@ -231,6 +231,11 @@ impl Scoreboard {
         if at == len {
             // This part was the tail; what is left of that has its own mark.
             holes[at].is_lost = self.lost_to.at_or_after(block.start);
+            let start = self.highest().unwrap_or(snd_una);
+            if self.lost_to.at_or_before(start) {
+                // Nothing of the tail was lost, so nothing was sent again: the time is an older one's.
+                holes[at].rxt_us = 0;
+            }
             holes[at + 1].is_lost = false;
         }
         let mut count = len + 1;

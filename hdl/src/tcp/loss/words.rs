@@ -6,7 +6,7 @@
 //! |---|---|---|
 //! | 0..3, 4..7 | the ranges: [`start`], [`end`] | |
 //! | 8..11 | [`resent`]: of the hole below a range, one past the last byte that was sent again | |
-//! | 12..15 | [`resent_us`]: when | 31: the first transmission counts as lost ([`LOST`]) |
+//! | 12..15 | [`resent_us`]: when; 0: nothing of it ever was | 31: the first transmission counts as lost ([`LOST`]) |
 //! | 16, 18 | [`TAIL_RESENT`], [`TAIL_LOST`]: the same of what lies above all ranges; it is lost up to there | |
 //! | 17 | [`TAIL_US`] | 27:24 widens the reordering window ([`EXTRA`]) |
 //! | 19 | [`XMIT`]: `RACK.xmit_ts` | duplicates so far |

@@ -168,6 +168,40 @@ fn a_segment_that_is_only_late_is_not_sent_again_once_reordering_was_seen() {
     assert_eq!(s.rec.phase, Phase::Open);
 }
 
+/// RFC 8985 6.2 step 3: only what was never sent again shows reordering; not a retransmission that counts as lost once more.
+#[test]
+fn a_retransmission_that_comes_after_all_shows_no_reordering() {
+    let mut s = Sender::new(10);
+    s.ack(0, &[range(1000, 4000)]);
+    assert_eq!(s.output().0, [range(0, 1000)]);
+    s.now_us += 2000;
+    s.send();
+    s.now_us += RTT_US;
+    s.ack(0, &[range(1000, 11_000)]);
+    assert_eq!(s.loss.next_resend(&s.snd, &s.cw, SMSS), Some(range(0, 1000)), "lost again");
+    s.ack(11_000, &[]);
+    assert!(!s.loss.rack.is_reordering_seen);
+    // What is sent from here on has nothing to do with it.
+    (0..3).for_each(|_| s.send());
+    s.ack(11_000, &[range(12_000, 13_000)]);
+    s.ack(13_000, &[]);
+    assert!(s.loss.rack.is_reordering_seen);
+}
+
+/// A retransmission of the tail, long acknowledged, hides nothing.
+#[test]
+fn reordering_is_seen_after_a_timeout_that_is_over() {
+    let mut s = Sender::new(2);
+    s.loss.on_rto(&s.at(), &mut s.cw, &mut s.rec, true);
+    s.output();
+    s.now_us += RTT_US;
+    s.ack(2000, &[]);
+    (0..3).for_each(|_| s.send());
+    s.ack(2000, &[range(3000, 4000)]);
+    s.ack(4000, &[]);
+    assert!(s.loss.rack.is_reordering_seen);
+}
+
 /// RFC 8985 7.
 #[test]
 fn the_probe_of_a_lost_tail_shows_the_loss_and_recovery_begins_without_a_timeout() {

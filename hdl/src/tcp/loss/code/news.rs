@@ -144,6 +144,8 @@ fn old_hole(p: &mut Asm, n: u8) {
         p.before(F3, HOLE, end(lane));
         p.when(F3).compare(Join::OrNot, Op::Before, F2, HOLE, start(lane));
     }
+    // RFC 8985 6.2 step 3: nothing of it was ever sent again.
+    p.compare(Join::AndNot, Op::Has, F2, state(w::resent_us(n)), k(w::TIME));
     p.when(F2).or(NEWS, NEWS, k(IS_REORDERED));
     p.jump(done);
     p.here(resent);

@@ -153,7 +153,10 @@ fn put(p: &mut Asm, n: u8) {
     p.mov(end(n), BLOCK_END);
     p.before(F1, TAIL_LOST, BLOCK_START);
     p.mov(resent(n), TAIL_RESENT);
+    // Nothing of the tail was lost, so nothing was sent again: the time is an older one's.
+    p.before(F2, if n == 0 { UNA } else { end(n - 1) }, TAIL_LOST);
     p.and(resent_us(n), TAIL_US, k(w::TIME));
+    p.unless(F2).mov(resent_us(n), k(0));
     p.unless(F1).or(resent_us(n), resent_us(n), k(w::LOST));
 }
 
