@@ -154,11 +154,15 @@ fn three_reports_begin_a_recovery_that_a_full_acknowledgment_ends() {
     }
     let at = s.ack(0, Some((1000, 4000)));
     assert!(at.has_entered);
-    assert_eq!((n(at.rc.cw.ssthresh), n(at.rc.recover)), (4000, 10_000), "8 segments were in flight");
+    assert_eq!(
+        (n(at.rc.cw.ssthresh), n(at.rc.recover)),
+        (5000, 10_000),
+        "10 segments, the reported ones among them"
+    );
     assert_eq!(s.resend(at), [(0, 1000)]);
     let at = s.ack(10_000, None);
-    assert_eq!((at.rc.phase, n(at.rc.cw.cwnd), at.is_calm), (PHASE_OPEN.into(), 4000, true));
-    assert_eq!(n(at.edge), 14_000);
+    assert_eq!((at.rc.phase, n(at.rc.cw.cwnd), at.is_calm), (PHASE_OPEN.into(), 5000, true));
+    assert_eq!(n(at.edge), 15_000);
 }
 
 /// RFC 8985 6.3: fewer than three reports, so only the time says it.
@@ -232,10 +236,10 @@ fn a_timeout_sends_all_again_and_a_second_one_forgets_the_reports() {
     s.ack(0, Some((1000, 2000)));
     let at = s.event(LossKind::Rto, true);
     assert_eq!((at.rc.phase, n(at.rc.cw.cwnd), n(at.edge)), (PHASE_RTO.into(), SMSS, 11_000));
-    assert_eq!((n(at.rc.cw.ssthresh), s.ranges()), (4500, 1));
+    assert_eq!((n(at.rc.cw.ssthresh), s.ranges()), (5000, 1));
     assert_eq!(s.resend(at), [(0, 1000)], "the window is a segment");
     let at = s.event(LossKind::Rto, false);
-    assert_eq!((n(at.rc.cw.ssthresh), s.ranges(), n(at.lost)), (4500, 0, 0));
+    assert_eq!((n(at.rc.cw.ssthresh), s.ranges(), n(at.lost)), (5000, 0, 0));
 }
 
 /// RFC 2018 8: the left edge goes out again, whether or not it was reported.

@@ -63,6 +63,14 @@ impl Cwnd {
         flight.saturating_mul(2) >= self.cwnd
     }
 
+    /// What a reduction is taken from when `outstanding` bytes are not acknowledged: RFC 5681's FlightSize, reported bytes among it (RFC 6675 5
+    /// (4.2)), without limited transmit, which is what lies beyond the window (RFC 5681 3.2 (2)). At least `flight`: right after a
+    /// reduction more may be in the network than the window.
+    #[must_use]
+    pub fn flight_size(&self, outstanding: u32, flight: u32) -> u32 {
+        outstanding.min(self.cwnd).max(flight)
+    }
+
     /// RFC 5681 (4): half of what is in flight, at least two segments.
     pub fn reduce_ssthresh(&mut self, flight: u32, smss: u32) {
         self.ssthresh = (flight >> 1).max(2 * smss);

@@ -157,8 +157,8 @@ impl LossRecovery {
         rec: &mut Recovery,
         ack: &AckEvent<'_>,
     ) -> AckResult {
-        let flight = self.board.sacked_bytes();
-        let flight = (at.snd.snd_max - ack.una_before).saturating_sub(flight);
+        let outstanding = at.snd.snd_max - ack.una_before;
+        let flight = outstanding.saturating_sub(self.board.sacked_bytes());
         let delivery = self.board.on_ack(ack.una_before, &at.snd, ack.blocks);
         let has_moved = at.snd.snd_una != ack.una_before;
         self.take_delivery(at, &delivery, ack.rtt_us);
@@ -182,11 +182,12 @@ impl LossRecovery {
             ..AckResult::default()
         };
         if rec.phase == Phase::Open && found.has_lost {
-            self.enter(at, cw, rec, flight);
+            self.enter(at, cw, rec, (outstanding, flight));
             (result.has_entered, result.has_reduced) = (true, true);
         } else if rec.phase == Phase::Open && is_repaired {
             // RFC 8985 7.4.2: the loss was repaired before anybody noticed, but it was one.
-            self.control.on_congestion(cw, flight, at.smss);
+            let in_use = cw.flight_size(outstanding, flight);
+            self.control.on_congestion(cw, in_use, at.smss);
             cw.cwnd = cw.ssthresh;
             result.has_reduced = true;
             return result;
@@ -265,9 +266,11 @@ impl LossRecovery {
         found
     }
 
-    /// Fast recovery begins. `flight`: what was in flight before the acknowledgment that says so.
-    fn enter(&mut self, at: &Moment, cw: &mut Cwnd, rec: &mut Recovery, flight: u32) {
-        self.control.on_congestion(cw, flight, at.smss);
+    /// Fast recovery begins. Before the acknowledgment that says so: what was not acknowledged, and of that not reported.
+    fn enter(&mut self, at: &Moment, cw: &mut Cwnd, rec: &mut Recovery, (outstanding, flight): (u32, u32)) {
+        let in_use = cw.flight_size(outstanding, flight);
+        self.control.on_congestion(cw, in_use, at.smss);
+        // RFC 9937 6.1: RecoverFS is without what was reported before.
         self.prr = Prr::start(cw.ssthresh, flight);
         rec.phase = Phase::FastRecovery;
         rec.recover = at.snd.snd_max;
@@ -296,10 +299,16 @@ impl LossRecovery {
     pub fn on_mark(&mut self, at: &Moment, cw: &mut Cwnd, rec: &Recovery) {
         // RFC 3168 6.1.2: a recovery has reduced the window already.
         if rec.phase == Phase::Open {
-            let flight = at.snd.flight_size().saturating_sub(self.board.sacked_bytes());
-            self.control.on_congestion(cw, flight, at.smss);
+            let in_use = self.flight_size(at, cw);
+            self.control.on_congestion(cw, in_use, at.smss);
             cw.cwnd = cw.ssthresh;
         }
+    }
+
+    /// What a reduction is taken from when no acknowledgment changes it.
+    fn flight_size(&self, at: &Moment, cw: &Cwnd) -> u32 {
+        let outstanding = at.snd.flight_size();
+        cw.flight_size(outstanding, outstanding.saturating_sub(self.board.sacked_bytes()))
     }
 
     /// The wait for reordered segments is over; as [`LossRecovery::on_ack`], without an acknowledgment.
@@ -323,12 +332,10 @@ impl LossRecovery {
 
     /// The retransmission timer fired. `is_first` is false for repeated expiries without progress.
     pub fn on_rto(&mut self, at: &Moment, cw: &mut Cwnd, rec: &mut Recovery, is_first: bool) {
-        if is_first {
-            let flight = at.snd.flight_size().saturating_sub(self.board.sacked_bytes());
-            // RFC 5681 3.1 (7): once per loss; a recovery that fails has reduced already.
-            if rec.phase == Phase::Open {
-                self.control.on_congestion(cw, flight, at.smss);
-            }
+        // RFC 5681 3.1 (7): once per loss; a recovery that fails has reduced already.
+        if is_first && rec.phase == Phase::Open {
+            let in_use = self.flight_size(at, cw);
+            self.control.on_congestion(cw, in_use, at.smss);
         }
         self.control.on_timeout();
         if !is_first || self.board.has_first(at.snd.snd_una) {

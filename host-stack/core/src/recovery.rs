@@ -87,7 +87,9 @@ impl Recovery {
         }
         self.phase = Phase::FastRecovery;
         self.recover = snd.snd_max;
-        cw.reduce_ssthresh(snd.flight_size(), smss);
+        // Limited transmit sent two segments at most.
+        let flight = snd.flight_size();
+        cw.reduce_ssthresh(cw.flight_size(flight, flight.saturating_sub(2 * smss)), smss);
         let inflation = if sack.is_enabled { 0 } else { u32::from(DUP_ACK_THRESHOLD) * smss };
         cw.cwnd = cw.ssthresh + inflation;
         DupAckAction::FastRetransmit
@@ -217,6 +219,22 @@ mod tests {
         snd.snd_una = SeqNum(10_000);
         assert_eq!(rec.on_new_ack(&snd, &mut cw, 6000, 6000, STEP), NewAckAction::Done);
         assert_eq!((cw.cwnd, rec.phase), (2000, Phase::Open));
+    }
+
+    /// RFC 5681 3.2 (2): limited transmit is no part of FlightSize.
+    #[test]
+    fn what_limited_transmit_sent_does_not_raise_the_threshold() {
+        let mut cw = Cwnd { cwnd: 10_000, ssthresh: 50_000, acked_sum: 0 };
+        let mut rec = Recovery::new(SeqNum(u32::MAX));
+        for max in [10_000, 11_000, 12_000] {
+            rec.on_dup_ack(&sent(0, max), &mut cw, SMSS, RENO);
+        }
+        assert_eq!((rec.phase, cw.ssthresh), (Phase::FastRecovery, 5000));
+        // Right after a reduction more is in flight than the window.
+        let mut cw = Cwnd { cwnd: 10_000, ssthresh: 10_000, acked_sum: 0 };
+        let mut rec = Recovery { dup_acks: 2, ..Recovery::new(SeqNum(u32::MAX)) };
+        rec.on_dup_ack(&sent(0, 20_000), &mut cw, SMSS, RENO);
+        assert_eq!(cw.ssthresh, 9000);
     }
 
     /// RFC 6582 3.2 (2), 4: the acknowledgment has to cover more than `recover`.

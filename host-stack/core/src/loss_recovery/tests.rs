@@ -135,7 +135,7 @@ fn a_lost_retransmission_is_sent_again_when_something_sent_later_arrives() {
     s.now_us += RTT_US;
     s.ack(0, &[range(1000, 11_000)]);
     assert_eq!(s.output().0, [range(0, 1000)]);
-    assert_eq!(s.cw.ssthresh, 4000, "half of eight, no second reduction");
+    assert_eq!(s.cw.ssthresh, 5000, "half of ten, no second reduction");
 }
 
 /// RFC 8985 6.3: fewer than three reports, so only the time says it.
@@ -253,6 +253,24 @@ fn what_a_probe_found_reduces_the_window_once() {
     assert_eq!((s.rec.phase, s.cw.ssthresh), (Phase::Open, reduced));
 }
 
+/// RFC 6675 5 (4.2), RFC 5681 3.2 (2): what was reported counts, what limited transmit sent does not.
+#[test]
+fn the_threshold_is_half_of_all_that_is_not_acknowledged_but_for_limited_transmit() {
+    for has_text in [false, true] {
+        let mut s = Sender::new(10);
+        for end in [2000, 3000, 4000] {
+            s.ack(0, &[range(1000, end)]);
+            if has_text && end < 4000 {
+                assert_eq!(s.output(), (Vec::new(), 1), "limited transmit");
+            }
+        }
+        assert_eq!((s.rec.phase, s.cw.ssthresh), (Phase::FastRecovery, 5000), "{has_text}");
+        // RFC 9937 6.1: RecoverFS is without what was reported before.
+        let recover_fs = if has_text { 10_000 } else { 8000 };
+        assert_eq!(s.loss.prr.rate, (5000 << 16) / recover_fs);
+    }
+}
+
 #[test]
 fn a_mark_reduces_like_a_loss_but_not_during_a_recovery() {
     let mut s = Sender::new(10);
@@ -286,7 +304,7 @@ fn a_timeout_sends_everything_again_but_what_was_reported() {
     s.ack(0, &[range(2000, 3000)]);
     s.loss.on_rto(&s.at(), &mut s.cw, &mut s.rec, true);
     s.loss.on_rto(&s.at(), &mut s.cw, &mut s.rec, false);
-    assert!(s.loss.board.is_empty() && s.cw.ssthresh == 2500);
+    assert!(s.loss.board.is_empty() && s.cw.ssthresh == 3000);
 }
 
 /// RFC 2018 8: after a timeout the left edge goes out again, whether or not it was reported.

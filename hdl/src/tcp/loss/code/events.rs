@@ -1,6 +1,7 @@
 //! Events that are no acknowledgments. They end where the holes are looked at: nothing is judged, but what is in flight is counted.
 
 use super::names::*;
+use super::window::flight_size;
 use super::Places;
 use crate::micro::asm::Asm;
 use crate::micro::isa::{Join, Op};
@@ -117,6 +118,7 @@ fn timed_out(p: &mut Asm, at: &Places) {
     // RFC 9438 4.8: with or without a reduction it ends CUBIC's epoch.
     p.has(F3, k(fact::CUBIC), input(i::FACTS));
     p.when(F1).clear(F3);
+    flight_size(p, IN_FLIGHT);
     p.when(F1).call(at.reduce);
     p.when(F3).call(at.epoch);
     p.has_not(F2, k(fact::FLAG), input(i::FACTS));

@@ -4,6 +4,7 @@
 //! begins and with each partial acknowledgment, and all that is in flight after a timeout.
 
 use super::names::*;
+use super::window::flight_size;
 use super::Places;
 use crate::micro::asm::Asm;
 use crate::micro::isa::{Join, Op};
@@ -43,8 +44,12 @@ fn duplicate(p: &mut Asm, at: &Places) {
     p.compare(Join::AndNot, Op::Has, F1, MARKS, k(w::NO_LOSS));
     p.compare(Join::Or, Op::Less, F1, DUPS, input(i::THRESHOLD_TOP));
     p.compare(Join::Or, Op::Has, F1, MARKS, k(w::FAST | w::RTO));
-    p.mov(FLIGHT, IN_FLIGHT);
+    p.mov(T0, input(i::SMSS));
     p.when(F1).jump(at.holes);
+    // Limited transmit sent two segments at most.
+    p.add(T1, T0, T0);
+    p.sub_limited(FLIGHT, IN_FLIGHT, T1);
+    flight_size(p, IN_FLIGHT);
     p.or(TOLD, TOLD, k(told::REDUCED | told::ENTERED));
     p.and_not(MARKS, MARKS, k(w::NO_LOSS));
     p.call(at.reduce);

@@ -31,6 +31,8 @@ pub fn decide(p: &mut Asm, at: &Places) {
     p.unless(F1).jump(at.open);
     // RFC 8985 7.4.2: the loss was repaired before anybody noticed, but it was one.
     p.or(TOLD, TOLD, k(told::REDUCED));
+    p.sub(T4, MAX, input(i::FROM));
+    flight_size(p, T4);
     p.call(at.reduce);
     p.jump(at.repair);
     p.here(enters);
@@ -38,6 +40,8 @@ pub fn decide(p: &mut Asm, at: &Places) {
     p.and_not(MARKS, MARKS, k(w::FAST | w::PROBED | w::PROBE_RESENT | w::NO_LOSS));
     p.mov(state(w::PROBE_END), k(0));
     p.or(TOLD, TOLD, k(told::REDUCED | told::ENTERED));
+    p.sub(T4, MAX, input(i::FROM));
+    flight_size(p, T4);
     p.call(at.reduce);
     p.or(MARKS, MARKS, k(w::FAST));
     p.call(at.divide);
@@ -154,24 +158,32 @@ pub fn echo(p: &mut Asm, at: &Places) {
     p.sub_limited(FLIGHT, IN_FLIGHT, SACKED);
     p.or(TOLD, TOLD, k(told::REDUCED | told::MARKED));
     p.or(MARKS, MARKS, k(w::NO_LOSS));
+    flight_size(p, IN_FLIGHT);
     p.call(at.reduce);
     p.here(at.repair);
     p.mov(state(w::CWND), state(w::SSTHRESH));
 }
 
-/// A congestion event, with [`FLIGHT`] in the network: half of it is the threshold, at least two segments (RFC 5681 (4)); with CUBIC
+/// [`T4`]: what a reduction is taken from. All that is not acknowledged counts, also what is reported (RFC 6675 5 (4.2)), but not limited transmit, which is
+/// what lies beyond the window (RFC 5681 3.2 (2)); at least what is in the network.
+pub fn flight_size(p: &mut Asm, outstanding: Loc) {
+    p.min(T4, state(w::CWND), outstanding);
+    p.max(T4, T4, FLIGHT);
+}
+
+/// A congestion event, with [`T4`] in flight: half of it is the threshold, at least two segments (RFC 5681 (4)); with CUBIC
 /// seven tenths of the window, of which counts what was in use (RFC 9438 4.6), and a new epoch. Comes back.
 pub fn reduce(p: &mut Asm, at: &Places) {
     p.here(at.reduce);
     p.has(F1, k(fact::CUBIC), input(i::FACTS));
     p.mov(T1, input(i::SMSS));
     p.add(T1, T1, T1);
-    p.right(T0, FLIGHT, 1);
+    p.right(T0, T4, 1);
     p.mov(state(w::ACKED), k(0));
     p.mov(state(w::RECOVER), MAX);
     p.or(MARKS, MARKS, k(w::REDUCED));
     p.if_(F1, |p| {
-        p.add(T2, FLIGHT, T1);
+        p.add(T2, T4, T1);
         p.min(T2, state(w::CWND), T2);
         p.mov(Loc::Output(output::PRIOR), T2);
         p.or(TOLD, TOLD, k(told::HAS_PRIOR));
