@@ -16,6 +16,7 @@ struct Sender<C> {
     una: u32,
     max: u32,
     now_us: u32,
+    rto_us: u32,
     rc: Recovery,
     is_calm: bool,
     /// Bytes sent since the last job.
@@ -32,6 +33,7 @@ fn sender(segments: u32) -> Sender<impl FnMut(&mut Unit, bool)> {
         una: 0,
         max: 0,
         now_us: 5_000_000,
+        rto_us: 300_000,
         rc,
         is_calm: true,
         sent: 0,
@@ -56,7 +58,7 @@ impl<C: FnMut(&mut Unit, bool)> Sender<C> {
             max: b(self.max),
             smss: b(SMSS),
             srtt_us: b(RTT_US),
-            rto_us: b(300_000),
+            rto_us: b(self.rto_us),
             now_us: b(self.now_us),
             threshold: b(3),
             rc: self.rc,
@@ -213,6 +215,19 @@ fn what_was_sent_again_shows_no_reordering() {
     s.ack(11_000, Some((12_000, 13_000)));
     s.ack(13_000, None);
     assert!(record(&s.unit.u, 0).rack.4);
+}
+
+/// RFC 8985 7.2: PTO = min(PTO, time until the RTO).
+#[test]
+fn a_probe_that_would_come_after_the_timeout_takes_its_place() {
+    let mut s = sender(5);
+    // The unit hears of it because of the block.
+    s.ack(1000, Some((2000, 3000)));
+    s.rto_us = 2 * RTT_US - 1;
+    let at = s.ack(3000, None);
+    assert_eq!((at.timer, n(at.timer_us)), (LossTimer::Probe, s.rto_us));
+    let at = s.event(LossKind::Probe, true);
+    assert_eq!((at.timer, n(at.timer_us)), (LossTimer::Rto, s.rto_us), "then the timeout");
 }
 
 /// RFC 8985 7.4.2: the probe filled a hole that nobody had noticed; the window falls.

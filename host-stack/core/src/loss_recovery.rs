@@ -374,10 +374,8 @@ impl LossRecovery {
             return (TimerKind::Rto, rto_us);
         }
         let input = PtoInput { srtt_us: at.srtt_us, flight: at.snd.flight_size(), smss: at.smss, rto_us };
-        match pto_us(&input) {
-            us if us < rto_us => (TimerKind::Probe, us),
-            _ => (TimerKind::Rto, rto_us),
-        }
+        // RFC 8985 7.2: not after the timeout would come, and then in its place.
+        (TimerKind::Probe, pto_us(&input))
     }
 
     /// The lost bytes to send again now, if the window has room; the first of a silent connection always go.

@@ -106,7 +106,15 @@ impl Tcb {
         self.loss.on_send(&at, &self.recovery, len);
         // RFC 8985 7.2: the probe waits from the last transmission on, and the second segment of a flight may make it the
         // sooner one of probe and RTO.
-        if self.rtx_kind != TimerKind::Reorder {
+        let rto_us = backed_off(self.rto_us(), self.retransmit_count, &self.config.rto);
+        let timer = self.loss.timer(&at, &self.recovery, None, rto_us);
+        if self.rtx_kind == TimerKind::Reorder {
+            return;
+        }
+        if timer == (TimerKind::Probe, rto_us) && self.timers.retransmit.is_some() {
+            // The probe takes the place of the timeout, which new text does not begin anew (RFC 6298 5.1).
+            self.rtx_kind = TimerKind::Probe;
+        } else {
             self.arm_loss_timer(now_us, None, self.rtx_kind == TimerKind::Probe);
         }
     }

@@ -209,9 +209,20 @@ impl<D: Dma> Golden<D> {
         }
         // RFC 8985 7.2: the probe waits from the last transmission on, and the second segment of a flight may make it the
         // sooner one of probe and RTO.
-        if conn.rtx_kind != TimerKind::Reorder || !conn.timer_runs(TIMER_RTX) {
+        if conn.timer_runs(TIMER_RTX) && self.probes_at_timeout(conn) {
+            conn.rtx_kind = TimerKind::Probe;
+        } else if conn.rtx_kind != TimerKind::Reorder || !conn.timer_runs(TIMER_RTX) {
             self.arm_loss_timer(conn, None, conn.rtx_kind == TimerKind::Probe);
         }
+    }
+
+    /// The probe takes the place of the timeout, which new text does not begin anew (RFC 6298 5.1).
+    fn probes_at_timeout(&self, conn: &Conn) -> bool {
+        let timer = |loss: &LossRecovery| {
+            loss.timer(&self.moment(conn), &conn.recovery(), None, self.timeout_us(conn))
+        };
+        conn.rtx_kind != TimerKind::Reorder
+            && conn.loss.as_ref().map(timer) == Some((TimerKind::Probe, self.timeout_us(conn)))
     }
 
     /// Lost text was sent again.

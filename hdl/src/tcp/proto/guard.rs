@@ -247,6 +247,7 @@ pub fn bounded(w: Work, t: Waits) -> Waits {
     Waits {
         many: bit_cast::<34, 32>(limited(t.many, t.rto)),
         lone: bit_cast::<34, 32>(limited(t.lone, t.rto)),
+        is_known,
         is_many: is_known && t.many < rto,
         is_lone: is_known && t.lone < rto,
         ..t
@@ -342,14 +343,20 @@ pub fn armed(s: Step, n: Step) -> Step {
     let is_new = s.c.plan.why == Why::New && !w.flags.persist && !s.c.is_probe;
     let may_probe = (!w.guard.is_guarded || w.guard.may_probe) && !n.c.ask.is_asked;
     let is_lone = (n.w.snd.max - w.snd.una) <= bit_cast::<32, 16>(s.c.smss);
-    let is_sooner = (may_probe || w.guard.is_probe) && if is_lone { t.is_lone } else { t.is_many };
-    let idle = !w.tm.on.rtx;
+    let waits = may_probe || w.guard.is_probe;
+    let is_probe = waits && t.is_known;
+    let is_sooner = is_probe && if is_lone { t.is_lone } else { t.is_many };
+    let idle = waits && !w.tm.on.rtx;
     let mut m = n;
-    if s.c.restart || (is_new && (w.guard.is_probe || (may_probe && (is_sooner || idle)))) {
+    if is_new && is_probe {
+        // A probe that would come after the timeout takes its place (RFC 8985 7.2), which new text does not begin anew (RFC 6298 5.1).
+        m.w.guard.is_probe = true;
+    }
+    if s.c.restart || (is_new && (is_sooner || idle)) {
         m.w.tm.on.rtx = true;
-        m.w.guard.is_probe = is_sooner;
+        m.w.guard.is_probe = is_probe;
         m.w.guard.is_reorder = false;
-        m.w.tm.rtx = if !is_sooner {
+        m.w.tm.rtx = if !is_probe {
             t.at_rto
         } else if is_lone {
             t.lone.get_bits::<32>(0)

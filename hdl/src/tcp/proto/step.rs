@@ -154,6 +154,8 @@ pub struct Waits {
     pub many: Bits<34>,
     /// The same, at most a segment in flight.
     pub lone: Bits<34>,
+    /// There may be probes: a round trip is known.
+    pub is_known: Bit,
     /// The probe comes before the timeout.
     pub is_many: Bit,
     /// The same, at most a segment in flight.

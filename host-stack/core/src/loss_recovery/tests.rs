@@ -222,6 +222,19 @@ fn the_probe_of_a_lost_tail_shows_the_loss_and_recovery_begins_without_a_timeout
     assert_eq!(s.rec.phase, Phase::FastRecovery);
 }
 
+/// RFC 8985 7.2: PTO = min(PTO, time until the RTO).
+#[test]
+fn a_probe_that_would_come_after_the_timeout_takes_its_place() {
+    let mut s = Sender::new(5);
+    s.ack(2000, &[]);
+    for rto_us in [2 * RTT_US - 1, 2 * RTT_US, 2 * RTT_US + 1] {
+        let us = rto_us.min(2 * RTT_US);
+        assert_eq!(s.loss.timer(&s.at(), &s.rec, None, rto_us), (TimerKind::Probe, us));
+    }
+    s.loss.on_probe(s.snd.snd_max, true);
+    assert_eq!(s.loss.timer(&s.at(), &s.rec, None, RTT_US), (TimerKind::Rto, RTT_US), "then the timeout");
+}
+
 #[test]
 fn a_probe_that_repaired_the_loss_reduces_the_window() {
     let mut s = Sender::new(10);

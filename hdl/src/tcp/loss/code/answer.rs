@@ -70,9 +70,9 @@ fn timer(p: &mut Asm) {
     p.mov(T2, input(i::SMSS));
     p.less(F2, T2, IN_FLIGHT);
     p.unless(F2).add_limited(T1, T1, k(us(MAX_ACK_DELAY_US)));
-    p.less(F2, T1, T0);
-    p.when(F2).mov(T0, T1);
-    p.when(F2).or(TOLD, TOLD, k(told::PROBE));
+    // In the place of the timeout, if it would come after that.
+    p.min(T0, T0, T1);
+    p.or(TOLD, TOLD, k(told::PROBE));
     p.here(plain);
     p.here(done);
     p.mov(Loc::Output(output::TIMER), T0);
