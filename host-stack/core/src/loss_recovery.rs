@@ -32,6 +32,8 @@ pub struct LossRecovery {
     pub prr: Prr,
     /// The probe.
     pub tlp: Tlp,
+    /// A probe was sent, and no round trip was measured since.
+    pub owes_rtt: bool,
     /// How the window falls and grows.
     pub control: Control,
     /// When the first slow start ends; `None`: only at a loss.
@@ -210,6 +212,7 @@ impl LossRecovery {
     fn take_delivery(&mut self, at: &Moment, delivery: &Delivery, rtt_us: Option<u32>) {
         if let Some(rtt_us) = rtt_us {
             self.rack.on_rtt(rtt_us, at.now_us);
+            self.owes_rtt = false;
         }
         let sent_us = delivery.first_sent_end.and_then(|end| self.rack.log.earliest(end));
         if let Some(sent_us) = sent_us {
@@ -409,9 +412,17 @@ impl LossRecovery {
         }
     }
 
+    /// RFC 8985 7.3 (2): the wait for a probe is over; is one to be sent? Else probes would keep round trips from being measured. (1), one at
+    /// a time, keeps the wait from beginning.
+    #[must_use]
+    pub fn may_send_probe(&self) -> bool {
+        !self.owes_rtt
+    }
+
     /// A probe was sent; `snd_max` is what it is afterwards.
     pub fn on_probe(&mut self, snd_max: SeqNum, is_resent: bool) {
         self.tlp.on_probe(snd_max, is_resent);
+        self.owes_rtt = true;
         self.rack.log.split();
     }
 }

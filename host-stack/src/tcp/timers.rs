@@ -57,7 +57,7 @@ impl Tcb {
                 _ if self.timers.is_persist => self.on_persist_timer(now_us),
                 TimerKind::Rto => self.on_retransmit_timer(now_us),
                 TimerKind::Probe => {
-                    self.owed.tail_probe = true;
+                    self.owed.tail_probe = self.loss.may_send_probe();
                     self.arm_retransmit(now_us);
                 }
                 TimerKind::Reorder => self.on_reorder_timer(now_us),

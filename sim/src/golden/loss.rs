@@ -127,7 +127,7 @@ impl<D: Dma> Golden<D> {
 
     /// RFC 8985 7.3: the probe goes out with the next output; then the timer is an RTO again.
     pub(super) fn on_tail_probe_timer(&mut self, conn: &mut Conn) {
-        conn.tail_probe_due = true;
+        conn.tail_probe_due = conn.loss.as_ref().is_some_and(LossRecovery::may_send_probe);
         conn.rtx_kind = TimerKind::Rto;
         conn.restart_rtx(self.now32(), self.timeout_us(conn));
     }

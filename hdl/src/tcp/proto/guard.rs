@@ -160,13 +160,14 @@ pub fn told(s: Step, n: Step, seg: RxSeg, is_current: bool, is_timed: bool, rtt_
         has_rtt: is_timed,
         rtt_us,
     };
+    let owes_rtt = w.guard.owes_rtt && !is_timed;
     let is_calm = is_new && !heard && !n.w.flags.persist && in_flight;
     m.c.restart = (is_calm || opened) && n.w.state != FIN_WAIT_2;
     if is_new {
-        m.w.guard = Guard { probe_due: false, ..plain(w.guard) };
+        m.w.guard = Guard { probe_due: false, owes_rtt, ..plain(w.guard) };
     }
     if opened {
-        m.w.guard = plain(w.guard);
+        m.w.guard = Guard { owes_rtt, ..plain(w.guard) };
     }
     if to_hear && s.c.is_deaf && !opened {
         m.c.marked = false;
@@ -188,8 +189,8 @@ pub fn waited(s: Step, next: Bits<32>) -> Step {
     n.w.tm.rtx = next;
     n.w.guard = plain(s.w.guard);
     if s.w.guard.is_probe {
-        // RFC 8985 7.3: the probe goes out with the next turn.
-        n.w.guard.probe_due = true;
+        // RFC 8985 7.3: the probe goes out with the next turn, if a round trip was measured since the last one.
+        n.w.guard.probe_due = !s.w.guard.owes_rtt;
         n.c.want_tx = true;
     } else {
         // RFC 8985 6.3: an acknowledgment that says nothing new.
@@ -324,6 +325,7 @@ pub fn resent(s: Step, n: Step) -> Step {
     }
     if is_probe {
         m.w.guard.probe_due = false;
+        m.w.guard.owes_rtt = true;
     }
     if is_probe || (is_lost && p.seq == w.snd.una) || !w.tm.on.rtx {
         m.w.tm.on.rtx = true;

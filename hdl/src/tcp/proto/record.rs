@@ -264,6 +264,8 @@ pub struct Guard {
     pub is_reorder: Bit,
     /// A probe is to be sent.
     pub probe_due: Bit,
+    /// One was sent, and no round trip was measured since (RFC 8985 7.3 (2)).
+    pub owes_rtt: Bit,
     /// New text may begin the wait for one, by the last answer.
     pub may_probe: Bit,
     /// Bytes count as lost and are to be sent again.

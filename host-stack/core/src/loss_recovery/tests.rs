@@ -222,6 +222,31 @@ fn the_probe_of_a_lost_tail_shows_the_loss_and_recovery_begins_without_a_timeout
     assert_eq!(s.rec.phase, Phase::FastRecovery);
 }
 
+/// RFC 8985 7.3 (2).
+#[test]
+fn no_probe_follows_another_without_a_round_trip_between_them() {
+    let mut s = Sender::new(5);
+    assert!(s.loss.may_send_probe());
+    s.loss.on_probe(s.snd.snd_max, true);
+    // Karn: a probe that was a retransmission ends the measurement.
+    s.snd.snd_una = s.snd.snd_max;
+    let at = s.at();
+    let ack = AckEvent {
+        una_before: SeqNum(0),
+        blocks: &[],
+        is_duplicate: false,
+        rtt_us: None,
+        echo_ms: None,
+        dup_threshold: 3,
+    };
+    s.loss.on_ack(&at, &mut s.cw, &mut s.rec, &ack);
+    s.ack(5000, &[]);
+    assert!(!s.loss.tlp.is_outstanding && !s.loss.may_send_probe());
+    s.send();
+    s.ack(6000, &[]);
+    assert!(s.loss.may_send_probe());
+}
+
 /// RFC 8985 7.2: PTO = min(PTO, time until the RTO).
 #[test]
 fn a_probe_that_would_come_after_the_timeout_takes_its_place() {
