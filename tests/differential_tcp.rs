@@ -228,6 +228,7 @@ fn ranges_merge_alike() {
         }
         let x = SeqRange::new(SeqNum(base.wrapping_add(r.below(20_000) as u32)), r.below(1500) as u32);
         let y = rr::SeqRange { start: rr::near(b(x.start.get())), end: rr::near(b(x.end.get())) };
+        assert_eq!(!x.is_empty() && rr::covers(k, y), l.covers(&x) && !x.is_empty(), "{x:?}");
         let full = !x.is_empty() && rr::is_full_for(k, y);
         assert_eq!(l.insert(x).is_err(), full);
         if full {
@@ -238,11 +239,25 @@ fn ranges_merge_alike() {
         if x.is_empty() {
             return;
         }
-        let s = rr::sack_blocks(k, b(base), 4u64.into());
         let newest = l.recent_first().next().expect("one was put in");
-        let first = (n(s.blocks.get_bits::<32>(0)), n(s.blocks.get_bits::<32>(32)));
-        assert_eq!(first, (newest.start.get(), newest.end.get()), "RFC 2018 4");
-        assert_eq!(n(s.count) as usize, l.as_slice().len());
+        for any in [false, true] {
+            let again = rr::Again { any, start: b(x.start.get()), end: b(x.end.get()) };
+            let s = rr::sack_blocks(k, b(base), 4u64.into(), again);
+            let block = |i: usize| {
+                (n(s.blocks.get_bits::<32>(64 * i)) as u32, n(s.blocks.get_bits::<32>(64 * i + 32)) as u32)
+            };
+            let of = |x: &SeqRange| (x.start.get(), x.end.get());
+            if any {
+                assert_eq!(block(0), of(&x), "RFC 2883 4");
+            }
+            assert_eq!(block(any.into()), of(&newest), "RFC 2018 4");
+            let mut told: Vec<_> = (any.into()..n(s.count) as usize).map(block).collect();
+            told.sort_by_key(|x| x.0.wrapping_sub(base));
+            let all: Vec<_> = l.as_slice().iter().map(of).collect();
+            assert_eq!(n(s.count) as usize, (all.len() + usize::from(any)).min(4));
+            assert!(told.iter().all(|x| all.contains(x)), "{told:x?} of {all:x?}");
+            assert!(any || told == all);
+        }
     });
 }
 
