@@ -20,7 +20,6 @@ use crate::host::dispatch::Dispatch;
 use crate::host::dma_read::ReadArbiter;
 use crate::host::dma_write::{WriteEngine, CLIENT_COMMAND, CLIENT_EVENTS, CLIENT_ORD_RX, CLIENT_PROTO};
 use crate::host::mailbox::Mailbox;
-use crate::host::rx_done::TAG_ENTRY;
 use crate::host::status::{Consumers, Status};
 use crate::host::vlans::{conn_path, path_vlan, Vlans};
 use crate::prelude::*;
@@ -431,10 +430,7 @@ impl<
         self.commands.write_ready.next = self.status.s_ready.val();
         self.status.done_valid.next = self.writes.done_valid[CLIENT_COMMAND].val();
         self.status.done.next = self.writes.done[CLIENT_COMMAND].val();
-        let (event, frame) = (self.writes.done[CLIENT_EVENTS].val(), self.writes.done[CLIENT_ORD_RX].val());
-        let event_lost = self.writes.done_valid[CLIENT_EVENTS].val() && event.error;
-        let frame_lost = self.writes.done_valid[CLIENT_ORD_RX].val() && frame.error && frame.tag == TAG_ENTRY;
-        self.status.ring_lost.next = event_lost || frame_lost;
+        self.status.ring_lost.next = self.writes.ring_lost.val();
 
         // Writes.
         self.writes.cmd[CLIENT_PROTO].next = self.proto.write_cmd.val();

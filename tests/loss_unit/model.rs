@@ -89,7 +89,7 @@ pub struct Expected {
 }
 
 fn recovery(cw: &Cwnd, rec: &Recovery, ecn: &Ecn, (prior, epoch): (u32, u32)) -> kw::Recovery {
-    let (bits, recover) = ecn.store(rec);
+    let (bits, recover) = ecn.store(rec, rec.recover);
     kw::Recovery {
         cw: kw::Cwnd { cwnd: b(cw.cwnd), ssthresh: b(cw.ssthresh), acked_sum: b(cw.acked_sum) },
         phase: b(rec.phase.code().into()),

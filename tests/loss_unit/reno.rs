@@ -81,7 +81,7 @@ impl Conn {
     }
 
     fn variables(&self) -> kw::Recovery {
-        let (bits, recover) = self.ecn.store(&self.rec);
+        let (bits, recover) = self.ecn.store(&self.rec, self.rec.recover);
         let cw = kw::Cwnd {
             cwnd: b(self.cw.cwnd),
             ssthresh: b(self.cw.ssthresh),

@@ -250,6 +250,8 @@ pub struct WriteEngine {
     pub outstanding: Signal<Out, Bits<8>>,
     /// An error response was seen since reset.
     pub dma_error: Signal<Out, Bit>,
+    /// See `WriteReport`.
+    pub ring_lost: Signal<Out, Bit>,
     /// Nothing accepted is unanswered.
     pub idle: Signal<Out, Bit>,
     arbiter: WriteArbiter,
@@ -316,6 +318,7 @@ impl Logic for WriteEngine {
         self.bready.next = self.report.bready.val();
         self.outstanding.next = self.report.outstanding.val();
         self.dma_error.next = self.report.dma_error.val();
+        self.ring_lost.next = self.report.ring_lost.val();
         self.idle.next = self.report.outstanding.val() == 0
             && !self.issue.busy.val()
             && !self.queue.m_valid.val()

@@ -4,19 +4,23 @@
 //! Responses come in the order of the bursts (one AXI ID); the burst list says what each one answers. A marker in the list
 //! answers itself when it comes to the front.
 //!
-//! Law L2: a command that is not reported and fails makes the reports fail that follow with its tag, since they say that everything
-//! before them is in host memory. One such tag is kept, until another one fails after it was told; when a second fails before that,
-//! the memory is beyond trust and every report fails until reset.
+//! Law L2: a command of PROTO that is not reported and fails makes the reports fail that follow with its tag, since they say that
+//! everything before them is in host memory. One such tag is kept, until another one fails after it was told; when a second fails before
+//! that, the memory is beyond trust and every report of PROTO fails until reset.
 //!
 //! Latency: 1 cycle per queue. Throughput: one beat, one response or marker per clock. Back-pressure: `*_room`;
 //! `bready` is low while nothing is
 //! outstanding; a report is taken at once. Reset: empty, no error seen.
-use crate::host::dma_write::CLIENTS;
+use crate::host::dma_write::{CLIENTS, CLIENT_EVENTS, CLIENT_ORD_RX, CLIENT_PROTO};
+use crate::host::rx_done::TAG_ENTRY;
 use crate::host::write_issue::{AwBeat, Burst, WBeat, W_LOG2};
 use crate::prelude::*;
 use crate::stream::Fifo;
 use crate::types::{WriteDone, TAG_BITS};
 
+const PROTO: u64 = CLIENT_PROTO as u64;
+const ORD_RX: u64 = CLIENT_ORD_RX as u64;
+const EVENTS: u64 = CLIENT_EVENTS as u64;
 /// log2 of the burst list's length.
 const BURSTS_LOG2: usize = 6;
 
@@ -77,6 +81,8 @@ pub struct WriteReport {
     pub outstanding: Signal<Out, Bits<8>>,
     /// An error response was seen since reset.
     pub dma_error: Signal<Out, Bit>,
+    /// Pulse: an entry of a ring that all connections share could not be written.
+    pub ring_lost: Signal<Out, Bit>,
     aws: Fifo<AwBeat, 2, 3>,
     ws: Fifo<WBeat, W_LOG2, { W_LOG2 + 1 }>,
     bursts: Fifo<Burst, BURSTS_LOG2, { BURSTS_LOG2 + 1 }>,
@@ -88,6 +94,7 @@ pub struct WriteReport {
     failed: Dff<Bit>,
     error: Dff<Bit>,
     lost: Dff<Lost>,
+    hole: Dff<Bit>,
 }
 
 /// Commands that failed and were not reported.
@@ -99,8 +106,6 @@ struct Lost {
     told: Bit,
     /// There were two at once.
     many: Bit,
-    /// Port.
-    client: Bits<2>,
     /// Tag.
     tag: Bits<TAG_BITS>,
 }
@@ -109,13 +114,19 @@ struct Lost {
 #[kernel]
 fn lost_too(l: Lost, burst: Burst, same: bool) -> Lost {
     let many = l.many || (l.any && !l.told && !same);
-    Lost { any: true, told: l.told && same, many, client: burst.client, tag: burst.tag }
+    Lost { any: true, told: l.told && same, many, tag: burst.tag }
+}
+
+/// An entry that all connections depend on: an event, or what says of a frame that it was received.
+#[kernel]
+fn is_shared(burst: Burst) -> bool {
+    burst.client == EVENTS || (burst.client == ORD_RX && burst.tag == TAG_ENTRY)
 }
 
 #[kernel]
 impl Logic for WriteReport {
     fn update(&mut self) {
-        dff_setup!(self, clock, ahead, count, failed, error, lost, done_of, done_for);
+        dff_setup!(self, clock, ahead, count, failed, error, lost, hole, done_of, done_for);
         clock!(self, clock, aws, ws, bursts);
         reset!(self, reset, aws, ws, bursts);
 
@@ -157,15 +168,18 @@ impl Logic for WriteReport {
             self.error.d.next = self.error.q.val() || bad;
         }
         let lost = self.lost.q.val();
-        let same = lost.client == front.client && lost.tag == front.tag;
-        let reaches = lost.many || (lost.any && same);
+        let is_proto = front.client == PROTO;
+        let same = lost.tag == front.tag;
+        let reaches = is_proto && (lost.many || (lost.any && same));
         let tell = answered && front.last && front.notify;
         if tell {
             self.done_of.d.next = WriteDone { tag: front.tag, error: bad || reaches };
             self.lost.d.next.told = lost.told || reaches;
-        } else if answered && front.last && bad {
+        } else if answered && front.last && bad && is_proto {
             self.lost.d.next = lost_too(lost, front, same);
         }
+        self.hole.d.next = tell && bad && is_shared(front);
+        self.ring_lost.next = self.hole.q.val();
         for i in 0..CLIENTS {
             self.done_for[i].d.next = tell && front.client == (i as u64);
             self.done_valid[i].next = self.done_for[i].q.val();
@@ -175,6 +189,6 @@ impl Logic for WriteReport {
         self.count.d.next = self.count.q.val() + self.burst_push.val() - bit_cast::<8, _>(gone);
         self.outstanding.next = self.count.q.val();
         self.dma_error.next = self.error.q.val();
-        dff_reset!(self, reset, ahead, count, failed, error, lost, done_for);
+        dff_reset!(self, reset, ahead, count, failed, error, lost, hole, done_for);
     }
 }

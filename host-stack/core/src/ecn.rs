@@ -88,14 +88,16 @@ impl Ecn {
         (ECT_0, echo.with_if(has_cwr, Flags::CWR))
     }
 
-    /// What an image says of it: `ECN_*`, and the recovery point.
+    /// What an image says of it: `ECN_*`, and the recovery point. Of a recovery that is over that is `snd_una`.
     #[must_use]
-    pub fn store(&self, recovery: &Recovery) -> (u8, SeqNum) {
+    pub fn store(&self, recovery: &Recovery, snd_una: SeqNum) -> (u8, SeqNum) {
         let bit = |is_set: bool, bit: u8| if is_set && self.is_on { bit } else { 0 };
         let bits =
             bit(self.is_echoing, ECN_ECHO) | bit(self.owes_cwr, ECN_CWR) | bit(self.has_reduced, ECN_REDUCED);
         let is_of_mark = recovery.phase == Phase::Open && bits & ECN_REDUCED != 0;
-        (bits, if is_of_mark { self.recover } else { recovery.recover })
+        let is_over = recovery.phase == Phase::Open && recovery.recover.at_or_before(snd_una);
+        let point = if is_over { snd_una } else { recovery.recover };
+        (bits, if is_of_mark { self.recover } else { point })
     }
 
     /// What an image says, with the state of recovery that it says too; `snd_una`: of it. In phase Open that recovery is over, and keeps
@@ -181,12 +183,13 @@ mod tests {
         for phase in [Phase::Open, Phase::FastRecovery] {
             let mut recovery = Recovery { phase, ..Recovery::new(SeqNum(50)) };
             let mut ecn = Ecn { is_on: true, is_echoing: true, ..Ecn::default() };
-            assert_eq!(ecn.store(&recovery), (ECN_ECHO, SeqNum(50)));
+            let point = if phase == Phase::Open { snd_una } else { SeqNum(50) };
+            assert_eq!(ecn.store(&recovery, snd_una), (ECN_ECHO, point));
             ecn.on_reduction(SeqNum(1000));
             if phase == Phase::FastRecovery {
                 recovery.recover = SeqNum(1000); // the loss did it
             }
-            let (bits, recover) = ecn.store(&recovery);
+            let (bits, recover) = ecn.store(&recovery, snd_una);
             assert_eq!((bits, recover), (ECN_ECHO | ECN_CWR | ECN_REDUCED, SeqNum(1000)));
             let mut there = Recovery { recover, ..recovery };
             assert_eq!(Ecn::load(true, bits, snd_una, &mut there), ecn);

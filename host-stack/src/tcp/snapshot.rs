@@ -145,7 +145,7 @@ fn export_stream(tcb: &Tcb, r: &mut TcpRecord) {
 
 fn export_estimates(tcb: &Tcb, now_us: u64, r: &mut TcpRecord) {
     r.phase = tcb.recovery.phase.code();
-    let (ecn, recover) = tcb.ecn.store(&tcb.recovery);
+    let (ecn, recover) = tcb.ecn.store(&tcb.recovery, tcb.snd.snd_una);
     (r.ecn, r.recover) = (ecn, recover.0);
     r.dup_acks = tcb.recovery.dup_acks;
     r.cwnd = tcb.cw.cwnd;

@@ -122,7 +122,7 @@ impl<D: Dma> Golden<D> {
         let mut r = conn.rec;
         r.deleg_flags &= !DELEG_POST_LOADED;
         super::loss::store(conn, &mut r, self.smss(conn));
-        let (ecn, recover) = conn.ecn.store(&conn.recovery());
+        let (ecn, recover) = conn.ecn.store(&conn.recovery(), conn.snd_una());
         (r.ecn, r.recover) = (ecn, recover.0);
         let remaining = |timer: u8, deadline: u32, now: u32| {
             if r.timers & timer == 0 {
